@@ -1,0 +1,2 @@
+//! The conventional process: the name server.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! The polling broker on pinned cores.

@@ -1,0 +1,2 @@
+//! RemotingCommand and the stored record, as pure functions over byte slices.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! The log: memory, files, offsets. Has never heard of a socket.
