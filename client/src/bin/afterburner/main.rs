@@ -1,0 +1,38 @@
+//! The `afterburner` command: one file per subcommand.
+//!
+//! To add one: a file with `pub struct Args` (clap) and `pub fn run(args: Args) -> Outcome`, a `mod` line, a variant
+//! of `Command` and its arm in `main`. A subcommand that needs tokio builds its own runtime inside `run`.
+
+mod check;
+mod host;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a subcommand comes to: its exit code, or the one sentence that says what went wrong and what to do about it.
+pub type Outcome = Result<ExitCode, String>;
+
+#[derive(Parser)]
+#[command(name = "afterburner", version, about = "Run Afterburner, and talk to it or to any RocketMQ cluster")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what this host lacks to run at full speed, why it matters, and the command that mends it
+    Check(check::Args),
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let outcome = match Cli::parse().command {
+        Command::Check(args) => check::run(args),
+    };
+    outcome.unwrap_or_else(|sentence| {
+        eprintln!("afterburner: {sentence}");
+        ExitCode::FAILURE
+    })
+}
