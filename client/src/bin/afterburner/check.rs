@@ -27,9 +27,21 @@ struct Finding {
 
 pub fn run(args: Args) -> Outcome {
     let findings = [
-        Finding { what: "network", found: network(&args.tap), cost: "runs over kernel sockets instead of TAP: slower" },
-        Finding { what: "huge pages", found: huge_pages(), cost: "the hot log lies on tmpfs: more TLB misses" },
-        Finding { what: "shared memory", found: shared_memory(), cost: "the hot log would not survive kill -9" },
+        Finding {
+            what: "network",
+            found: network(&args.tap),
+            cost: "runs over kernel sockets instead of TAP: slower",
+        },
+        Finding {
+            what: "huge pages",
+            found: huge_pages(),
+            cost: "the hot log lies on tmpfs: more TLB misses",
+        },
+        Finding {
+            what: "shared memory",
+            found: shared_memory(),
+            cost: "the hot log would not survive kill -9",
+        },
         Finding { what: "cores", found: cores(), cost: "a polling shard shares its core with its clients" },
         Finding { what: "open files", found: open_files(), cost: "fewer than 10,000 connections" },
         Finding {
@@ -62,15 +74,24 @@ fn network(name: &str) -> Result<String, Lack> {
 fn huge_pages() -> Result<String, Lack> {
     let fix = "run `afterburner up` as root, or once as root: scripts/hugepages --pages 160 --user $USER";
     let Some(pages) = HugePages::look() else {
-        return Err(Lack { why: "this kernel has no huge pages of 2 MiB".into(), fix: "use another kernel".into() });
+        return Err(Lack {
+            why: "this kernel has no huge pages of 2 MiB".into(),
+            fix: "use another kernel".into(),
+        });
     };
     if let Some(mount) = host::hugetlbfs().filter(|_| pages.free > 0) {
         return Ok(format!("{} of {} pages free, mounted at {}", pages.free, pages.total, mount.display()));
     }
     if host::has_capability(host::CAP_SYS_ADMIN) {
-        return Ok(format!("{} of {} pages free; `up` reserves and mounts what it needs", pages.free, pages.total));
+        return Ok(format!(
+            "{} of {} pages free; `up` reserves and mounts what it needs",
+            pages.free, pages.total
+        ));
     }
-    Err(Lack { why: format!("{} of {} pages free and no mount of ours", pages.free, pages.total), fix: fix.into() })
+    Err(Lack {
+        why: format!("{} of {} pages free and no mount of ours", pages.free, pages.total),
+        fix: fix.into(),
+    })
 }
 
 fn shared_memory() -> Result<String, Lack> {
@@ -91,9 +112,10 @@ fn cores() -> Result<String, Lack> {
 fn open_files() -> Result<String, Lack> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     match limit.maximum {
-        Some(maximum) if maximum < 10_240 => {
-            Err(Lack { why: format!("at most {maximum}"), fix: "raise the hard limit: ulimit -Hn 65536 (as root)".into() })
-        }
+        Some(maximum) if maximum < 10_240 => Err(Lack {
+            why: format!("at most {maximum}"),
+            fix: "raise the hard limit: ulimit -Hn 65536 (as root)".into(),
+        }),
         Some(maximum) => Ok(format!("up to {maximum}")),
         None => Ok("unlimited".into()),
     }
@@ -104,7 +126,10 @@ fn port(port: u16) -> Result<String, Lack> {
         Ok(_) => Ok(format!("{port} is free")),
         Err(error) => Err(Lack {
             why: format!("port {port}: {error}"),
-            fix: format!("end what listens there (ss --listening --tcp --processes), or: --namesrv-port {}", port + 1),
+            fix: format!(
+                "end what listens there (ss --listening --tcp --processes), or: --namesrv-port {}",
+                port + 1
+            ),
         }),
     }
 }

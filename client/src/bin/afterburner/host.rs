@@ -33,13 +33,19 @@ pub fn tap(name: &str) -> Result<Tap, Lack> {
         return Err(Lack::new(format!("{TUN} does not exist"), "modprobe tun (as root)"));
     }
     if let Err(error) = File::options().read(true).write(true).open(TUN) {
-        return Err(Lack::new(format!("{TUN} cannot be opened: {error}"), format!("run as root, or {}", net_up())));
+        return Err(Lack::new(
+            format!("{TUN} cannot be opened: {error}"),
+            format!("run as root, or {}", net_up()),
+        ));
     }
     let net_admin = has_capability(CAP_NET_ADMIN);
     let device = Path::new("/sys/class/net").join(name);
     if device.exists() {
         let Some(owner) = read_number::<i64>(device.join("owner")) else {
-            return Err(Lack::new(format!("{name} exists and is not a TAP"), "choose another name: --device tap:NAME"));
+            return Err(Lack::new(
+                format!("{name} exists and is not a TAP"),
+                "choose another name: --device tap:NAME",
+            ));
         };
         let ours = i64::from(rustix::process::geteuid().as_raw());
         return if net_admin || owner == ours {
@@ -49,7 +55,10 @@ pub fn tap(name: &str) -> Result<Tap, Lack> {
         };
     }
     if !net_admin {
-        return Err(Lack::new("no right to make a TAP (CAP_NET_ADMIN)", format!("run as root, or {}", net_up())));
+        return Err(Lack::new(
+            "no right to make a TAP (CAP_NET_ADMIN)",
+            format!("run as root, or {}", net_up()),
+        ));
     }
     match find_program("ip") {
         Some(_) => Ok(Tap::MayCreate),

@@ -14,7 +14,11 @@ use clap::{Parser, Subcommand};
 pub type Outcome = Result<ExitCode, String>;
 
 #[derive(Parser)]
-#[command(name = "afterburner", version, about = "Run Afterburner, and talk to it or to any RocketMQ cluster")]
+#[command(
+    name = "afterburner",
+    version,
+    about = "Run Afterburner, and talk to it or to any RocketMQ cluster"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
