@@ -1,1 +1,3 @@
 //! The polling broker on pinned cores.
+
+pub mod config;

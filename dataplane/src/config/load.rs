@@ -1,0 +1,362 @@
+//! From file, environment and flags to one checked `Config`, or to sentences that say what to mend.
+//!
+//! Pure: the bytes of the file, the environment and what the host is called come in as arguments. All errors are
+//! collected, so that a file is mended in one go.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use protocol::config_text;
+
+use super::settings::Config;
+use super::value::{BrokerRole, Device, NamesrvList, Setting};
+use super::without_effect::{GROUPS, MISSING_FEATURES};
+
+/// One `key=value` from the command line, and the flag that carried it.
+#[derive(Debug, Clone)]
+pub struct Override {
+    pub flag: &'static str,
+    pub key: String,
+    pub value: String,
+}
+
+/// Where values come from, weakest first.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Name and bytes of the file given with `-c`.
+    pub file: Option<(PathBuf, Vec<u8>)>,
+    /// The environment variable NAMESRV_ADDR.
+    pub namesrv_addr: Option<String>,
+    pub flags: Vec<Override>,
+}
+
+/// What defaults are made of.
+#[derive(Debug, Clone)]
+pub struct Host {
+    pub name: Option<String>,
+    pub home: Option<PathBuf>,
+    /// First address of the host that is not a loopback one.
+    pub address: Option<Ipv4Addr>,
+}
+
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// One line for each key without effect.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is wrong, one sentence each.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+pub fn load(sources: &Sources, host: &Host) -> Result<Loaded, ConfigErrors> {
+    let mut reading = Reading { config: Config::default(), warnings: Vec::new(), errors: Vec::new() };
+    if let Some((path, bytes)) = &sources.file {
+        match config_text::parse(bytes) {
+            Ok(entries) => {
+                for entry in entries {
+                    let place = format!("{} line {}", path.display(), entry.line);
+                    reading.take(&place, &entry.key, &entry.value);
+                }
+            }
+            Err(error) => reading.errors.push(format!("{} {error}", path.display())),
+        }
+    }
+    if let Some(addresses) = &sources.namesrv_addr {
+        reading.take("environment NAMESRV_ADDR", "namesrvAddr", addresses);
+    }
+    for given in &sources.flags {
+        reading.take(given.flag, &given.key, &given.value);
+    }
+    reading.complete(host);
+    reading.check();
+    if reading.errors.is_empty() {
+        Ok(Loaded { config: reading.config, warnings: reading.warnings })
+    } else {
+        Err(ConfigErrors(reading.errors))
+    }
+}
+
+struct Reading {
+    config: Config,
+    warnings: Vec<String>,
+    errors: Vec<String>,
+}
+
+impl Reading {
+    fn take(&mut self, place: &str, key: &str, value: &str) {
+        match self.config.set(key, value) {
+            Ok(true) => {}
+            Ok(false) => self.take_without_effect(place, key, value),
+            Err(fix) => self.errors.push(format!("{place}: {key}={value}: {fix}")),
+        }
+    }
+
+    fn take_without_effect(&mut self, place: &str, key: &str, value: &str) {
+        if let Some(missing) = MISSING_FEATURES.iter().find(|missing| missing.key == key) {
+            if value.trim() != missing.only {
+                self.errors.push(format!("{place}: {key}={value}: {}", missing.fix));
+            }
+        } else if let Some(group) = GROUPS.iter().find(|group| group.keys.contains(&key)) {
+            self.warnings.push(format!("{place}: {key}={value} has no effect: {}", group.why));
+        } else {
+            let known = Config::KEYS.iter().chain(GROUPS.iter().flat_map(|group| group.keys)).copied();
+            let hint = match config_text::nearest(key, known) {
+                Some(near) => format!("did you mean `{near}`? Mend or remove it"),
+                None => "remove it, or look for the right one with --help-keys".into(),
+            };
+            self.errors.push(format!("{place}: `{key}` is not a key: {hint}"));
+        }
+    }
+
+    /// Fills what depends on the host or on other keys.
+    fn complete(&mut self, host: &Host) {
+        let config = &mut self.config;
+        if config.broker_name.is_empty() {
+            config.broker_name = host.name.clone().unwrap_or_else(|| "DEFAULT_BROKER".into());
+        }
+        if config.store_path_root_dir.as_os_str().is_empty() {
+            match &host.home {
+                Some(home) => config.store_path_root_dir = home.join("store"),
+                None => self.errors.push("HOME is not set: write storePathRootDir=/some/directory".into()),
+            }
+        }
+        if config.ha_listen_port == 0 {
+            config.ha_listen_port = config.listen_port.saturating_add(1);
+        }
+        if config.broker_ip1.is_none() {
+            config.broker_ip1 = match &config.device {
+                Device::Tap { .. } => Some(IpAddr::V4(config.address.ip)),
+                Device::Kernel { ip: Some(ip) } if !ip.is_unspecified() => Some(IpAddr::V4(*ip)),
+                Device::Kernel { .. } if !config.bind_address.is_unspecified() => {
+                    Some(IpAddr::V4(config.bind_address))
+                }
+                Device::Kernel { .. } => Some(IpAddr::V4(host.address.unwrap_or(Ipv4Addr::LOCALHOST))),
+            };
+        }
+        if config.broker_ip2.is_none() {
+            config.broker_ip2 = config.broker_ip1;
+        }
+    }
+
+    /// What no single value can tell.
+    fn check(&mut self) {
+        let config = &self.config;
+        let mut wrong = Vec::new();
+        let mut demand = |holds: bool, fix: &str| {
+            if !holds {
+                wrong.push(fix.to_owned());
+            }
+        };
+        match config.broker_role {
+            BrokerRole::AsyncMaster => {}
+            BrokerRole::SyncMaster => demand(
+                false,
+                "brokerRole=SYNC_MASTER promises a replica, and replicas are not in this release: write brokerRole=ASYNC_MASTER",
+            ),
+            BrokerRole::Slave => demand(
+                false,
+                "brokerRole=SLAVE: replicas are not in this release: write brokerRole=ASYNC_MASTER and brokerId=0",
+            ),
+        }
+        demand(
+            config.broker_id == 0,
+            "brokerId: a master has brokerId=0, and slaves are not in this release",
+        );
+        demand(config.listen_port > 2, "listenPort: listenPort - 2 is served too, so write a port above 2");
+        demand(
+            (10_000..=60_000).contains(&config.register_name_server_period),
+            "registerNameServerPeriod: write a number of ms from 10000 to 60000",
+        );
+        demand(
+            config.mapped_file_size_consume_queue >= 20 && config.mapped_file_size_consume_queue % 20 == 0,
+            "mappedFileSizeConsumeQueue: write a multiple of 20, the size of an entry (6000000 is usual)",
+        );
+        let frame_bytes_max = 16 << 20;
+        demand(
+            (1..=frame_bytes_max - (64 << 10)).contains(&config.max_message_size),
+            "maxMessageSize: write a number of bytes from 1 to 16711680, so that a message fits a frame",
+        );
+        demand(
+            config.mapped_file_size_commit_log >= 2 * u64::from(config.max_message_size),
+            "mappedFileSizeCommitLog: write at least twice maxMessageSize (1073741824 is usual)",
+        );
+        demand(
+            config.mapped_file_size_commit_log <= 1 << 31 && config.mapped_file_size_commit_log % 4096 == 0,
+            "mappedFileSizeCommitLog: write a multiple of 4096 up to 2147483648",
+        );
+        demand(config.default_topic_queue_nums > 0, "defaultTopicQueueNums: write at least 1");
+        demand(
+            (1..=1000).contains(&config.stack_clock),
+            "stackClock: write 1 to 1000; 5 gives the kernel's 200 ms retransmission time-out",
+        );
+        demand(
+            (16 << 20..=1 << 40).contains(&config.hot_log_bytes.0),
+            "hotLogBytes: write at least 16M; a few seconds of your traffic is a good size",
+        );
+        demand(
+            u64::from(config.max_message_size) <= config.hot_log_bytes.0 / 4,
+            "maxMessageSize: a message may take a quarter of hotLogBytes at most: raise hotLogBytes or lower it",
+        );
+        demand((1..=1_000_000).contains(&config.connections_max), "connectionsMax: write 1 to 1000000");
+        demand(
+            config.server_channel_max_idle_time_seconds >= 1,
+            "serverChannelMaxIdleTimeSeconds: write at least 1 (120 is usual)",
+        );
+        if let (Device::Tap { .. }, Some(gateway)) = (&config.device, config.gateway) {
+            demand(
+                config.address.contains(gateway) && gateway != config.address.ip,
+                &format!("gateway={gateway}: write another address of the network {}", config.address.show()),
+            );
+        }
+        demand(
+            config.broker_ip1.is_none_or(|ip| !ip.is_unspecified()),
+            "brokerIP1: write the address that clients can reach, not the unspecified one",
+        );
+        self.errors.extend(wrong);
+        if self.config.namesrv_addr == NamesrvList::default() {
+            self.warnings.push(
+                "no name server: clients find this broker only by its address; \
+                 give -n HOST:9876, NAMESRV_ADDR or namesrvAddr"
+                    .into(),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::{Bytes, FlushDiskType};
+    use super::*;
+
+    fn host() -> Host {
+        Host {
+            name: Some("box".into()),
+            home: Some("/home/me".into()),
+            address: Some(Ipv4Addr::new(192, 0, 2, 7)),
+        }
+    }
+
+    fn with_file(text: &str) -> Sources {
+        Sources { file: Some(("broker.conf".into(), text.into())), ..Sources::default() }
+    }
+
+    fn set(key: &str, value: &str) -> Override {
+        Override { flag: "--set", key: key.into(), value: value.into() }
+    }
+
+    fn errors(text: &str) -> Vec<String> {
+        load(&with_file(text), &host()).unwrap_err().0
+    }
+
+    #[test]
+    fn defaults_are_complete_and_valid() {
+        let loaded = load(&Sources::default(), &host()).unwrap();
+        let config = loaded.config;
+        assert_eq!(config.broker_name, "box");
+        assert_eq!(config.store_path_root_dir, PathBuf::from("/home/me/store"));
+        assert_eq!(config.ha_listen_port, 10912);
+        assert_eq!(config.broker_ip1, Some("10.77.0.2".parse().unwrap()));
+        assert_eq!(config.broker_ip2, config.broker_ip1);
+        assert_eq!(loaded.warnings.len(), 1, "no name server");
+    }
+
+    #[test]
+    fn flags_over_environment_over_file_over_default() {
+        let mut sources = with_file("namesrvAddr=file:1\nlistenPort=1000\nhotLogBytes=1G");
+        let addr = |sources: &Sources| load(sources, &host()).unwrap().config.namesrv_addr.show();
+        assert_eq!(addr(&sources), "file:1");
+        sources.namesrv_addr = Some("env:2".into());
+        assert_eq!(addr(&sources), "env:2");
+        sources.flags = vec![set("namesrvAddr", "flag:3"), set("listenPort", "2000")];
+        assert_eq!(addr(&sources), "flag:3");
+        let config = load(&sources, &host()).unwrap().config;
+        assert_eq!((config.listen_port, config.hot_log_bytes), (2000, Bytes(1 << 30)));
+    }
+
+    /// Goal: the sample file of the official release starts us, and what has no effect is told.
+    #[test]
+    fn the_official_sample_file() {
+        let text = "brokerClusterName = DefaultCluster\nbrokerName = broker-a\nbrokerId = 0\ndeleteWhen = 04\n\
+                    fileReservedTime = 48\nbrokerRole = ASYNC_MASTER\nflushDiskType = ASYNC_FLUSH\n";
+        let loaded = load(&with_file(text), &host()).unwrap();
+        assert_eq!(loaded.config.broker_name, "broker-a");
+        assert_eq!(loaded.config.flush_disk_type, FlushDiskType::AsyncFlush);
+        assert!(loaded.warnings[0].starts_with("broker.conf line 4: deleteWhen=04 has no effect: "));
+        assert_eq!(loaded.warnings.len(), 3);
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest_known_one() {
+        let found = errors("\nflushDiskTyp=SYNC_FLUSH\nstackclock=5\nxyzzy=1\nsendMessageThreadPoolNum=3");
+        assert_eq!(
+            found[0],
+            "broker.conf line 2: `flushDiskTyp` is not a key: did you mean `flushDiskType`? Mend or remove it"
+        );
+        assert!(found[1].contains("`stackClock`"));
+        assert!(found[2].contains("remove it"));
+        assert!(found[3].contains("`sendMessageThreadPoolNums`"));
+    }
+
+    #[test]
+    fn bad_values_stop_the_start_with_the_fix() {
+        for (text, fix) in [
+            ("listenPort=abc", "0 to 65535"),
+            ("listenPort=2", "above 2"),
+            ("address=10.77.0.2", "10.77.0.2/24"),
+            ("gateway=10.78.0.1", "10.77.0.2/24"),
+            ("brokerRole=SLAVE", "ASYNC_MASTER"),
+            ("brokerRole=SYNC_MASTER", "ASYNC_MASTER"),
+            ("brokerId=1", "brokerId=0"),
+            ("aclEnable=true", "aclEnable=false"),
+            ("namesrvAddr=nowhere", "host:port"),
+            ("brokerIP1=0.0.0.0", "brokerIP1"),
+            ("brokerIP1=localhost", "IP address"),
+            ("maxMessageSize=0", "maxMessageSize"),
+            ("hotLogBytes=1M", "16M"),
+            ("mappedFileSizeConsumeQueue=6000001", "multiple of 20"),
+            ("registerNameServerPeriod=1", "10000 to 60000"),
+            ("storePathRootDir=store", "absolute path"),
+            ("a=\\uzzzz", "hexadecimal"),
+            ("stackClock=0", "stackClock"),
+            ("device=xdp:eth0", "AF_XDP is not in this release"),
+        ] {
+            let found = errors(text);
+            assert!(found.iter().any(|error| error.contains(fix)), "{text}: {found:?}");
+        }
+        assert_eq!(errors("listenPort=x\nbrokerId=x\nnokey=").len(), 3, "all errors are told at once");
+    }
+
+    #[test]
+    fn the_address_told_to_clients_is_that_of_the_device() {
+        let ip1 =
+            |text: &str| load(&with_file(text), &host()).unwrap().config.broker_ip1.unwrap().to_string();
+        assert_eq!(ip1("device=kernel"), "192.0.2.7");
+        assert_eq!(ip1("device=kernel:127.0.0.1"), "127.0.0.1");
+        assert_eq!(ip1("device=kernel\nbindAddress=127.0.0.3"), "127.0.0.3");
+        assert_eq!(ip1("device=kernel\nbrokerIP1=198.51.100.1"), "198.51.100.1");
+        assert_eq!(ip1("address=10.9.0.7/24"), "10.9.0.7");
+    }
+
+    /// Goal: no key stands in two tables. Method: count all of them.
+    #[test]
+    fn every_key_stands_once() {
+        let mut all: Vec<&str> = Config::KEYS.to_vec();
+        all.extend(MISSING_FEATURES.iter().map(|missing| missing.key));
+        all.extend(GROUPS.iter().flat_map(|group| group.keys));
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+}

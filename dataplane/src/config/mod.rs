@@ -1,0 +1,31 @@
+//! Configuration: parsed once into a checked type.
+//!
+//! ```text
+//! -n, --set  over  NAMESRV_ADDR  over  -c FILE  over  default
+//!              \________ each key: honoured | accepted without effect (a warning) | unknown (an error) ________/
+//! ```
+//!
+//! The file is RocketMQ's own (`protocol::config_text`). Keys with effect are the table in `settings.rs`; keys of the
+//! official broker that have none here are in `without_effect.rs`; docs/COMPAT.md lists both. Deliberately absent:
+//! the address server (`fetchNamesrvAddrByAddressServer`) and any key that names a command to run.
+
+mod load;
+mod settings;
+mod value;
+mod without_effect;
+
+pub use load::{ConfigErrors, Host, Loaded, Override, Sources, load};
+pub use settings::Config;
+pub use value::{
+    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, HostPort, NamesrvList, Network, Permission,
+};
+
+/// What a start prints when the keys are wrong or have no effect; and what the COMPAT table is checked against.
+pub fn keys_without_effect() -> impl Iterator<Item = (&'static str, &'static str)> {
+    without_effect::GROUPS.iter().flat_map(|group| group.keys.iter().map(|&key| (key, group.why)))
+}
+
+/// Keys that may have one value only until the feature exists, with that value and the way out.
+pub fn keys_of_missing_features() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    without_effect::MISSING_FEATURES.iter().map(|missing| (missing.key, missing.only, missing.fix))
+}

@@ -1,0 +1,450 @@
+//! The types of settings: each reads its own text, and says what it wants when it cannot.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+/// A value as it stands in a file. `parse` answers a sentence that says the fix.
+pub trait Setting: Sized {
+    fn parse(text: &str) -> Result<Self, String>;
+    fn show(&self) -> String;
+}
+
+impl Setting for String {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() != text || text.is_empty() {
+            return Err("write a name without blanks before or after it".into());
+        }
+        Ok(text.to_owned())
+    }
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Setting for PathBuf {
+    fn parse(text: &str) -> Result<Self, String> {
+        let path = PathBuf::from(text);
+        if !path.is_absolute() {
+            return Err("write an absolute path, as in /var/lib/afterburner".into());
+        }
+        Ok(path)
+    }
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Setting for bool {
+    /// Java reads every text but "true" as false; a `yes` that means no helps nobody.
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("write true or false".into()),
+        }
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+macro_rules! numbers {
+    ($($type:ty),+) => { $(
+        impl Setting for $type {
+            fn parse(text: &str) -> Result<Self, String> {
+                let range = format!("write a whole number from {} to {}", <$type>::MIN, <$type>::MAX);
+                text.trim().parse().map_err(|_| range)
+            }
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    )+ };
+}
+numbers!(u16, u32, u64, i64);
+
+impl Setting for Ipv4Addr {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|_| "write an IPv4 address, as in 10.77.0.2".into())
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for IpAddr {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|_| "write an IP address, as in 10.77.0.2".into())
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Empty text is "not given".
+impl<T: Setting> Setting for Option<T> {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() { Ok(None) } else { T::parse(text).map(Some) }
+    }
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(String::new, Setting::show)
+    }
+}
+
+/// One enum by its official names.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $word:literal),+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($variant),+ }
+
+        impl $name {
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl Setting for $name {
+            fn parse(text: &str) -> Result<Self, String> {
+                match text.trim() {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("write one of {}", [$($word),+].join(", "))),
+                }
+            }
+            fn show(&self) -> String {
+                self.name().to_owned()
+            }
+        }
+    };
+}
+words!(BrokerRole { AsyncMaster = "ASYNC_MASTER", SyncMaster = "SYNC_MASTER", Slave = "SLAVE" });
+words!(FlushDiskType { AsyncFlush = "ASYNC_FLUSH", SyncFlush = "SYNC_FLUSH" });
+
+/// Permission bits: 1 inherit, 2 write, 4 read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permission(pub i32);
+
+impl Permission {
+    pub fn can_read(self) -> bool {
+        self.0 & 4 != 0
+    }
+    pub fn can_write(self) -> bool {
+        self.0 & 2 != 0
+    }
+}
+
+impl Setting for Permission {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().parse() {
+            Ok(bits @ 0..8) => Ok(Self(bits)),
+            _ => Err("write 6 (read and write), 4 (read) or 2 (write)".into()),
+        }
+    }
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// A number of bytes that may be written 512M or 4G.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl Setting for Bytes {
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (digits, shift) = match text.char_indices().last() {
+            Some((end, 'k' | 'K')) => (&text[..end], 10),
+            Some((end, 'm' | 'M')) => (&text[..end], 20),
+            Some((end, 'g' | 'G')) => (&text[..end], 30),
+            _ => (text, 0),
+        };
+        let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+        bytes.map(Self).ok_or_else(|| "write a number of bytes, as in 536870912, 512M or 4G".into())
+    }
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// Delays of the levels, in ms; level 1 is the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelayLevels {
+    text: String,
+    delays_ms: Vec<i64>,
+}
+
+impl DelayLevels {
+    pub fn delays_ms(&self) -> &[i64] {
+        &self.delays_ms
+    }
+}
+
+impl Default for DelayLevels {
+    fn default() -> Self {
+        Self::parse("1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h").expect("the official text")
+    }
+}
+
+impl Setting for DelayLevels {
+    fn parse(text: &str) -> Result<Self, String> {
+        let delay_ms = |word: &str| {
+            let (end, unit) = word.char_indices().last()?;
+            let unit_ms = match unit {
+                's' => 1_000,
+                'm' => 60_000,
+                'h' => 3_600_000,
+                'd' => 86_400_000,
+                _ => return None,
+            };
+            word[..end].parse::<u32>().ok().and_then(|number| i64::from(number).checked_mul(unit_ms))
+        };
+        let delays_ms: Option<Vec<i64>> = text.split_whitespace().map(delay_ms).collect();
+        match delays_ms {
+            Some(delays_ms) if !delays_ms.is_empty() => Ok(Self { text: text.to_owned(), delays_ms }),
+            _ => {
+                Err("write delays separated by blanks, each a number and s, m, h or d, as in 1s 5s 1m 2h"
+                    .into())
+            }
+        }
+    }
+    fn show(&self) -> String {
+        self.text.clone()
+    }
+}
+
+/// `host:port`; the host may be a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    pub host: String,
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Name servers in the order given, none twice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NamesrvList(pub Vec<HostPort>);
+
+impl Setting for NamesrvList {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut list = Vec::new();
+        for address in text.split(';').map(str::trim).filter(|address| !address.is_empty()) {
+            let wanted = || {
+                format!(
+                    "`{address}` is no name server address: write host:port, as in 10.0.0.1:9876;10.0.0.2:9876"
+                )
+            };
+            let (host, port) = address.rsplit_once(':').ok_or_else(wanted)?;
+            let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            let host = match bare {
+                Some(inside) if inside.parse::<std::net::Ipv6Addr>().is_ok() => inside,
+                None if is_host_name(host) => host,
+                _ => return Err(wanted()),
+            };
+            let port = port.parse().ok().filter(|&port: &u16| port != 0).ok_or_else(wanted)?;
+            let found = HostPort { host: host.to_owned(), port };
+            if !list.contains(&found) {
+                list.push(found);
+            }
+        }
+        Ok(Self(list))
+    }
+    fn show(&self) -> String {
+        self.0.iter().map(HostPort::to_string).collect::<Vec<_>>().join(";")
+    }
+}
+
+/// A name of letters, digits, `-`, `_` and `.`; one of digits and dots alone must be an IPv4 address.
+fn is_host_name(host: &str) -> bool {
+    let word = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let numeric = host.chars().all(|c| c.is_ascii_digit() || c == '.');
+    word && (!numeric || host.parse::<Ipv4Addr>().is_ok())
+}
+
+/// Where frames come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    Tap { name: String },
+    Kernel { ip: Option<Ipv4Addr> },
+}
+
+impl Setting for Device {
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (kind, detail) = text.split_once(':').unwrap_or((text, ""));
+        match (kind, detail) {
+            ("tap", "") => Ok(Self::Tap { name: "ab0".into() }),
+            ("tap", name) if is_interface_name(name) => Ok(Self::Tap { name: name.into() }),
+            ("tap", _) => {
+                Err("a TAP name has 1 to 15 letters, digits, `-`, `_` or `.`, as in tap:ab0".into())
+            }
+            ("kernel", "") => Ok(Self::Kernel { ip: None }),
+            ("kernel", ip) => Ipv4Addr::parse(ip)
+                .map(|ip| Self::Kernel { ip: Some(ip) })
+                .map_err(|_| "write kernel or kernel:IP, as in kernel:127.0.0.1".into()),
+            ("xdp", _) => {
+                Err("AF_XDP is not in this release: write tap, tap:NAME, kernel or kernel:IP".into())
+            }
+            _ => Err("write tap, tap:NAME, kernel or kernel:IP".into()),
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::Tap { name } => format!("tap:{name}"),
+            Self::Kernel { ip: None } => "kernel".into(),
+            Self::Kernel { ip: Some(ip) } => format!("kernel:{ip}"),
+        }
+    }
+}
+
+fn is_interface_name(name: &str) -> bool {
+    (1..16).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// An address with the length of its network's prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    pub ip: Ipv4Addr,
+    pub prefix_len: u8,
+}
+
+impl Network {
+    pub const DEFAULT: Self = Self { ip: Ipv4Addr::new(10, 77, 0, 2), prefix_len: 24 };
+
+    pub fn contains(self, other: Ipv4Addr) -> bool {
+        (self.ip.to_bits() ^ other.to_bits()) >> (32 - self.prefix_len) == 0
+    }
+
+    /// The first address of the network that is not ours: the host's end of a TAP.
+    pub fn host_end(self) -> Ipv4Addr {
+        let first = self.ip.to_bits() & (u32::MAX << (32 - self.prefix_len)) | 1;
+        Ipv4Addr::from_bits(if first == self.ip.to_bits() { first + 1 } else { first })
+    }
+}
+
+impl Setting for Network {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wanted = "write an IPv4 address and a prefix length from 8 to 30, as in 10.77.0.2/24";
+        let (ip, prefix_len) = text.trim().split_once('/').ok_or(wanted)?;
+        let ip: Ipv4Addr = ip.parse().map_err(|_| wanted)?;
+        let prefix_len: u8 = prefix_len.parse().map_err(|_| wanted)?;
+        if !(8..=30).contains(&prefix_len) {
+            return Err(wanted.into());
+        }
+        let host_bits = u32::MAX >> prefix_len;
+        let host = ip.to_bits() & host_bits;
+        if host == 0 || host == host_bits {
+            return Err("this is the network's own or its broadcast address: take one between them".into());
+        }
+        if ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() {
+            return Err(
+                "this address cannot be given to a device: take a private one, as in 10.77.0.2/24".into()
+            );
+        }
+        Ok(Self { ip, prefix_len })
+    }
+    fn show(&self) -> String {
+        format!("{}/{}", self.ip, self.prefix_len)
+    }
+}
+
+/// Which core the shard's thread keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cores {
+    Auto,
+    None,
+    One(usize),
+}
+
+impl Setting for Cores {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            list if list.contains([',', '-']) => {
+                Err("one polling thread is all this release runs: write one core, as in cores=1".into())
+            }
+            number => number
+                .parse()
+                .map(Self::One)
+                .map_err(|_| "write a core's number, auto or none, as in cores=1".into()),
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::Auto => "auto".into(),
+            Self::None => "none".into(),
+            Self::One(core) => core.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what is shown is read back as the same value. Method: one of each form of each type.
+    #[test]
+    fn what_is_shown_is_read_back() {
+        fn same<T: Setting + PartialEq + std::fmt::Debug>(texts: &[&str]) {
+            for text in texts {
+                let value = T::parse(text).unwrap();
+                assert_eq!(T::parse(&value.show()).unwrap(), value, "{text}");
+            }
+        }
+        same::<Device>(&["tap", "tap:x-1", "kernel", "kernel:127.0.0.1"]);
+        same::<Cores>(&["auto", "none", "3"]);
+        same::<Bytes>(&["0", "512M", "4g", "7k", "123"]);
+        same::<Network>(&["10.77.0.2/24", "192.168.1.254/30"]);
+        same::<NamesrvList>(&["", "a:1;b:2", " a:1 ; [::1]:9876;", "a:1;a:1"]);
+        same::<DelayLevels>(&["1s 5s", "1s 5m 2h 1d"]);
+        same::<Permission>(&["6", "4"]);
+        same::<bool>(&["true", "TRUE", "false "]);
+        same::<Option<PathBuf>>(&["", "/a b "]);
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_the_fix() {
+        fn refused<T: Setting>(texts: &[&str], fix: &str) {
+            for text in texts {
+                let error = T::parse(text).err().unwrap_or_else(|| panic!("{text} was taken"));
+                assert!(error.contains(fix), "{text}: {error}");
+            }
+        }
+        refused::<Device>(&["tapp", "", "ethernet:eth0"], "tap:NAME, kernel or kernel:IP");
+        refused::<Device>(&["tap:a name", "tap:sixteencharacter"], "1 to 15");
+        refused::<Device>(&["kernel:eth0"], "kernel:127.0.0.1");
+        refused::<Cores>(&["1,2", "1-3"], "one core");
+        refused::<Bytes>(&["", "M", "12T", "-1", "99999999999G"], "512M");
+        refused::<Network>(&["10.77.0.2", "10.77.0.2/31", "x/24", "10.77.0.2/x"], "10.77.0.2/24");
+        refused::<Network>(&["10.77.0.0/24", "10.77.0.255/24"], "between them");
+        refused::<NamesrvList>(
+            &["localhost", "a:0", "a:65536", "1.2.3:9876", "::1:9876", "a b:1", ":9876"],
+            "host:port",
+        );
+        refused::<DelayLevels>(&["", "1", "s", "1x"], "1s 5s");
+        refused::<bool>(&["yes", "1", ""], "true or false");
+        refused::<PathBuf>(&["store", ""], "absolute path");
+        refused::<String>(&["a ", " a", ""], "without blanks");
+        refused::<u16>(&["65536", "-1", "a"], "0 to 65535");
+        refused::<Permission>(&["8", "rw"], "6 (read and write)");
+    }
+
+    #[test]
+    fn the_host_end_of_a_tap_is_the_first_other_address() {
+        let network = Network::parse("10.77.0.2/24").unwrap();
+        assert_eq!(network.host_end(), Ipv4Addr::new(10, 77, 0, 1));
+        assert_eq!(Network::parse("10.77.0.1/24").unwrap().host_end(), Ipv4Addr::new(10, 77, 0, 2));
+        assert!(network.contains(Ipv4Addr::new(10, 77, 0, 9)));
+        assert!(!network.contains(Ipv4Addr::new(10, 77, 1, 9)));
+    }
+}
