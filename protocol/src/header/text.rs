@@ -1,0 +1,332 @@
+//! A string as it lies in a header: raw bytes, or the inside of a JSON string that holds escapes.
+//!
+//! The escapes are checked when the header is read, so everything here is total. Bytes are passed on as they are, even
+//! when they are not UTF-8: a property is the user's, not ours. Half a surrogate pair becomes `?`, as in Java.
+//! Implements rule W-6.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::decimal;
+use crate::error::NoRoom;
+use crate::header::scan;
+
+/// A borrowed string. `plain` lends it without work; what holds escapes is written out by `write_to` or `to_cow`.
+#[derive(Clone, Copy, Default)]
+pub struct Text<'a> {
+    raw: &'a [u8],
+    /// `raw` holds at least one backslash escape, and every one in it is whole.
+    escaped: bool,
+}
+
+/// One stretch of the unescaped text.
+enum Piece<'a> {
+    Run(&'a [u8]),
+    Char(char),
+}
+
+impl<'a> Text<'a> {
+    /// Bytes that mean themselves.
+    pub const fn new(raw: &'a [u8]) -> Text<'a> {
+        Text { raw, escaped: false }
+    }
+
+    /// The inside of a JSON string that holds backslashes; None when one of them starts no escape.
+    pub fn from_json(raw: &'a [u8]) -> Option<Text<'a>> {
+        let mut rest = raw;
+        let mut escaped = false;
+        while let Some(at) = scan::find(rest, b'\\') {
+            escaped = true;
+            let (_, tail) = rest.split_at_checked(at + 1)?;
+            let (_, used) = escape(tail)?;
+            rest = tail.get(used..)?;
+        }
+        Some(Text { raw, escaped })
+    }
+
+    /// Only for bytes whose escapes the walk has checked one by one.
+    pub(super) fn checked(raw: &'a [u8], escaped: bool) -> Text<'a> {
+        Text { raw, escaped }
+    }
+
+    /// The bytes as they lie in the header, escapes and all; their number is never less than that of the text.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// The text's bytes when no escape is in the way.
+    pub fn plain_bytes(&self) -> Option<&'a [u8]> {
+        if self.escaped { None } else { Some(self.raw) }
+    }
+
+    /// The text itself when no escape is in the way and it is UTF-8.
+    pub fn plain(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.plain_bytes()?).ok()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// The text whatever it takes: allocates only for escapes and for bytes that are not UTF-8.
+    pub fn to_cow(&self) -> Cow<'a, str> {
+        match self.plain_bytes() {
+            Some(bytes) => String::from_utf8_lossy(bytes),
+            None => Cow::Owned(self.unescaped_string()),
+        }
+    }
+
+    pub fn to_bytes(&self) -> Cow<'a, [u8]> {
+        match self.plain_bytes() {
+            Some(bytes) => Cow::Borrowed(bytes),
+            None => {
+                let mut bytes = Vec::with_capacity(self.raw.len());
+                self.for_each_run(|run| bytes.extend_from_slice(run));
+                Cow::Owned(bytes)
+            }
+        }
+    }
+
+    /// The number of bytes `write_to` writes. At most `raw().len()`, which costs nothing to know.
+    pub fn unescaped_len(&self) -> usize {
+        let mut len = 0;
+        self.for_each_run(|run| len += run.len());
+        len
+    }
+
+    /// Writes the text to the front of `out` and returns its length. `raw().len()` bytes are always room enough.
+    pub fn write_to(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
+        let mut at = 0;
+        let mut fits = true;
+        self.for_each_run(|run| match out.get_mut(at..).and_then(|free| free.get_mut(..run.len())) {
+            Some(target) => {
+                target.copy_from_slice(run);
+                at += run.len();
+            }
+            None => fits = false,
+        });
+        if fits { Ok(at) } else { Err(NoRoom) }
+    }
+
+    /// Hands out the unescaped bytes, stretch by stretch.
+    pub fn for_each_run(&self, mut take: impl FnMut(&[u8])) {
+        if !self.escaped {
+            return take(self.raw);
+        }
+        let mut rest = self.raw;
+        while let Some((piece, tail)) = next_piece(rest) {
+            rest = tail;
+            match piece {
+                Piece::Run(run) => take(run),
+                Piece::Char(char) => take(char.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+    }
+
+    /// As `Integer.parseInt`.
+    pub fn parse_i32(&self) -> Option<i32> {
+        decimal::parse_i32(self.plain_bytes()?)
+    }
+
+    /// As `Long.parseLong`.
+    pub fn parse_i64(&self) -> Option<i64> {
+        decimal::parse_i64(self.plain_bytes()?)
+    }
+
+    /// As `Boolean.parseBoolean`: whatever is not "true" is false.
+    pub fn parse_bool(&self) -> bool {
+        self.raw.eq_ignore_ascii_case(b"true")
+    }
+
+    pub fn parse_f64(&self) -> Option<f64> {
+        self.plain()?.trim().parse().ok()
+    }
+
+    #[cold]
+    fn unescaped_string(&self) -> String {
+        String::from_utf8_lossy(&self.to_bytes()).into_owned()
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Text<'a> {
+        Text::new(text.as_bytes())
+    }
+}
+
+impl<'a> From<&'a String> for Text<'a> {
+    fn from(text: &'a String) -> Text<'a> {
+        Text::new(text.as_bytes())
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Text<'_>) -> bool {
+        if self.escaped || other.escaped {
+            self.to_bytes() == other.to_bytes()
+        } else {
+            self.raw == other.raw
+        }
+    }
+}
+
+impl Eq for Text<'_> {}
+
+impl PartialEq<str> for Text<'_> {
+    fn eq(&self, other: &str) -> bool {
+        *self == Text::from(other)
+    }
+}
+
+impl PartialEq<&str> for Text<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        *self == Text::from(*other)
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_cow(), out)
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.to_cow(), out)
+    }
+}
+
+/// The stretch at the front of checked text. An escape that is not whole, which checked text cannot hold, ends it.
+fn next_piece(rest: &[u8]) -> Option<(Piece<'_>, &[u8])> {
+    let run_len = match rest {
+        [] => return None,
+        [b'\\', tail @ ..] => {
+            let (char, used) = escape(tail)?;
+            return Some((Piece::Char(char), tail.get(used..)?));
+        }
+        _ => scan::find(rest, b'\\').unwrap_or(rest.len()),
+    };
+    let (run, tail) = rest.split_at_checked(run_len)?;
+    Some((Piece::Run(run), tail))
+}
+
+/// What the bytes after a backslash stand for, and how many of them do.
+pub(crate) fn escape(tail: &[u8]) -> Option<(char, usize)> {
+    let char = match tail.first()? {
+        b'u' => return unicode_escape(tail),
+        b'n' => '\n',
+        b't' => '\t',
+        b'r' => '\r',
+        b'b' => '\u{8}',
+        b'f' | b'F' => '\u{c}',
+        b'v' => '\u{b}',
+        b'"' => '"',
+        b'\'' => '\'',
+        b'\\' => '\\',
+        b'/' => '/',
+        digit @ b'0'..=b'7' => char::from(digit - b'0'),
+        b'x' => {
+            let [high, low] = tail.get(1..3)? else { return None };
+            return Some((char::from(hex(*high)? << 4 | hex(*low)?), 3));
+        }
+        _ => return None,
+    };
+    Some((char, 1))
+}
+
+/// `uXXXX`, or a pair of them for what lies outside the first plane.
+fn unicode_escape(tail: &[u8]) -> Option<(char, usize)> {
+    let first = code_unit(tail)?;
+    if !(0xD800..0xE000).contains(&first) {
+        return Some((char::from_u32(first)?, UNIT_BYTES));
+    }
+    if first < 0xDC00
+        && let Some([b'\\', second @ ..]) = tail.get(UNIT_BYTES..)
+        && second.first() == Some(&b'u')
+        && let Some(low @ 0xDC00..0xE000) = code_unit(second)
+    {
+        let char = char::from_u32(0x10000 + ((first - 0xD800) << 10) + (low - 0xDC00))?;
+        return Some((char, 2 * UNIT_BYTES + 1));
+    }
+    Some(('?', UNIT_BYTES))
+}
+
+fn code_unit(tail: &[u8]) -> Option<u32> {
+    let [_u, digits @ ..] = tail.get(..UNIT_BYTES)? else { return None };
+    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | u32::from(hex(*digit)?)))
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// The letter u and four digits.
+const UNIT_BYTES: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unescaped(raw: &str) -> Option<String> {
+        let text = Text::from_json(raw.as_bytes())?;
+        let mut buffer = vec![0; raw.len()];
+        let len = text.write_to(&mut buffer).expect("never longer than the raw text");
+        assert_eq!(len, text.unescaped_len());
+        assert_eq!(&buffer[..len], text.to_cow().as_bytes());
+        Some(text.to_cow().into_owned())
+    }
+
+    /// W-6. Goal: escapes come out as Java reads them. Method: one row per kind, halves of pairs included.
+    #[test]
+    fn escapes_are_undone() {
+        for (raw, expected) in [
+            ("", ""),
+            ("plain", "plain"),
+            (r"TAGS\u0001A\u0002", "TAGS\u{1}A\u{2}"),
+            (r#"a\"b\\c\/d\'e"#, "a\"b\\c/d'e"),
+            (r"\n\t\r\b\f", "\n\t\r\u{8}\u{c}"),
+            (r"\u4e2d\u6587", "中文"),
+            (r"\ud83d\ude00", "😀"),
+            (r"\uD83D\uDE00!", "😀!"),
+            (r"\ud83d", "?"),
+            (r"\ude00x", "?x"),
+            (r"\ud83d\u0041", "?A"),
+            (r"\ud83d\n", "?\n"),
+            (r"\ud83d\ud83d\ude00", "?😀"),
+            (r"\x41\0", "A\0"),
+        ] {
+            assert_eq!(unescaped(raw).as_deref(), Some(expected), "{raw}");
+        }
+    }
+
+    /// W-6. Goal: a broken escape is an error and never a panic. Method: cut and spoil each kind.
+    #[test]
+    fn broken_escapes_are_refused() {
+        for raw in [
+            r"\", r"a\", r"\u", r"\u1", r"\u12", r"\u123", r"\u12G4", r"\q", r"\x", r"\x4", r"\xGG",
+            r"\ud83d\",
+        ] {
+            assert_eq!(unescaped(raw), None, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_small_buffer_is_no_room() {
+        let text = Text::from_json(br"ab\u0001cd").expect("whole escapes");
+        assert_eq!(text.write_to(&mut [0; 4]), Err(NoRoom));
+        assert_eq!(text.write_to(&mut [0; 5]), Ok(5));
+    }
+
+    #[test]
+    fn texts_compare_by_meaning() {
+        let escaped = Text::from_json(br"T\u0061g").expect("whole escapes");
+        assert_eq!(escaped, "Tag");
+        assert_eq!(escaped, Text::from("Tag"));
+        assert!(escaped != "Tagg");
+    }
+}
