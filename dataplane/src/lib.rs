@@ -1,3 +1,4 @@
 //! The polling broker on pinned cores.
 
+pub mod broker;
 pub mod config;

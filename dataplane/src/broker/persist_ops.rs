@@ -1,0 +1,80 @@
+//! What the broker's tables ask the cold side to keep.
+//!
+//! ```text
+//! desk -> table (changes in memory, at once) -> PersistOps -> lane -> cold mirror -> config/*.json, name servers
+//! ```
+//!
+//! A table never waits for a file: it changes, leaves a `PersistOp` here, and the shard moves the queue to its lane
+//! at the end of the turn. Every op carries the whole new state of one entry, so the mirror only replaces entries
+//! and a later op for the same entry makes an earlier one pointless. Names are shared (`Arc<str>`), so an op for a
+//! committed offset costs no allocation once the queue has grown to its working size.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::groups::GroupConfig;
+use super::topics::TopicConfig;
+use super::version::DataVersion;
+
+/// One change of one entry. `version` is the table's version after the change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PersistOp {
+    /// topics.json, and a registration at every name server at once.
+    TopicChanged { config: Arc<TopicConfig>, version: DataVersion },
+    /// topics.json, and a registration at every name server at once.
+    TopicRemoved { topic: Arc<str>, version: DataVersion },
+    /// subscriptionGroup.json.
+    GroupChanged { config: Arc<GroupConfig>, version: DataVersion },
+    /// subscriptionGroup.json.
+    GroupRemoved { group: Arc<str>, version: DataVersion },
+    /// consumerOffset.json, `offsetTable`; written with the next flushConsumerOffsetInterval.
+    OffsetCommitted { group: Arc<str>, topic: Arc<str>, queue_id: i32, offset: i64 },
+    /// consumerOffset.json, `pullOffsetTable` (5.x): how far the group has read, committed or not.
+    OffsetPulled { group: Arc<str>, topic: Arc<str>, queue_id: i32, offset: i64 },
+    /// consumerOffset.json: every offset of this group on this topic is gone.
+    OffsetsRemoved { group: Arc<str>, topic: Arc<str> },
+    /// delayOffset.json: the next entry of `SCHEDULE_TOPIC_XXXX` queue `level - 1` to deliver.
+    DelayOffset { level: u8, offset: i64 },
+}
+
+/// Ops waiting for the lane. Owned by the broker, emptied by the shard.
+#[derive(Debug, Default)]
+pub struct PersistOps {
+    queue: VecDeque<PersistOp>,
+}
+
+impl PersistOps {
+    pub fn new() -> PersistOps {
+        PersistOps { queue: VecDeque::with_capacity(PERSIST_OPS_ROOM) }
+    }
+
+    /// Never refuses: what a request changed must reach the files. Ops that may wait (offsets) ask `has_room` first.
+    pub fn push(&mut self, op: PersistOp) {
+        self.queue.push_back(op);
+    }
+
+    /// Whether ops that can wait in their table (committed offsets) should be moved here now.
+    pub fn has_room(&self) -> bool {
+        self.queue.len() < PERSIST_OPS_ROOM
+    }
+
+    pub fn pop(&mut self) -> Option<PersistOp> {
+        self.queue.pop_front()
+    }
+
+    /// Puts back what the lane had no room for; order is kept.
+    pub fn unpop(&mut self, op: PersistOp) {
+        self.queue.push_front(op);
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+/// How many ops the queue holds without growing.
+pub const PERSIST_OPS_ROOM: usize = 1024;

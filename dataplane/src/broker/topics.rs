@@ -1,0 +1,459 @@
+//! The topic table: what topics this broker has, and how new ones come about.
+//!
+//! ```text
+//! name -> TopicIndex -> TopicConfig        every change -> DataVersion + 1, PersistOp::TopicChanged
+//! ```
+//!
+//! A topic keeps its index for the life of the process, also over deletion and re-creation, so desks may keep
+//! indexes and must ask for the configuration again (`get` says None while the topic is deleted). Topics come from
+//! topics.json, from the list of message.md §9 at start, from a producer (auto-creation through a template that may
+//! be inherited), from a consumer group (retry and dead-letter topics) and from administrators.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::persist_ops::{PersistOp, PersistOps};
+use super::version::DataVersion;
+
+/// Where a topic is in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicIndex(u32);
+
+/// A topic as the broker uses it. The JSON form is `protocol::body`'s.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicConfig {
+    pub name: Arc<str>,
+    pub read_queue_nums: i32,
+    pub write_queue_nums: i32,
+    /// `PERM_*` bits.
+    pub perm: i32,
+    pub multi_tag: bool,
+    pub topic_sys_flag: i32,
+    pub order: bool,
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl TopicConfig {
+    pub fn new(name: &str, queues: i32, perm: i32) -> TopicConfig {
+        TopicConfig {
+            name: name.into(),
+            read_queue_nums: queues,
+            write_queue_nums: queues,
+            perm,
+            multi_tag: false,
+            topic_sys_flag: 0,
+            order: false,
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    pub fn is_readable(&self) -> bool {
+        self.perm & PERM_READ != 0
+    }
+
+    pub fn is_writable(&self) -> bool {
+        self.perm & PERM_WRITE != 0
+    }
+
+    pub fn is_inherited(&self) -> bool {
+        self.perm & PERM_INHERIT != 0
+    }
+}
+
+/// As official remarks print it.
+impl fmt::Display for TopicConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bit = |bit: i32, letter: char| if self.perm & bit != 0 { letter } else { '-' };
+        write!(
+            f,
+            "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}{}{}, topicFilterType={}, topicSysFlag={}, order={}, attributes={{",
+            self.name,
+            self.read_queue_nums,
+            self.write_queue_nums,
+            bit(PERM_READ, 'R'),
+            bit(PERM_WRITE, 'W'),
+            bit(PERM_INHERIT, 'X'),
+            if self.multi_tag { "MULTI_TAG" } else { "SINGLE_TAG" },
+            self.topic_sys_flag,
+            self.order,
+        )?;
+        for (at, (key, value)) in self.attributes.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{key}={value}")?;
+        }
+        f.write_str("}]")
+    }
+}
+
+/// What of the broker's configuration the table depends on.
+#[derive(Debug, Clone)]
+pub struct TopicSettings {
+    pub broker_name: Arc<str>,
+    pub cluster_name: Arc<str>,
+    /// autoCreateTopicEnable
+    pub auto_create: bool,
+    /// defaultTopicQueueNums
+    pub template_queues: i32,
+    /// clusterTopicEnable, brokerTopicEnable
+    pub cluster_topic: bool,
+    pub broker_topic: bool,
+    /// traceTopicEnable and msgTraceTopicName
+    pub trace_topic: Option<Arc<str>>,
+    /// How many delay levels there are, one queue each.
+    pub delay_levels: i32,
+}
+
+/// The table of one broker.
+#[derive(Debug)]
+pub struct Topics {
+    settings: TopicSettings,
+    by_name: HashMap<Arc<str>, TopicIndex>,
+    slots: Vec<Option<Arc<TopicConfig>>>,
+    version: DataVersion,
+}
+
+impl Topics {
+    /// Takes over what topics.json held and makes the topics every broker has. What is new goes to `ops`.
+    pub fn new(
+        settings: TopicSettings,
+        loaded: impl IntoIterator<Item = TopicConfig>,
+        version: DataVersion,
+        now_ms: i64,
+        ops: &mut PersistOps,
+    ) -> Topics {
+        let mut topics = Topics { settings, by_name: HashMap::new(), slots: Vec::new(), version };
+        for mut config in loaded {
+            if !topics.settings.auto_create && *config.name == *TEMPLATE_TOPIC {
+                config.perm &= !PERM_INHERIT;
+            }
+            topics.place(Arc::new(config));
+        }
+        for config in topics.settings.clone().start_topics() {
+            if topics.find(&config.name).is_none() {
+                topics.put(config, now_ms, ops);
+            }
+        }
+        topics
+    }
+
+    /// The topic by its name, if there is one now.
+    pub fn find(&self, name: &str) -> Option<TopicIndex> {
+        let index = *self.by_name.get(name)?;
+        self.get(index).map(|_| index)
+    }
+
+    /// None while the topic is deleted.
+    pub fn get(&self, index: TopicIndex) -> Option<&Arc<TopicConfig>> {
+        self.slots.get(index.0 as usize)?.as_ref()
+    }
+
+    pub fn config(&self, name: &str) -> Option<&Arc<TopicConfig>> {
+        self.get(*self.by_name.get(name)?)
+    }
+
+    /// A producer sent to a topic that does not exist: made if the template it names exists and is inherited; a
+    /// retry topic is made in any case (behaviour.md §3, step 7). None: 17 is the answer.
+    #[cold]
+    pub fn create_for_send(
+        &mut self,
+        name: &str,
+        template: &str,
+        queues_wanted: i32,
+        topic_sys_flag: i32,
+        now_ms: i64,
+        ops: &mut PersistOps,
+    ) -> Option<TopicIndex> {
+        if let Some(index) = self.find(name) {
+            return Some(index);
+        }
+        let inherited = self.config(template).filter(|template| template.is_inherited());
+        let config = match inherited {
+            Some(template) => {
+                let queues = queues_wanted.min(template.write_queue_nums).max(0);
+                let mut config = TopicConfig::new(name, queues, template.perm & !PERM_INHERIT);
+                config.multi_tag = template.multi_tag;
+                config
+            }
+            None if name.starts_with(RETRY_PREFIX) => TopicConfig::new(name, 1, PERM_READ | PERM_WRITE),
+            None => return None,
+        };
+        Some(self.put(TopicConfig { topic_sys_flag, ..config }, now_ms, ops))
+    }
+
+    /// The retry or dead-letter topic of a group, made if it is missing. `order`: a group that subscribes an order
+    /// topic retries in order; None leaves what is there.
+    pub fn create_for_group(
+        &mut self,
+        name: &str,
+        queues: i32,
+        order: Option<bool>,
+        topic_sys_flag: i32,
+        now_ms: i64,
+        ops: &mut PersistOps,
+    ) -> TopicIndex {
+        match self.find(name) {
+            Some(index) => {
+                let known = self.get(index).expect("just found");
+                match order {
+                    Some(order) if order != known.order => {
+                        let config = TopicConfig { order, ..TopicConfig::clone(known) };
+                        self.put(config, now_ms, ops)
+                    }
+                    _ => index,
+                }
+            }
+            None => {
+                let config = TopicConfig::new(name, queues, PERM_READ | PERM_WRITE);
+                let order = order.unwrap_or(false);
+                self.put(TopicConfig { order, topic_sys_flag, ..config }, now_ms, ops)
+            }
+        }
+    }
+
+    /// Makes or replaces a topic.
+    pub fn put(&mut self, config: TopicConfig, now_ms: i64, ops: &mut PersistOps) -> TopicIndex {
+        let config = Arc::new(config);
+        self.version.advance(now_ms);
+        ops.push(PersistOp::TopicChanged { config: config.clone(), version: self.version });
+        self.place(config)
+    }
+
+    /// Deletes a topic; false when it was not there.
+    pub fn remove(&mut self, name: &str, now_ms: i64, ops: &mut PersistOps) -> bool {
+        let Some(index) = self.find(name) else { return false };
+        let config = self.slots.get_mut(index.0 as usize).and_then(Option::take).expect("just found");
+        self.version.advance(now_ms);
+        ops.push(PersistOp::TopicRemoved { topic: config.name.clone(), version: self.version });
+        true
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<TopicConfig>> + '_ {
+        self.slots.iter().flatten()
+    }
+
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    pub fn version(&self) -> DataVersion {
+        self.version
+    }
+
+    pub fn settings(&self) -> &TopicSettings {
+        &self.settings
+    }
+
+    /// Whether administrators may neither make nor delete it.
+    pub fn is_system(&self, name: &str) -> bool {
+        *name == *self.settings.cluster_name
+            || *name == *self.settings.broker_name
+            || SYSTEM_TOPICS.contains(&name)
+            || name.starts_with(SYSTEM_PREFIX)
+    }
+
+    /// `<cluster>_REPLY_TOPIC`
+    pub fn reply_topic(&self) -> String {
+        format!("{}_REPLY_TOPIC", self.settings.cluster_name)
+    }
+
+    fn place(&mut self, config: Arc<TopicConfig>) -> TopicIndex {
+        let index = match self.by_name.get(&*config.name) {
+            Some(&index) => index,
+            None => {
+                let index = TopicIndex(u32::try_from(self.slots.len()).expect("fewer than 2^32 topics"));
+                self.by_name.insert(config.name.clone(), index);
+                self.slots.push(None);
+                index
+            }
+        };
+        *self.slots.get_mut(index.0 as usize).expect("every index has its slot") = Some(config);
+        index
+    }
+}
+
+impl TopicSettings {
+    /// The topics every broker has (message.md §9).
+    fn start_topics(&self) -> Vec<TopicConfig> {
+        const RW: i32 = PERM_READ | PERM_WRITE;
+        let mut topics = vec![
+            TopicConfig::new("SELF_TEST_TOPIC", 1, RW),
+            TopicConfig::new("BenchmarkTest", 1024, RW),
+            TopicConfig::new("OFFSET_MOVED_EVENT", 1, RW),
+            TopicConfig::new(SCHEDULE_TOPIC, self.delay_levels, RW),
+            TopicConfig::new(HALF_TOPIC, 1, RW),
+            TopicConfig::new(OP_TOPIC, 1, RW),
+            TopicConfig::new(CHECK_MAX_TOPIC, 1, RW),
+            TopicConfig::new("rmq_sys_wheel_timer", 1, RW),
+            TopicConfig::new(&format!("rmq_sys_REVIVE_LOG_{}", self.cluster_name), 8, RW),
+            TopicConfig::new(&format!("rmq_sys_SYNC_BROKER_MEMBER_{}", self.broker_name), 1, PERM_INHERIT),
+            TopicConfig::new(&format!("{}_REPLY_TOPIC", self.cluster_name), 1, RW),
+        ];
+        if self.auto_create {
+            topics.push(TopicConfig::new(TEMPLATE_TOPIC, self.template_queues, RW | PERM_INHERIT));
+        }
+        let named = |enabled: bool| if enabled { RW | PERM_INHERIT } else { PERM_INHERIT };
+        topics.push(TopicConfig::new(&self.cluster_name, 16, named(self.cluster_topic)));
+        topics.push(TopicConfig::new(&self.broker_name, 1, named(self.broker_topic)));
+        if let Some(trace) = &self.trace_topic {
+            topics.push(TopicConfig::new(trace, 1, RW));
+        }
+        topics
+    }
+}
+
+pub const PERM_INHERIT: i32 = 1;
+pub const PERM_WRITE: i32 = 2;
+pub const PERM_READ: i32 = 4;
+
+/// The template of topics that producers create by sending.
+pub const TEMPLATE_TOPIC: &str = "TBW102";
+pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+pub const OP_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Half messages nobody decided about.
+pub const CHECK_MAX_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+pub const RETRY_PREFIX: &str = "%RETRY%";
+pub const DLQ_PREFIX: &str = "%DLQ%";
+
+const SYSTEM_PREFIX: &str = "rmq_sys_";
+const SYSTEM_TOPICS: [&str; 10] = [
+    TEMPLATE_TOPIC,
+    SCHEDULE_TOPIC,
+    "BenchmarkTest",
+    HALF_TOPIC,
+    "RMQ_SYS_TRACE_TOPIC",
+    OP_TOPIC,
+    CHECK_MAX_TOPIC,
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+    "CHECKPOINT_TOPIC",
+];
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn settings() -> TopicSettings {
+        TopicSettings {
+            broker_name: "broker-a".into(),
+            cluster_name: "DefaultCluster".into(),
+            auto_create: true,
+            template_queues: 8,
+            cluster_topic: true,
+            broker_topic: true,
+            trace_topic: None,
+            delay_levels: 18,
+        }
+    }
+
+    pub fn table(settings: TopicSettings) -> Topics {
+        Topics::new(settings, [], DataVersion::default(), 0, &mut PersistOps::new())
+    }
+
+    /// Goal: the topics every broker has are those of the official table. Method: compare with probe-5.5.0.json,
+    /// "all topic config", less its user topics and the RocksDB ones we have no use for.
+    #[test]
+    fn the_start_topics_are_the_official_ones() {
+        let topics = table(settings());
+        let mut found: Vec<_> =
+            topics.iter().map(|t| (t.name.to_string(), t.read_queue_nums, t.write_queue_nums, t.perm)).collect();
+        found.sort();
+        let expected = [
+            ("BenchmarkTest", 1024, 6),
+            ("DefaultCluster", 16, 7),
+            ("DefaultCluster_REPLY_TOPIC", 1, 6),
+            ("OFFSET_MOVED_EVENT", 1, 6),
+            ("RMQ_SYS_TRANS_HALF_TOPIC", 1, 6),
+            ("RMQ_SYS_TRANS_OP_HALF_TOPIC", 1, 6),
+            ("SCHEDULE_TOPIC_XXXX", 18, 6),
+            ("SELF_TEST_TOPIC", 1, 6),
+            ("TBW102", 8, 7),
+            ("TRANS_CHECK_MAX_TIME_TOPIC", 1, 6),
+            ("broker-a", 1, 7),
+            ("rmq_sys_REVIVE_LOG_DefaultCluster", 8, 6),
+            ("rmq_sys_SYNC_BROKER_MEMBER_broker-a", 1, 1),
+            ("rmq_sys_wheel_timer", 1, 6),
+        ];
+        assert_eq!(found, expected.map(|(name, queues, perm)| (name.to_string(), queues, queues, perm)));
+        assert!(expected.iter().all(|(name, ..)| topics.is_system(name) || *name == "DefaultCluster_REPLY_TOPIC"));
+    }
+
+    /// Goal: auto-creation takes the smaller queue number, drops the inherit bit, and needs an inherited template.
+    #[test]
+    fn producers_create_topics_through_an_inherited_template() {
+        let (mut topics, mut ops) = (table(settings()), PersistOps::new());
+        let before = topics.version();
+        let index = topics.create_for_send("T", "TBW102", 4, 0, 77, &mut ops).unwrap();
+        let config = topics.get(index).unwrap().clone();
+        assert_eq!((config.read_queue_nums, config.write_queue_nums, config.perm), (4, 4, 6));
+        let version = DataVersion { timestamp: 77, counter: before.counter + 1, ..before };
+        assert_eq!(ops.pop(), Some(PersistOp::TopicChanged { config, version }));
+        assert_eq!(topics.create_for_send("T", "TBW102", 9, 0, 78, &mut ops), Some(index));
+        assert_eq!(ops.pop(), None);
+        let many = topics.create_for_send("U", "TBW102", 99, 0, 78, &mut ops).unwrap();
+        assert_eq!(topics.get(many).unwrap().write_queue_nums, 8);
+        assert_eq!(topics.create_for_send("V", "NOPE", 4, 0, 78, &mut ops), None);
+        assert_eq!(topics.create_for_send("V", "T", 4, 0, 78, &mut ops), None);
+    }
+
+    /// Goal: retry topics come about even without a template, with one queue.
+    #[test]
+    fn retry_topics_need_no_template() {
+        let mut topics = table(TopicSettings { auto_create: false, ..settings() });
+        let mut ops = PersistOps::new();
+        assert_eq!(topics.find("TBW102"), None);
+        assert_eq!(topics.create_for_send("T", "TBW102", 4, 0, 0, &mut ops), None);
+        let index = topics.create_for_send("%RETRY%G", "TBW102", 4, 0, 0, &mut ops).unwrap();
+        assert_eq!(topics.get(index).unwrap().write_queue_nums, 1);
+    }
+
+    /// Goal: a TBW102 that an earlier run left in topics.json creates nothing once auto-creation is off.
+    #[test]
+    fn a_stored_template_loses_its_inherit_bit_when_auto_creation_is_off() {
+        let stored = TopicConfig::new("TBW102", 8, 7);
+        let settings = TopicSettings { auto_create: false, ..settings() };
+        let mut ops = PersistOps::new();
+        let mut topics = Topics::new(settings, [stored], DataVersion::default(), 0, &mut ops);
+        assert_eq!(topics.config("TBW102").unwrap().perm, 6);
+        assert_eq!(topics.create_for_send("T", "TBW102", 4, 0, 0, &mut ops), None);
+    }
+
+    /// Goal: a topic keeps its index over deletion, and is not found while it is deleted.
+    #[test]
+    fn an_index_outlives_its_topic() {
+        let (mut topics, mut ops) = (table(settings()), PersistOps::new());
+        let index = topics.put(TopicConfig::new("T", 4, 6), 0, &mut ops);
+        assert!(topics.remove("T", 1, &mut ops));
+        assert!(!topics.remove("T", 1, &mut ops));
+        assert_eq!((topics.find("T"), topics.get(index)), (None, None));
+        assert_eq!(topics.put(TopicConfig::new("T", 2, 6), 2, &mut ops), index);
+        assert_eq!(topics.get(index).unwrap().read_queue_nums, 2);
+    }
+
+    /// Goal: a retry topic follows whether its group subscribes an order topic.
+    #[test]
+    fn a_group_topic_follows_its_order_mark() {
+        let (mut topics, mut ops) = (table(settings()), PersistOps::new());
+        let index = topics.create_for_group("%RETRY%G", 1, Some(false), 0, 0, &mut ops);
+        assert!(ops.pop().is_some());
+        topics.create_for_group("%RETRY%G", 1, Some(true), 0, 0, &mut ops);
+        assert!(ops.pop().is_some());
+        topics.create_for_group("%RETRY%G", 1, None, 0, 0, &mut ops);
+        assert!(ops.pop().is_none());
+        assert!(topics.get(index).unwrap().order);
+    }
+
+    /// Goal: the text in remarks is Java's. Method: probe-5.5.0.json, "send queueId too big".
+    #[test]
+    fn a_topic_prints_as_in_official_remarks() {
+        let text = TopicConfig::new("T_c49", 4, 6).to_string();
+        assert_eq!(text, "TopicConfig [topicName=T_c49, readQueueNums=4, writeQueueNums=4, perm=RW-, topicFilterType=SINGLE_TAG, topicSysFlag=0, order=false, attributes={}]");
+    }
+}
