@@ -92,7 +92,12 @@ impl Groups {
     }
 
     /// The group, made with defaults when the broker may. None: 26 is the answer.
-    pub fn find_or_create(&mut self, name: &str, now_ms: i64, ops: &mut PersistOps) -> Option<&Arc<GroupConfig>> {
+    pub fn find_or_create(
+        &mut self,
+        name: &str,
+        now_ms: i64,
+        ops: &mut PersistOps,
+    ) -> Option<&Arc<GroupConfig>> {
         if !self.by_name.contains_key(name) {
             if !(self.auto_create || name.starts_with(SYSTEM_GROUP_PREFIX)) || !is_group_name(name) {
                 return None;

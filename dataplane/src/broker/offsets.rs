@@ -176,20 +176,30 @@ impl ConsumerOffsets {
     /// Every entry: group, topic, queue id, committed, pulled (−1 when there is none).
     pub fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, i32, i64, i64)> + '_ {
         self.rows.iter().flatten().flat_map(|row| {
-            row.cells.iter().map(|cell| (&row.key.group, &row.key.topic, cell.queue_id, cell.committed, cell.pulled))
+            row.cells
+                .iter()
+                .map(|cell| (&row.key.group, &row.key.topic, cell.queue_id, cell.committed, cell.pulled))
         })
     }
 
     /// The topics a group has committed offsets for.
     pub fn topics_of_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Arc<str>> + 'a {
         let committed = |row: &Row| row.cells.iter().any(|cell| cell.committed >= 0);
-        self.rows.iter().flatten().filter(move |row| *row.key.group == *group && committed(row)).map(|row| &row.key.topic)
+        self.rows
+            .iter()
+            .flatten()
+            .filter(move |row| *row.key.group == *group && committed(row))
+            .map(|row| &row.key.topic)
     }
 
     /// The groups that have committed offsets for a topic.
     pub fn groups_of_topic<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Arc<str>> + 'a {
         let committed = |row: &Row| row.cells.iter().any(|cell| cell.committed >= 0);
-        self.rows.iter().flatten().filter(move |row| *row.key.topic == *topic && committed(row)).map(|row| &row.key.group)
+        self.rows
+            .iter()
+            .flatten()
+            .filter(move |row| *row.key.topic == *topic && committed(row))
+            .map(|row| &row.key.group)
     }
 
     /// Drops all offsets of a group (its deletion with cleanOffset).

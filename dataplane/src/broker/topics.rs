@@ -362,8 +362,10 @@ pub mod tests {
     #[test]
     fn the_start_topics_are_the_official_ones() {
         let topics = table(settings());
-        let mut found: Vec<_> =
-            topics.iter().map(|t| (t.name.to_string(), t.read_queue_nums, t.write_queue_nums, t.perm)).collect();
+        let mut found: Vec<_> = topics
+            .iter()
+            .map(|t| (t.name.to_string(), t.read_queue_nums, t.write_queue_nums, t.perm))
+            .collect();
         found.sort();
         let expected = [
             ("BenchmarkTest", 1024, 6),
@@ -382,7 +384,9 @@ pub mod tests {
             ("rmq_sys_wheel_timer", 1, 6),
         ];
         assert_eq!(found, expected.map(|(name, queues, perm)| (name.to_string(), queues, queues, perm)));
-        assert!(expected.iter().all(|(name, ..)| topics.is_system(name) || *name == "DefaultCluster_REPLY_TOPIC"));
+        assert!(
+            expected.iter().all(|(name, ..)| topics.is_system(name) || *name == "DefaultCluster_REPLY_TOPIC")
+        );
     }
 
     /// Goal: auto-creation takes the smaller queue number, drops the inherit bit, and needs an inherited template.
@@ -454,6 +458,9 @@ pub mod tests {
     #[test]
     fn a_topic_prints_as_in_official_remarks() {
         let text = TopicConfig::new("T_c49", 4, 6).to_string();
-        assert_eq!(text, "TopicConfig [topicName=T_c49, readQueueNums=4, writeQueueNums=4, perm=RW-, topicFilterType=SINGLE_TAG, topicSysFlag=0, order=false, attributes={}]");
+        assert_eq!(
+            text,
+            "TopicConfig [topicName=T_c49, readQueueNums=4, writeQueueNums=4, perm=RW-, topicFilterType=SINGLE_TAG, topicSysFlag=0, order=false, attributes={}]"
+        );
     }
 }
