@@ -2,3 +2,6 @@
 
 pub mod broker;
 pub mod config;
+pub mod net;
+pub mod rng;
+pub mod time;
