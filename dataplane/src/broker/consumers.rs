@@ -1,0 +1,360 @@
+//! Which consumers are online: the members of each group and what the group subscribes to.
+//!
+//! ```text
+//! heartbeat -> group: kind, members (one per connection), subscriptions (one per topic)
+//!              changed?  = a new member, a topic added, a topic removed  -> the desk notifies every member (code 40)
+//! ```
+//!
+//! A newer version of a subscription replaces the older one and is not a change: clients set a new version after
+//! every rebalance, and a notification would start the next one. A group is keyed by connection, so a client that
+//! comes back on a new connection counts twice until the old one dies. A group without members is forgotten with
+//! its subscriptions. Time is passed in; a member is silent when its last heartbeat is older than the caller allows.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::net::ConnId;
+
+use super::client::Client;
+
+/// CONSUME_ACTIVELY (pull), CONSUME_PASSIVELY (push), CONSUME_POP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConsumeType {
+    Actively,
+    #[default]
+    Passively,
+    Pop,
+}
+
+impl ConsumeType {
+    pub fn from_name(name: &str) -> Option<ConsumeType> {
+        match name {
+            "CONSUME_ACTIVELY" => Some(ConsumeType::Actively),
+            "CONSUME_PASSIVELY" => Some(ConsumeType::Passively),
+            "CONSUME_POP" => Some(ConsumeType::Pop),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            ConsumeType::Actively => "CONSUME_ACTIVELY",
+            ConsumeType::Passively => "CONSUME_PASSIVELY",
+            ConsumeType::Pop => "CONSUME_POP",
+        }
+    }
+}
+
+/// Whether each message goes to one member or to every one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MessageModel {
+    Broadcasting,
+    #[default]
+    Clustering,
+}
+
+impl MessageModel {
+    pub fn from_name(name: &str) -> Option<MessageModel> {
+        match name {
+            "BROADCASTING" => Some(MessageModel::Broadcasting),
+            "CLUSTERING" => Some(MessageModel::Clustering),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            MessageModel::Broadcasting => "BROADCASTING",
+            MessageModel::Clustering => "CLUSTERING",
+        }
+    }
+}
+
+/// How a group consumes; every heartbeat says it anew and the last one wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupKind {
+    pub consume_type: ConsumeType,
+    pub model: MessageModel,
+    /// consumeFromWhere, by name: the broker only shows it.
+    pub from_where: Arc<str>,
+}
+
+/// What a group wants of one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    pub topic: Arc<str>,
+    /// "TAG" or "SQL92".
+    pub expression_type: Arc<str>,
+    pub sub_string: Arc<str>,
+    pub tags: Vec<Arc<str>>,
+    /// The Java hashes of the tags, sorted; empty for "*".
+    pub codes: Vec<i32>,
+    pub sub_version: i64,
+    pub class_filter_mode: bool,
+}
+
+impl Subscription {
+    /// Everything of the topic, whatever its tag.
+    pub fn is_all(&self) -> bool {
+        *self.sub_string == *"*"
+    }
+
+    pub fn is_tag(&self) -> bool {
+        *self.expression_type == *TAG
+    }
+
+    /// Whether a message with this tags code may match; the client compares the tag's text again.
+    pub fn matches_code(&self, tags_code: i64) -> bool {
+        self.is_all() || self.codes.binary_search(&(tags_code as i32)).is_ok()
+    }
+}
+
+/// One consumer of a group.
+#[derive(Debug)]
+pub struct Member {
+    pub conn: ConnId,
+    pub client: Arc<Client>,
+    pub seen_ms: i64,
+}
+
+/// One group that is online.
+#[derive(Debug)]
+pub struct ConsumerGroup {
+    pub name: Arc<str>,
+    pub kind: GroupKind,
+    members: Vec<Member>,
+    subscriptions: HashMap<Arc<str>, Subscription>,
+}
+
+impl ConsumerGroup {
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub fn member_of_client(&self, client_id: &str) -> Option<&Member> {
+        self.members.iter().find(|member| *member.client.id == *client_id)
+    }
+
+    pub fn subscription(&self, topic: &str) -> Option<&Subscription> {
+        self.subscriptions.get(topic)
+    }
+
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription> + '_ {
+        self.subscriptions.values()
+    }
+
+    /// Takes the whole list of a heartbeat; true when a topic came or went.
+    fn subscribe(&mut self, listed: Vec<Subscription>) -> bool {
+        let mut changed = false;
+        self.subscriptions.retain(|topic, _| {
+            let keep = listed.iter().any(|subscription| subscription.topic == *topic);
+            changed |= !keep;
+            keep
+        });
+        for subscription in listed {
+            match self.subscriptions.get_mut(&subscription.topic) {
+                Some(known) if subscription.sub_version > known.sub_version => *known = subscription,
+                Some(_) => {}
+                None => {
+                    changed = true;
+                    self.subscriptions.insert(subscription.topic.clone(), subscription);
+                }
+            }
+        }
+        changed
+    }
+}
+
+/// The table of one broker.
+#[derive(Debug, Default)]
+pub struct Consumers {
+    groups: HashMap<Arc<str>, ConsumerGroup>,
+    by_conn: HashMap<ConnId, Vec<Arc<str>>>,
+}
+
+impl Consumers {
+    /// A heartbeat named this group. `listed` is None when the heartbeat leaves subscriptions out because they are
+    /// as before (heartbeat V2). True when the members must be told.
+    pub fn register(
+        &mut self,
+        group: &str,
+        kind: GroupKind,
+        listed: Option<Vec<Subscription>>,
+        conn: ConnId,
+        client: &Arc<Client>,
+        now_ms: i64,
+    ) -> bool {
+        if !self.groups.contains_key(group) {
+            let name: Arc<str> = group.into();
+            let members = Vec::new();
+            let empty = ConsumerGroup { name: name.clone(), kind: kind.clone(), members, subscriptions: HashMap::new() };
+            self.groups.insert(name, empty);
+        }
+        let known = self.groups.get_mut(group).expect("inserted above when it was missing");
+        known.kind = kind;
+        let mut changed = false;
+        match known.members.iter_mut().find(|member| member.conn == conn) {
+            Some(member) => {
+                member.seen_ms = now_ms;
+                if *member.client != **client {
+                    member.client = client.clone();
+                }
+            }
+            None => {
+                changed = true;
+                known.members.push(Member { conn, client: client.clone(), seen_ms: now_ms });
+                self.by_conn.entry(conn).or_default().push(known.name.clone());
+            }
+        }
+        if let Some(listed) = listed {
+            changed |= known.subscribe(listed);
+        }
+        changed
+    }
+
+    /// The heartbeat of this connection said nothing new.
+    pub fn touch(&mut self, conn: ConnId, now_ms: i64) {
+        let Some(names) = self.by_conn.get(&conn) else { return };
+        for name in names {
+            let members = self.groups.get_mut(&**name).map(|group| &mut group.members);
+            for member in members.into_iter().flatten().filter(|member| member.conn == conn) {
+                member.seen_ms = now_ms;
+            }
+        }
+    }
+
+    /// The client says goodbye to one group. True when it was a member.
+    pub fn unregister(&mut self, group: &str, conn: ConnId) -> bool {
+        let Some(known) = self.groups.get_mut(group) else { return false };
+        let before = known.members.len();
+        known.members.retain(|member| member.conn != conn);
+        let left = known.members.len() < before;
+        if known.members.is_empty() {
+            self.groups.remove(group);
+        }
+        if let Some(names) = self.by_conn.get_mut(&conn) {
+            names.retain(|name| **name != *group);
+            if names.is_empty() {
+                self.by_conn.remove(&conn);
+            }
+        }
+        left
+    }
+
+    /// One group this connection is still in; the caller of a close asks until there is none.
+    pub fn a_group_of(&self, conn: ConnId) -> Option<Arc<str>> {
+        self.by_conn.get(&conn).and_then(|names| names.first()).cloned()
+    }
+
+    /// Connections whose last heartbeat is too old; the caller closes them.
+    pub fn expired(&self, now_ms: i64, silence_ms_max: i64) -> Vec<ConnId> {
+        let members = self.groups.values().flat_map(|group| &group.members);
+        members.filter(|member| now_ms - member.seen_ms > silence_ms_max).map(|member| member.conn).collect()
+    }
+
+    pub fn group(&self, name: &str) -> Option<&ConsumerGroup> {
+        self.groups.get(name)
+    }
+
+    pub fn groups(&self) -> impl Iterator<Item = &ConsumerGroup> + '_ {
+        self.groups.values()
+    }
+}
+
+/// The expression type of plain tags, also when none is given.
+pub const TAG: &str = "TAG";
+
+#[cfg(test)]
+pub mod tests {
+    use super::super::client::tests::client;
+    use super::*;
+
+    pub fn clustering() -> GroupKind {
+        let from_where = "CONSUME_FROM_LAST_OFFSET".into();
+        GroupKind { consume_type: ConsumeType::Passively, model: MessageModel::Clustering, from_where }
+    }
+
+    pub fn subscription(topic: &str, sub_version: i64) -> Subscription {
+        Subscription {
+            topic: topic.into(),
+            expression_type: TAG.into(),
+            sub_string: "*".into(),
+            tags: Vec::new(),
+            codes: Vec::new(),
+            sub_version,
+            class_filter_mode: false,
+        }
+    }
+
+    fn conn(slot: u32) -> ConnId {
+        ConnId { slot, generation: 1 }
+    }
+
+    fn beat(consumers: &mut Consumers, slot: u32, topics: &[(&str, i64)]) -> bool {
+        let listed = topics.iter().map(|(topic, version)| subscription(topic, *version)).collect();
+        consumers.register("G", clustering(), Some(listed), conn(slot), &client(&slot.to_string()), 0)
+    }
+
+    /// Goal: exactly a new member, an added topic and a removed topic are changes.
+    /// Method: the sequence of heartbeats of behaviour.md §6, step by step.
+    #[test]
+    fn only_members_and_topics_that_come_or_go_are_changes() {
+        let mut consumers = Consumers::default();
+        assert!(beat(&mut consumers, 1, &[("T", 1)]), "a new member");
+        assert!(!beat(&mut consumers, 1, &[("T", 1)]), "the same again");
+        assert!(!beat(&mut consumers, 1, &[("T", 2)]), "a newer version");
+        assert_eq!(consumers.group("G").unwrap().subscription("T").unwrap().sub_version, 2);
+        assert!(!beat(&mut consumers, 1, &[("T", 1)]), "an older version is not taken");
+        assert_eq!(consumers.group("G").unwrap().subscription("T").unwrap().sub_version, 2);
+        assert!(beat(&mut consumers, 1, &[("T", 2), ("U", 1)]), "a topic added");
+        assert!(beat(&mut consumers, 1, &[("U", 1)]), "a topic removed");
+        assert!(beat(&mut consumers, 2, &[("U", 1)]), "a second member");
+        assert_eq!(consumers.group("G").unwrap().members().len(), 2);
+    }
+
+    /// Goal: heartbeat V2 without subscriptions keeps a member alive and its subscriptions as they are.
+    #[test]
+    fn a_heartbeat_without_subscriptions_changes_none() {
+        let mut consumers = Consumers::default();
+        beat(&mut consumers, 1, &[("T", 1)]);
+        assert!(!consumers.register("G", clustering(), None, conn(1), &client("1"), 9));
+        assert!(consumers.group("G").unwrap().subscription("T").is_some());
+        assert!(consumers.register("G", clustering(), None, conn(2), &client("2"), 9));
+    }
+
+    /// Goal: the last member takes the group with it; the index by connection follows every way to leave.
+    #[test]
+    fn a_group_lives_as_long_as_its_members() {
+        let mut consumers = Consumers::default();
+        beat(&mut consumers, 1, &[("T", 1)]);
+        beat(&mut consumers, 2, &[("T", 1)]);
+        assert!(consumers.unregister("G", conn(1)));
+        assert!(!consumers.unregister("G", conn(1)));
+        assert_eq!(consumers.a_group_of(conn(1)), None);
+        assert_eq!(consumers.a_group_of(conn(2)).as_deref(), Some("G"));
+        assert!(consumers.unregister("G", conn(2)));
+        assert!(consumers.group("G").is_none());
+        assert!(beat(&mut consumers, 2, &[("T", 1)]));
+    }
+
+    /// Goal: silence is measured from the last heartbeat of each connection, repeated ones included.
+    #[test]
+    fn silent_members_expire() {
+        let mut consumers = Consumers::default();
+        beat(&mut consumers, 1, &[("T", 1)]);
+        beat(&mut consumers, 2, &[("T", 1)]);
+        consumers.touch(conn(1), 100_000);
+        assert_eq!(consumers.expired(120_001, 120_000), [conn(2)]);
+    }
+
+    /// Goal: a tag subscription matches by the low 32 bits of the tags code; "*" matches everything.
+    #[test]
+    fn subscriptions_match_by_tags_code() {
+        let mut some = Subscription { sub_string: "TagA || TagB".into(), ..subscription("T", 0) };
+        some.codes = vec![-5, 2_598_919];
+        assert!(some.matches_code(2_598_919) && some.matches_code(-5));
+        assert!(!some.matches_code(0) && !some.matches_code(2_598_920));
+        assert!(subscription("T", 0).matches_code(0));
+    }
+}

@@ -1,0 +1,187 @@
+//! Which connections belong to which producer group.
+//!
+//! ```text
+//! group -> channels, asked in turn for the state of a transaction
+//! client id -> channel, where an answer to a request-reply message goes
+//! ```
+//!
+//! A producer registers with its heartbeat and is known for 120 s after the last one. A group is keyed by
+//! connection: a client that comes back on a new connection counts twice until the old one dies. Time is passed in.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::net::ConnId;
+
+use super::client::Client;
+
+#[derive(Debug)]
+struct ProducerGroup {
+    channels: Vec<Channel>,
+    /// Whose turn it is to be asked.
+    next: usize,
+}
+
+/// One producer of a group, as administrators see it.
+#[derive(Debug)]
+pub struct Channel {
+    pub conn: ConnId,
+    pub client: Arc<Client>,
+    pub seen_ms: i64,
+}
+
+/// The table of one broker.
+#[derive(Debug, Default)]
+pub struct Producers {
+    groups: HashMap<Arc<str>, ProducerGroup>,
+    by_conn: HashMap<ConnId, Vec<Arc<str>>>,
+    /// The newest channel of each client; an older one does not come back when the newest closes, since a client
+    /// that opened a new connection has left the old one.
+    by_client: HashMap<Arc<str>, ConnId>,
+}
+
+impl Producers {
+    /// A heartbeat named this group.
+    pub fn register(&mut self, group: &str, conn: ConnId, client: &Arc<Client>, now_ms: i64) {
+        if self.by_client.get(&*client.id) != Some(&conn) {
+            self.by_client.insert(client.id.clone(), conn);
+        }
+        if let Some(known) = self.groups.get_mut(group) {
+            if let Some(channel) = known.channels.iter_mut().find(|channel| channel.conn == conn) {
+                channel.seen_ms = now_ms;
+                if *channel.client != **client {
+                    channel.client = client.clone();
+                }
+                return;
+            }
+        }
+        let name: Arc<str> = self.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| name.clone());
+        let empty = || ProducerGroup { channels: Vec::new(), next: 0 };
+        let known = self.groups.entry(name.clone()).or_insert_with(empty);
+        known.channels.push(Channel { conn, client: client.clone(), seen_ms: now_ms });
+        self.by_conn.entry(conn).or_default().push(name);
+    }
+
+    /// The heartbeat of this connection said nothing new.
+    pub fn touch(&mut self, conn: ConnId, now_ms: i64) {
+        let Some(names) = self.by_conn.get(&conn) else { return };
+        for name in names {
+            let channels = self.groups.get_mut(&**name).map(|group| &mut group.channels);
+            for channel in channels.into_iter().flatten().filter(|channel| channel.conn == conn) {
+                channel.seen_ms = now_ms;
+            }
+        }
+    }
+
+    /// The client says goodbye for one group.
+    pub fn unregister(&mut self, group: &str, conn: ConnId) {
+        let Some(known) = self.groups.get_mut(group) else { return };
+        known.channels.retain(|channel| channel.conn != conn);
+        if known.channels.is_empty() {
+            self.groups.remove(group);
+        }
+        if let Some(names) = self.by_conn.get_mut(&conn) {
+            names.retain(|name| **name != *group);
+            if names.is_empty() {
+                self.forget_conn(conn);
+            }
+        }
+    }
+
+    /// The connection is gone.
+    pub fn close(&mut self, conn: ConnId) {
+        while let Some(name) = self.by_conn.get(&conn).and_then(|names| names.first()).cloned() {
+            self.unregister(&name, conn);
+        }
+    }
+
+    /// Connections whose last heartbeat is too old; the caller closes them, which removes them here.
+    pub fn expired(&self, now_ms: i64, silence_ms_max: i64) -> Vec<ConnId> {
+        let channels = self.groups.values().flat_map(|group| &group.channels);
+        channels.filter(|channel| now_ms - channel.seen_ms > silence_ms_max).map(|channel| channel.conn).collect()
+    }
+
+    /// The next channel of a group in turn. Any member may answer for a transaction of its group.
+    pub fn next_channel(&mut self, group: &str) -> Option<ConnId> {
+        let known = self.groups.get_mut(group)?;
+        known.next = (known.next + 1) % known.channels.len().max(1);
+        known.channels.get(known.next).map(|channel| channel.conn)
+    }
+
+    /// Where this client's answers go.
+    pub fn channel_of_client(&self, client_id: &str) -> Option<ConnId> {
+        self.by_client.get(client_id).copied()
+    }
+
+    /// The channels of a group; None when the group is unknown.
+    pub fn channels(&self, group: &str) -> Option<&[Channel]> {
+        self.groups.get(group).map(|group| &*group.channels)
+    }
+
+    /// Every group and its channels.
+    pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &[Channel])> + '_ {
+        self.groups.iter().map(|(name, group)| (name, &*group.channels))
+    }
+
+    fn forget_conn(&mut self, conn: ConnId) {
+        self.by_conn.remove(&conn);
+        self.by_client.retain(|_, known| *known != conn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::tests::client;
+    use super::*;
+
+    fn conn(slot: u32) -> ConnId {
+        ConnId { slot, generation: 1 }
+    }
+
+    /// Goal: transaction checks go round the group's channels, and a group without channels has none.
+    #[test]
+    fn channels_are_asked_in_turn() {
+        let mut producers = Producers::default();
+        assert_eq!(producers.next_channel("PG"), None);
+        producers.register("PG", conn(1), &client("a"), 0);
+        producers.register("PG", conn(2), &client("b"), 0);
+        producers.register("PG", conn(2), &client("b"), 5);
+        let asked: Vec<_> = (0..4).filter_map(|_| producers.next_channel("PG")).collect();
+        assert_eq!(asked, [conn(2), conn(1), conn(2), conn(1)]);
+        producers.close(conn(1));
+        assert_eq!(producers.next_channel("PG"), Some(conn(2)));
+        producers.unregister("PG", conn(2));
+        assert_eq!(producers.next_channel("PG"), None);
+        assert!(producers.channels("PG").is_none());
+    }
+
+    /// Goal: a client is found by its id on its newest connection, until it leaves its last group.
+    #[test]
+    fn a_client_is_found_by_its_id() {
+        let mut producers = Producers::default();
+        producers.register("PG", conn(1), &client("a"), 0);
+        producers.register("CLIENT_INNER_PRODUCER", conn(1), &client("a"), 0);
+        assert_eq!(producers.channel_of_client("a"), Some(conn(1)));
+        producers.unregister("PG", conn(1));
+        assert_eq!(producers.channel_of_client("a"), Some(conn(1)));
+        producers.register("PG", conn(7), &client("a"), 1);
+        assert_eq!(producers.channel_of_client("a"), Some(conn(7)));
+        producers.close(conn(1));
+        assert_eq!(producers.channel_of_client("a"), Some(conn(7)));
+        producers.close(conn(7));
+        assert_eq!(producers.channel_of_client("a"), None);
+        assert_eq!(producers.groups().count(), 0);
+    }
+
+    /// Goal: only channels that have been silent too long are named, and a repeated heartbeat keeps one alive.
+    #[test]
+    fn silent_channels_expire() {
+        let mut producers = Producers::default();
+        producers.register("PG", conn(1), &client("a"), 0);
+        producers.register("PG", conn(2), &client("b"), 0);
+        producers.touch(conn(2), 60_000);
+        assert_eq!(producers.expired(120_000, 120_000), []);
+        assert_eq!(producers.expired(120_001, 120_000), [conn(1)]);
+    }
+}
