@@ -188,7 +188,12 @@ impl Consumers {
         if !self.groups.contains_key(group) {
             let name: Arc<str> = group.into();
             let members = Vec::new();
-            let empty = ConsumerGroup { name: name.clone(), kind: kind.clone(), members, subscriptions: HashMap::new() };
+            let empty = ConsumerGroup {
+                name: name.clone(),
+                kind: kind.clone(),
+                members,
+                subscriptions: HashMap::new(),
+            };
             self.groups.insert(name, empty);
         }
         let known = self.groups.get_mut(group).expect("inserted above when it was missing");

@@ -56,7 +56,8 @@ impl Producers {
                 return;
             }
         }
-        let name: Arc<str> = self.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| name.clone());
+        let name: Arc<str> =
+            self.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| name.clone());
         let empty = || ProducerGroup { channels: Vec::new(), next: 0 };
         let known = self.groups.entry(name.clone()).or_insert_with(empty);
         known.channels.push(Channel { conn, client: client.clone(), seen_ms: now_ms });
@@ -99,7 +100,10 @@ impl Producers {
     /// Connections whose last heartbeat is too old; the caller closes them, which removes them here.
     pub fn expired(&self, now_ms: i64, silence_ms_max: i64) -> Vec<ConnId> {
         let channels = self.groups.values().flat_map(|group| &group.channels);
-        channels.filter(|channel| now_ms - channel.seen_ms > silence_ms_max).map(|channel| channel.conn).collect()
+        channels
+            .filter(|channel| now_ms - channel.seen_ms > silence_ms_max)
+            .map(|channel| channel.conn)
+            .collect()
     }
 
     /// The next channel of a group in turn. Any member may answer for a transaction of its group.
