@@ -179,7 +179,8 @@ impl Reading {
             "registerNameServerPeriod: write a number of ms from 10000 to 60000",
         );
         demand(
-            config.mapped_file_size_consume_queue >= 20 && config.mapped_file_size_consume_queue % 20 == 0,
+            config.mapped_file_size_consume_queue >= 20
+                && config.mapped_file_size_consume_queue.is_multiple_of(20),
             "mappedFileSizeConsumeQueue: write a multiple of 20, the size of an entry (6000000 is usual)",
         );
         let frame_bytes_max = 16 << 20;
@@ -192,7 +193,8 @@ impl Reading {
             "mappedFileSizeCommitLog: write at least twice maxMessageSize (1073741824 is usual)",
         );
         demand(
-            config.mapped_file_size_commit_log <= 1 << 31 && config.mapped_file_size_commit_log % 4096 == 0,
+            config.mapped_file_size_commit_log <= 1 << 31
+                && config.mapped_file_size_commit_log.is_multiple_of(4096),
             "mappedFileSizeCommitLog: write a multiple of 4096 up to 2147483648",
         );
         demand(config.default_topic_queue_nums > 0, "defaultTopicQueueNums: write at least 1");

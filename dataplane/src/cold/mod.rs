@@ -1,0 +1,3 @@
+//! Ordinary threads beside the shard: disk, files, name servers.
+
+pub mod namesrv;
