@@ -171,8 +171,22 @@ macro_rules! absent {
 
 pub(crate) use {absent, custom_headers, read_fields};
 
+mod auth;
+mod cluster;
+mod group;
+mod namesrv;
+mod offset;
+mod pop;
 mod pull;
 mod send;
+mod topic;
 
+pub use auth::*;
+pub use cluster::*;
+pub use group::*;
+pub use namesrv::*;
+pub use offset::*;
+pub use pop::*;
 pub use pull::*;
 pub use send::*;
+pub use topic::*;
