@@ -1,8 +1,10 @@
 //! The polling broker on pinned cores.
 
 pub mod broker;
-pub mod cold;
 pub mod config;
+pub mod lane;
+pub mod limits;
 pub mod net;
+pub mod outbox;
 pub mod rng;
 pub mod time;

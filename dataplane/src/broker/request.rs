@@ -1,0 +1,68 @@
+//! What a desk is given, and the two short things it may keep or return.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use protocol::frame::Codec;
+use protocol::header::Header;
+
+use crate::net::ConnId;
+use crate::time::TurnTime;
+
+/// One request, lent in place from the receive ring.
+pub struct Request<'a> {
+    pub conn: ConnId,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    /// Came in through the VIP port (`listenPort` - 2), which serves everything but pulls.
+    pub vip: bool,
+    pub codec: Codec,
+    pub header: Header<'a>,
+    pub body: &'a [u8],
+    pub now: &'a TurnTime,
+}
+
+impl Request<'_> {
+    pub fn reply_to(&self) -> ReplyTo {
+        ReplyTo {
+            conn: self.conn,
+            opaque: self.header.opaque,
+            codec: self.codec,
+            oneway: self.header.is_oneway(),
+        }
+    }
+}
+
+/// Where an answer goes. Small and `Copy`: holds, gates and errands keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    pub conn: ConnId,
+    pub opaque: i32,
+    pub codec: Codec,
+    /// Nobody waits: every answer, an error too, is swallowed.
+    pub oneway: bool,
+}
+
+/// The request is wrong, or not allowed, or not now: its official code and remark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: i32,
+    pub remark: Cow<'static, str>,
+}
+
+impl Refusal {
+    #[cold]
+    pub fn new(code: i32, remark: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal { code, remark: remark.into() }
+    }
+}
+
+/// What became of a request that was offered to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Served {
+    /// Answered, held, or on its way through the gate or the cold thread.
+    Done,
+    /// Nothing was done for want of room: leave the frame where it is and offer it again.
+    Wait,
+}

@@ -1,0 +1,69 @@
+//! Every bound of the dataplane's hot side, in one place, tied to its neighbours.
+//!
+//! A bound is here because something must be finite: a turn, a buffer, a table. Each says what happens at the
+//! bound, and none of them is "drop an acknowledged message".
+
+/// Frames taken from the device in one turn.
+pub const RX_BURST_MAX: usize = 256;
+/// Frames given to the device in one turn.
+pub const TX_BURST_MAX: usize = 256;
+
+/// Requests served in one turn, over all connections.
+pub const REQUESTS_PER_TURN_MAX: u32 = 512;
+/// Requests served for one connection before the next one gets its go.
+pub const REQUESTS_PER_VISIT_MAX: u32 = 64;
+
+/// A frame that is not whole yet and needs more bytes than this is joined outside the receive ring, since the
+/// smallest ring class could not hold it. Smaller ones wait in the ring.
+pub const JOIN_BYTES_MIN: usize = 8 * 1024;
+/// The smallest receive ring a connection may have (the idle class of the socket slab).
+pub const RECEIVE_RING_BYTES_MIN: usize = 16 * 1024;
+/// The largest frame of the wire, its own length word included.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024 + 4;
+/// Memory for joined frames, over all connections. At the bound a connection waits, unread, for its buffer.
+pub const JOIN_POOL_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// A joined frame that gains no byte for this long gives its buffer back: its connection is closed.
+pub const JOIN_STALL_MS_MAX: i64 = 30_000;
+
+/// Encoded bytes waiting for one connection's send ring above which that connection is not read any more.
+pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+/// Below this it is read again.
+pub const OUTBOX_BYTES_LOW: usize = 64 * 1024;
+/// Room an outbox starts with when its connection first answers.
+pub const OUTBOX_CHUNK_BYTES: usize = 16 * 1024;
+/// A drained outbox larger than this gives its memory back.
+pub const OUTBOX_CHUNK_BYTES_KEPT_MAX: usize = 64 * 1024;
+/// Idle chunks kept for the next connection that answers.
+pub const OUTBOX_CHUNKS_KEPT_MAX: usize = 256;
+
+/// Records in one pull answer, whatever the client asks for (`maxTransferCountOnMessageInMemory` is 32).
+pub const PULL_RECORDS_MAX: usize = 32;
+/// Smallest scan of one pull over queue units (`maxFilterMessageSize` 16000 bytes of 20-byte units).
+pub const PULL_UNITS_MIN: usize = 800;
+
+/// Held pulls over all queues. At the bound a pull that would wait is answered as if it could not suspend.
+pub const HOLDS_MAX: usize = 65_536;
+/// Held pulls answered in one turn; the rest follow in the next.
+pub const HOLDS_PER_TURN_MAX: u32 = 256;
+/// Replies released from the flush gate in one turn.
+pub const GATE_PER_TURN_MAX: u32 = 1024;
+
+/// Errands that may be under way with the cold thread; at the bound requests that would make one wait unread.
+pub const ERRANDS_MAX: usize = 4096;
+/// Capacity of the lanes to and from the cold thread.
+pub const COLD_LANE_MAX: usize = 1024;
+/// Cold answers taken in one turn.
+pub const COLD_REPLIES_PER_TURN_MAX: u32 = 64;
+
+/// A connection with no traffic in or out for this long is closed (`serverChannelMaxIdleTimeSeconds`).
+pub const IDLE_MS_MAX: i64 = 120_000;
+/// Connections looked at for idleness in one sweep step (one step a millisecond).
+pub const IDLE_SWEEP_STEP: usize = 64;
+
+const _: () = assert!(REQUESTS_PER_VISIT_MAX <= REQUESTS_PER_TURN_MAX);
+const _: () = assert!(JOIN_BYTES_MIN <= RECEIVE_RING_BYTES_MIN / 2);
+const _: () = assert!(FRAME_BYTES_MAX * 2 <= JOIN_POOL_BYTES_MAX);
+const _: () = assert!(OUTBOX_BYTES_LOW < OUTBOX_BYTES_MAX);
+const _: () = assert!(OUTBOX_CHUNK_BYTES <= OUTBOX_CHUNK_BYTES_KEPT_MAX);
+const _: () = assert!(OUTBOX_CHUNK_BYTES_KEPT_MAX <= OUTBOX_BYTES_MAX);
+const _: () = assert!(COLD_LANE_MAX <= ERRANDS_MAX);

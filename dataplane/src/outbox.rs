@@ -1,0 +1,444 @@
+//! What leaves for the connections: answers and our own requests, encoded at once, sent as the rings free.
+//!
+//! ```text
+//! desk --reply--> Line of its connection: | head | head | log range | head ..     (bytes encoded, records not moved)
+//!                         drain ---------> send ring: bytes from the line, records straight from the hot log
+//! ```
+//!
+//! A desk writes while its request still lies in the receive ring, so an answer is encoded into the line's chunk and
+//! goes to the send ring with its neighbours of the same visit in one copy. Record bytes of a pull answer are never
+//! copied here: a line keeps their place in the log and `drain` moves them when there is room. A range that has left
+//! the hot log meanwhile is fetched through the cold thread. A line takes whatever it is given (what was executed must
+//! be answered); that it does not grow without bound is the reader's business, which asks `is_full` before every request.
+//! Answers to connections that are gone vanish here.
+
+use std::collections::VecDeque;
+
+use protocol::code::response;
+use protocol::frame::Codec;
+use protocol::header::HeaderWriter;
+
+use crate::broker::{Refusal, ReplyTo};
+use crate::limits::{
+    FRAME_BYTES_MAX, OUTBOX_BYTES_LOW, OUTBOX_BYTES_MAX, OUTBOX_CHUNK_BYTES, OUTBOX_CHUNK_BYTES_KEPT_MAX,
+    OUTBOX_CHUNKS_KEPT_MAX,
+};
+use crate::net::{ConnId, NetTx};
+
+/// The body of an answer or request.
+#[derive(Debug)]
+pub enum Body<'a> {
+    None,
+    /// Copied into the line.
+    Bytes(&'a [u8]),
+    /// Kept as it is: what the cold thread brought.
+    Owned(Vec<u8>),
+    /// Stored records as they lie in the log, one after the other.
+    Log(&'a [LogRange]),
+}
+
+/// A stretch of the log, as the broker names it: physical offset and length. What lies there is not our business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    pub physical: i64,
+    pub len: u32,
+}
+
+/// The lines of all connections of a shard.
+#[derive(Default)]
+pub struct Outbox {
+    lines: Vec<Line>,
+    /// Lines that got something since they were last drained, or whose ring has room again.
+    dirty: Vec<ConnId>,
+    /// Connections whose reader waited for a full line that has room again.
+    resumed: Vec<ConnId>,
+    /// Ranges that left the hot log before they were sent.
+    missing: Vec<(ConnId, LogRange)>,
+    spare_chunks: Vec<Vec<u8>>,
+    /// Our own requests count apart from the client's (wire.md §5).
+    last_opaque: i32,
+    pub counters: OutboxCounters,
+}
+
+/// Plain counts; copied out with the shard's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutboxCounters {
+    pub replies: u64,
+    pub requests: u64,
+    /// Answers whose connection was gone.
+    pub lost_peers: u64,
+    /// Ranges that had to be fetched from the cold side between the answer and its sending.
+    pub fetched_ranges: u64,
+}
+
+/// What is on its way to one connection.
+#[derive(Default)]
+struct Line {
+    generation: u32,
+    open: bool,
+    /// Encoded bytes lie in `chunk[head..tail]`; the chunk is initialised to its end.
+    chunk: Vec<u8>,
+    head: usize,
+    tail: usize,
+    items: VecDeque<Item>,
+    /// Bytes of all items.
+    queued: usize,
+    dirty: bool,
+    /// The front item is on its way from the cold thread.
+    fetching: bool,
+    reader_waits: bool,
+    close_when_drained: bool,
+}
+
+/// One stretch of a line.
+enum Item {
+    /// The next so many bytes of the chunk.
+    Chunk(usize),
+    Owned(Vec<u8>, usize),
+    Log(LogRange),
+}
+
+impl Outbox {
+    pub fn new() -> Outbox {
+        Outbox::default()
+    }
+
+    /// A connection begins: its line is empty.
+    pub fn opened(&mut self, conn: ConnId) {
+        let slot = conn.slot as usize;
+        if slot >= self.lines.len() {
+            self.lines.resize_with(slot + 1, Line::default);
+        }
+        let line = &mut self.lines[slot];
+        assert!(!line.open);
+        line.generation = conn.generation;
+        line.open = true;
+    }
+
+    /// A connection is gone: what was not sent is dropped.
+    pub fn closed(&mut self, conn: ConnId) {
+        let Some(line) = line_of(&mut self.lines, conn) else { return };
+        let chunk = std::mem::take(&mut line.chunk);
+        let items = std::mem::take(&mut line.items);
+        *line = Line { items, ..Line::default() };
+        line.items.clear();
+        keep_chunk(&mut self.spare_chunks, chunk);
+    }
+
+    /// Answers a request. `write` adds fields and remark: `|w| w.field("offset", 3)`; it may be called twice.
+    pub fn reply(
+        &mut self,
+        to: ReplyTo,
+        code: i32,
+        write: impl for<'b> Fn(HeaderWriter<'b>) -> HeaderWriter<'b>,
+        body: Body<'_>,
+    ) {
+        if to.oneway {
+            return;
+        }
+        self.counters.replies += 1;
+        if body.len() > BODY_BYTES_MAX {
+            return self.too_big(to);
+        }
+        self.put(to.conn, body, |buffer, body_len| {
+            write(HeaderWriter::response(buffer, to.codec, code, to.opaque)).finish(body_len).ok()
+        });
+    }
+
+    /// Answers SUCCESS and nothing else.
+    pub fn done(&mut self, to: ReplyTo) {
+        self.reply(to, response::SUCCESS, |w| w, Body::None);
+    }
+
+    #[cold]
+    pub fn refuse(&mut self, to: ReplyTo, refusal: &Refusal) {
+        self.refuse_with(to, refusal, |w| w);
+    }
+
+    /// A refusal that carries fields, as those of SEND do.
+    #[cold]
+    pub fn refuse_with(
+        &mut self,
+        to: ReplyTo,
+        refusal: &Refusal,
+        write: impl for<'b> Fn(HeaderWriter<'b>) -> HeaderWriter<'b>,
+    ) {
+        self.reply(to, refusal.code, |w| write(w).remark(&*refusal.remark), Body::None);
+    }
+
+    /// Sends a request of ours to a client, in JSON as the official broker does. Returns its opaque, by which the
+    /// client's answer is known.
+    pub fn request(
+        &mut self,
+        conn: ConnId,
+        code: i32,
+        oneway: bool,
+        write: impl for<'b> Fn(HeaderWriter<'b>) -> HeaderWriter<'b>,
+        body: Body<'_>,
+    ) -> i32 {
+        self.last_opaque = self.last_opaque.wrapping_add(1) & i32::MAX;
+        let opaque = self.last_opaque;
+        self.counters.requests += 1;
+        assert!(body.len() <= BODY_BYTES_MAX);
+        self.put(conn, body, |buffer, body_len| {
+            write(HeaderWriter::request(buffer, Codec::Json, code, opaque, oneway)).finish(body_len).ok()
+        });
+        opaque
+    }
+
+    /// Ends a connection once everything before this is sent.
+    pub fn close(&mut self, conn: ConnId) {
+        if let Some(line) = line_of(&mut self.lines, conn) {
+            line.close_when_drained = true;
+            mark(line, conn, &mut self.dirty);
+        }
+    }
+
+    /// Whether a connection is there to be answered.
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.lines.get(conn.slot as usize).is_some_and(|line| line.is(conn))
+    }
+
+    /// Whether this connection's next request must wait; then `take_resumed` names it once there is room.
+    pub fn is_full(&mut self, conn: ConnId) -> bool {
+        let Some(line) = line_of(&mut self.lines, conn) else { return false };
+        line.reader_waits = line.queued >= OUTBOX_BYTES_MAX;
+        line.reader_waits
+    }
+
+    /// Bytes not yet given to the send ring.
+    pub fn queued(&self, conn: ConnId) -> usize {
+        self.lines.get(conn.slot as usize).filter(|line| line.is(conn)).map_or(0, |line| line.queued)
+    }
+
+    pub fn take_resumed(&mut self) -> Option<ConnId> {
+        self.resumed.pop()
+    }
+
+    /// A range that must be asked of the cold thread; its line waits for `fetched`.
+    pub fn take_missing(&mut self) -> Option<(ConnId, LogRange)> {
+        self.missing.pop()
+    }
+
+    /// The cold thread brought a range, or says it is gone: then the answer cannot be completed and the connection
+    /// ends, since its head is on the wire already.
+    pub fn fetched(&mut self, conn: ConnId, bytes: Option<Vec<u8>>, net: &mut impl NetTx) {
+        let Some(line) = line_of(&mut self.lines, conn) else { return };
+        assert!(line.fetching);
+        line.fetching = false;
+        match (line.items.pop_front(), bytes) {
+            (Some(Item::Log(range)), Some(bytes)) if bytes.len() == range.len as usize => {
+                line.items.push_front(Item::Owned(bytes, 0));
+                mark(line, conn, &mut self.dirty);
+            }
+            _ => net.abort(conn),
+        }
+    }
+
+    /// The send ring of this connection has room again.
+    pub fn writable(&mut self, conn: ConnId) {
+        if let Some(line) = line_of(&mut self.lines, conn)
+            && (!line.items.is_empty() || line.close_when_drained)
+        {
+            mark(line, conn, &mut self.dirty);
+        }
+    }
+
+    /// Moves what the send rings take, for every line that has something new. Returns the number of lines looked at.
+    pub fn drain<'l>(&mut self, net: &mut impl NetTx, log: impl Fn(LogRange) -> Option<&'l [u8]>) -> u32 {
+        let mut lines = 0;
+        while let Some(conn) = self.dirty.pop() {
+            lines += 1;
+            self.drain_line(conn, net, &log);
+        }
+        lines
+    }
+
+    fn drain_line<'l>(
+        &mut self,
+        conn: ConnId,
+        net: &mut impl NetTx,
+        log: &impl Fn(LogRange) -> Option<&'l [u8]>,
+    ) {
+        let Some(line) = line_of(&mut self.lines, conn) else { return };
+        line.dirty = false;
+        if line.fetching {
+            return;
+        }
+        loop {
+            let Some(item) = line.items.front_mut() else { break };
+            let bytes = match item {
+                Item::Chunk(len) => &line.chunk[line.head..line.head + *len],
+                Item::Owned(bytes, at) => &bytes[*at..],
+                Item::Log(range) => match log(*range) {
+                    Some(bytes) => bytes,
+                    None => {
+                        self.missing.push((conn, *range));
+                        self.counters.fetched_ranges += 1;
+                        line.fetching = true;
+                        break;
+                    }
+                },
+            };
+            let wanted = bytes.len();
+            let sent = net.send(conn, bytes);
+            line.queued -= sent;
+            if let Item::Chunk(_) = item {
+                line.head += sent;
+            }
+            if sent < wanted {
+                item.shorten(sent);
+                break;
+            }
+            line.items.pop_front();
+        }
+        if line.reader_waits && line.queued <= OUTBOX_BYTES_LOW {
+            line.reader_waits = false;
+            self.resumed.push(conn);
+        }
+        if !line.items.is_empty() {
+            return;
+        }
+        assert!(line.queued == 0);
+        assert!(line.head == line.tail);
+        line.head = 0;
+        line.tail = 0;
+        if line.close_when_drained {
+            net.close(conn);
+        }
+        keep_chunk(&mut self.spare_chunks, std::mem::take(&mut line.chunk));
+    }
+
+    /// Encodes one frame at the end of its connection's line. `encode` writes prefix and header, or says there is no
+    /// room.
+    #[inline]
+    fn put(&mut self, conn: ConnId, body: Body<'_>, encode: impl Fn(&mut [u8], usize) -> Option<usize>) {
+        let Some(line) = line_of(&mut self.lines, conn) else {
+            self.counters.lost_peers += 1;
+            return;
+        };
+        if line.chunk.is_empty() {
+            line.chunk = self.spare_chunks.pop().unwrap_or_else(|| vec![0; OUTBOX_CHUNK_BYTES]);
+        }
+        let body_len = body.len();
+        let head_len = loop {
+            match encode(&mut line.chunk[line.tail..], body_len) {
+                Some(head_len) => break head_len,
+                None => line.make_room(),
+            }
+        };
+        line.push_chunk(head_len);
+        match body {
+            Body::None => {}
+            Body::Bytes(bytes) => line.push_bytes(bytes),
+            Body::Owned(bytes) if bytes.is_empty() => {}
+            Body::Owned(bytes) => {
+                line.queued += bytes.len();
+                line.items.push_back(Item::Owned(bytes, 0));
+            }
+            Body::Log(ranges) => {
+                line.queued += body_len;
+                line.items.extend(ranges.iter().map(|range| Item::Log(*range)));
+            }
+        }
+        mark(line, conn, &mut self.dirty);
+    }
+
+    /// An answer that no frame can hold.
+    #[cold]
+    fn too_big(&mut self, to: ReplyTo) {
+        let remark = "the answer is longer than a frame may be";
+        self.refuse(to, &Refusal::new(response::SYSTEM_ERROR, remark));
+    }
+}
+
+impl Body<'_> {
+    pub fn len(&self) -> usize {
+        match self {
+            Body::None => 0,
+            Body::Bytes(bytes) => bytes.len(),
+            Body::Owned(bytes) => bytes.len(),
+            Body::Log(ranges) => ranges.iter().map(|range| range.len as usize).sum(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Line {
+    fn is(&self, conn: ConnId) -> bool {
+        self.open && self.generation == conn.generation
+    }
+
+    /// `len` more bytes of the chunk are written.
+    #[inline]
+    fn push_chunk(&mut self, len: usize) {
+        self.tail += len;
+        self.queued += len;
+        match self.items.back_mut() {
+            Some(Item::Chunk(last)) => *last += len,
+            _ => self.items.push_back(Item::Chunk(len)),
+        }
+    }
+
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        while self.chunk.len() - self.tail < bytes.len() {
+            self.make_room();
+        }
+        self.chunk[self.tail..self.tail + bytes.len()].copy_from_slice(bytes);
+        self.push_chunk(bytes.len());
+    }
+
+    /// Moves what waits to the front of the chunk, or doubles the chunk.
+    #[cold]
+    fn make_room(&mut self) {
+        if self.head > self.chunk.len() / 2 {
+            self.chunk.copy_within(self.head..self.tail, 0);
+            self.tail -= self.head;
+            self.head = 0;
+        } else {
+            self.chunk.resize(self.chunk.len() * 2, 0);
+        }
+    }
+}
+
+impl Item {
+    /// Its first `sent` bytes are gone.
+    fn shorten(&mut self, sent: usize) {
+        match self {
+            Item::Chunk(len) => *len -= sent,
+            Item::Owned(_, at) => *at += sent,
+            Item::Log(range) => *range = range.from(sent),
+        }
+    }
+}
+
+impl LogRange {
+    /// What follows its first `sent` bytes.
+    fn from(self, sent: usize) -> LogRange {
+        assert!(sent <= self.len as usize);
+        LogRange { physical: self.physical + sent as i64, len: self.len - sent as u32 }
+    }
+}
+
+fn line_of(lines: &mut [Line], conn: ConnId) -> Option<&mut Line> {
+    lines.get_mut(conn.slot as usize).filter(|line| line.is(conn))
+}
+
+fn mark(line: &mut Line, conn: ConnId, dirty: &mut Vec<ConnId>) {
+    if !line.dirty {
+        line.dirty = true;
+        dirty.push(conn);
+    }
+}
+
+fn keep_chunk(spare: &mut Vec<Vec<u8>>, chunk: Vec<u8>) {
+    if (1..=OUTBOX_CHUNK_BYTES_KEPT_MAX).contains(&chunk.len()) && spare.len() < OUTBOX_CHUNKS_KEPT_MAX {
+        spare.push(chunk);
+    }
+}
+
+/// What a body may hold, so that any header fits before it.
+const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - 64 * 1024;
