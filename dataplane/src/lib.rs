@@ -1,6 +1,7 @@
 //! The polling broker on pinned cores.
 
 pub mod broker;
+pub mod cold;
 pub mod config;
 pub mod lane;
 pub mod limits;

@@ -96,7 +96,7 @@ mod tests {
     fn behaves_like_a_queue() {
         let mut rng = Rng::from_seed(3);
         let mut ring = Ring::with_capacity(61);
-        let mut model = VecDeque::new();
+        let mut model = VecDeque::<u8>::new();
         let mut next = 0u8;
         for _ in 0..10_000 {
             if rng.chance(0.5) {
