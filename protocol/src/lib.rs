@@ -10,16 +10,22 @@
 //! allocates nor copies; the cold half (command, body) is ordinary owned Rust.
 #![forbid(unsafe_code)]
 
+
+pub mod batch;
 pub mod code;
 pub mod command;
 pub mod config_text;
 pub mod decimal;
 pub mod error;
 pub mod frame;
+pub mod hash;
 pub mod header;
 pub mod headers;
+pub mod ids;
+pub mod names;
+pub mod properties;
+pub mod record;
 pub mod version;
-
 pub use command::RemotingCommand;
 pub use error::{FieldError, NoRoom, WireError};
 pub use frame::{Codec, Found, Frame};

@@ -1,0 +1,157 @@
+//! The property list of a message: `name 0x01 value 0x02 name 0x01 value 0x02 ..`, as bytes.
+//!
+//! Reading never fails: a part that is no entry is passed over, as the official code does. Where a name occurs twice
+//! the last one counts. Writing goes to a `Vec` that the caller keeps, so that a warm one allocates nothing.
+
+use crate::hash;
+
+/// Between a name and its value.
+pub const NAME_SEPARATOR: u8 = 1;
+/// After each entry; the last one may be missing.
+pub const ENTRY_SEPARATOR: u8 = 2;
+/// Largest property list a stored message may have.
+pub const PROPERTIES_BYTES_MAX: usize = i16::MAX as usize;
+
+/// Names with a meaning to broker or client.
+pub mod key {
+    pub const KEYS: &str = "KEYS";
+    pub const TAGS: &str = "TAGS";
+    pub const UNIQ_KEY: &str = "UNIQ_KEY";
+    pub const WAIT: &str = "WAIT";
+    pub const DELAY: &str = "DELAY";
+    pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
+    pub const REAL_TOPIC: &str = "REAL_TOPIC";
+    pub const REAL_QID: &str = "REAL_QID";
+    pub const TRAN_MSG: &str = "TRAN_MSG";
+    pub const PGROUP: &str = "PGROUP";
+    pub const MIN_OFFSET: &str = "MIN_OFFSET";
+    pub const MAX_OFFSET: &str = "MAX_OFFSET";
+    pub const ORIGIN_MESSAGE_ID: &str = "ORIGIN_MESSAGE_ID";
+    pub const RECONSUME_TIME: &str = "RECONSUME_TIME";
+    pub const MAX_RECONSUME_TIMES: &str = "MAX_RECONSUME_TIMES";
+    pub const MSG_REGION: &str = "MSG_REGION";
+    pub const TRACE_ON: &str = "TRACE_ON";
+    pub const CLUSTER: &str = "CLUSTER";
+    pub const CONSUME_START_TIME: &str = "CONSUME_START_TIME";
+    pub const TRANSACTION_CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
+    pub const TRAN_PREPARED_QUEUE_OFFSET: &str = "TRAN_PREPARED_QUEUE_OFFSET";
+    pub const CHECK_IMMUNITY_TIME_IN_SECONDS: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+    pub const TRANSACTION_ID: &str = "__transactionId__";
+    pub const INSTANCE_ID: &str = "INSTANCE_ID";
+    pub const CORRELATION_ID: &str = "CORRELATION_ID";
+    pub const REPLY_TO_CLIENT: &str = "REPLY_TO_CLIENT";
+    pub const TTL: &str = "TTL";
+    pub const MSG_TYPE: &str = "MSG_TYPE";
+    pub const ARRIVE_TIME: &str = "ARRIVE_TIME";
+    pub const PUSH_REPLY_TIME: &str = "PUSH_REPLY_TIME";
+    pub const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
+    pub const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
+    pub const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
+    pub const TIMER_OUT_MS: &str = "TIMER_OUT_MS";
+    pub const TIMER_ENQUEUE_MS: &str = "TIMER_ENQUEUE_MS";
+    pub const TIMER_DEQUEUE_MS: &str = "TIMER_DEQUEUE_MS";
+    pub const TIMER_ROLL_TIMES: &str = "TIMER_ROLL_TIMES";
+    pub const TIMER_DEL_UNIQKEY: &str = "TIMER_DEL_UNIQKEY";
+    pub const TIMER_DELAY_LEVEL: &str = "TIMER_DELAY_LEVEL";
+    pub const POP_CK: &str = "POP_CK";
+    pub const POP_CK_OFFSET: &str = "POP_CK_OFFSET";
+    pub const FIRST_POP_TIME: &str = "1ST_POP_TIME";
+    pub const ORIGIN_GROUP: &str = "ORIGIN_GROUP";
+    pub const INNER_NUM: &str = "INNER_NUM";
+    pub const INNER_BASE: &str = "INNER_BASE";
+    pub const INNER_MULTI_DISPATCH: &str = "INNER_MULTI_DISPATCH";
+    pub const INNER_MULTI_QUEUE_OFFSET: &str = "INNER_MULTI_QUEUE_OFFSET";
+    pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
+    pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
+    pub const SHARDING_KEY: &str = "__SHARDINGKEY";
+    pub const TRACE_CONTEXT: &str = "TRACE_CONTEXT";
+    pub const BUYER_ID: &str = "BUYER_ID";
+    pub const TRANSFER_FLAG: &str = "TRANSFER_FLAG";
+    pub const CORRECTION_FLAG: &str = "CORRECTION_FLAG";
+    pub const MQ2_FLAG: &str = "MQ2_FLAG";
+    pub const DUP_INFO: &str = "DUP_INFO";
+    pub const EXTEND_UNIQ_INFO: &str = "EXTEND_UNIQ_INFO";
+    pub const REDIRECT: &str = "REDIRECT";
+    pub const FORWARD_QUEUE_ID: &str = "PROPERTY_FORWARD_QUEUE_ID";
+    pub const BORN_HOST: &str = "__BORNHOST";
+    pub const BORN_TIMESTAMP: &str = "BORN_TIMESTAMP";
+    pub const CRC32: &str = "__CRC32#";
+    /// Every name that begins so is reserved.
+    pub const TRANSIENT_PREFIX: &str = "__RMQ.TRANSIENT.";
+}
+
+/// The entries in the order in which they lie.
+pub fn iter(properties: &[u8]) -> Entries<'_> {
+    Entries { rest: properties }
+}
+
+/// The value of `name`; the last one when it occurs more than once.
+pub fn get<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    iter(properties).filter(|(entry_name, _)| *entry_name == name.as_bytes()).last().map(|(_, value)| value)
+}
+
+/// As [`get`], when the value is UTF-8.
+pub fn get_str<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
+    get(properties, name).and_then(|value| str::from_utf8(value).ok())
+}
+
+/// The tag code of a message with these properties: 0 without a tag.
+pub fn tags_code(properties: &[u8]) -> i64 {
+    get(properties, key::TAGS).map_or(0, hash::tags_code_bytes)
+}
+
+/// Adds one entry. Name and value must not hold a separator; an empty value would not be read back.
+pub fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.push(NAME_SEPARATOR);
+    out.extend_from_slice(value);
+    out.push(ENTRY_SEPARATOR);
+}
+
+/// Adds a property list as it is, and the separator after its last entry if that is missing.
+pub fn extend(out: &mut Vec<u8>, properties: &[u8]) {
+    out.extend_from_slice(properties);
+    if properties.last().is_some_and(|last| *last != ENTRY_SEPARATOR) {
+        out.push(ENTRY_SEPARATOR);
+    }
+}
+
+/// Adds the entries of a property list except those with one of `names`.
+pub fn extend_without(out: &mut Vec<u8>, properties: &[u8], names: &[&str]) {
+    for (name, value) in iter(properties) {
+        if names.iter().all(|skipped| skipped.as_bytes() != name) {
+            out.extend_from_slice(name);
+            out.push(NAME_SEPARATOR);
+            out.extend_from_slice(value);
+            out.push(ENTRY_SEPARATOR);
+        }
+    }
+}
+
+/// Iterator of [`iter`].
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let (entry, rest) = split_once(self.rest, ENTRY_SEPARATOR).unwrap_or((self.rest, &[]));
+            self.rest = rest;
+            match split_once(entry, NAME_SEPARATOR) {
+                Some((name, value)) if !name.is_empty() && !value.is_empty() => return Some((name, value)),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|byte| *byte == separator)?;
+    let (head, tail) = bytes.split_at(at);
+    Some((head, tail.get(1..).unwrap_or_default()))
+}

@@ -1,0 +1,393 @@
+//! One stored message: the unit of the commitlog, and of the bodies of PULL, VIEW and QUERY answers.
+//!
+//! ```text
+//! | total i32 | magic u32 | body crc i32 | queue id i32 | flag i32 | queue offset i64 | physical offset i64 | sys flag i32 |
+//! | born time i64 | born host 8/20 | store time i64 | store host 8/20 | reconsume i32 | prepared offset i64 |
+//! | body len i32 | body .. | topic len u8 (V1) or u16 (V2) | topic .. | properties len i16 | properties .. |
+//! ```
+//!
+//! `RecordDraft` is what a sender brings, `Stamp` what the log adds; `encode_into` writes both once, CRC included.
+//! `RecordView` reads in place. Nothing here looks past the unit, whatever the bytes are.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use thiserror::Error;
+
+/// Magic of a record with a one-byte topic length.
+pub const MAGIC_V1: u32 = 0xDAA3_20A7;
+/// Magic of a record with a two-byte topic length: topics of more than 127 bytes.
+pub const MAGIC_V2: u32 = 0xDAA3_20AB;
+/// Magic of the blank that ends a commitlog file.
+pub const MAGIC_BLANK: u32 = 0xCBD4_3194;
+/// What a blank itself needs. Every commitlog file keeps at least that much free.
+pub const BLANK_BYTES: usize = 8;
+/// Smallest possible record: two IPv4 hosts; empty body, topic and properties.
+pub const RECORD_BYTES_MIN: usize = 91;
+
+/// Bits of `sys_flag`.
+pub mod sys_flag {
+    pub const COMPRESSED: i32 = 0x1;
+    pub const MULTI_TAGS: i32 = 0x2;
+    /// Both transaction bits; without them a message is an ordinary one.
+    pub const TRANSACTION_MASK: i32 = 0xC;
+    pub const TRANSACTION_PREPARED: i32 = 0x4;
+    pub const TRANSACTION_COMMIT: i32 = 0x8;
+    pub const TRANSACTION_ROLLBACK: i32 = 0xC;
+    pub const BORN_HOST_V6: i32 = 0x10;
+    pub const STORE_HOST_V6: i32 = 0x20;
+    pub const NEED_UNWRAP: i32 = 0x40;
+    pub const INNER_BATCH: i32 = 0x80;
+    pub const COMPRESSION_MASK: i32 = 0x700;
+    pub const COMPRESSION_LZ4: i32 = 0x100;
+    pub const COMPRESSION_ZSTD: i32 = 0x200;
+    pub const COMPRESSION_ZLIB: i32 = 0x300;
+}
+
+/// A message on its way into the log. The host bits of `sys_flag` are set from the hosts, whatever it holds.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordDraft<'a> {
+    pub topic: &'a [u8],
+    pub queue_id: i32,
+    pub flag: i32,
+    pub sys_flag: i32,
+    pub born_timestamp: i64,
+    pub born_host: SocketAddr,
+    pub store_host: SocketAddr,
+    pub reconsume_times: i32,
+    pub prepared_transaction_offset: i64,
+    pub body: &'a [u8],
+    pub properties: &'a [u8],
+}
+
+/// What the log adds to a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub queue_offset: i64,
+    pub physical_offset: i64,
+    pub store_timestamp: i64,
+}
+
+impl RecordDraft<'_> {
+    /// Bytes of the whole record.
+    pub fn encoded_len(&self) -> usize {
+        let topic_len_bytes = if self.topic.len() > TOPIC_BYTES_MAX_V1 { 2 } else { 1 };
+        let hosts = host_len(self.born_host) + host_len(self.store_host);
+        FIXED_BYTES + hosts + self.body.len() + topic_len_bytes + self.topic.len() + self.properties.len()
+    }
+
+    /// Whether topic and properties fit their length fields. The limits on messages are far stricter.
+    pub fn fits(&self) -> bool {
+        self.topic.len() <= TOPIC_BYTES_MAX_V2
+            && self.properties.len() <= i16::MAX as usize
+            && self.encoded_len() <= i32::MAX as usize
+    }
+
+    /// Whether the log gives this message a queue offset and a consume queue entry.
+    pub fn is_queued(&self) -> bool {
+        is_queued(self.sys_flag)
+    }
+
+    /// Writes the record over the whole of `out`, which must be exactly `encoded_len` long.
+    pub fn encode_into(&self, out: &mut [u8], stamp: &Stamp) {
+        assert!(self.fits());
+        assert!(out.len() == self.encoded_len());
+        let v1 = self.topic.len() <= TOPIC_BYTES_MAX_V1;
+        let mut sys_flag = self.sys_flag & !(sys_flag::BORN_HOST_V6 | sys_flag::STORE_HOST_V6);
+        if self.born_host.is_ipv6() {
+            sys_flag |= sys_flag::BORN_HOST_V6;
+        }
+        if self.store_host.is_ipv6() {
+            sys_flag |= sys_flag::STORE_HOST_V6;
+        }
+        let total = out.len() as u32;
+        let mut out = Out { rest: out };
+        out.put(&total.to_be_bytes());
+        out.put(&(if v1 { MAGIC_V1 } else { MAGIC_V2 }).to_be_bytes());
+        out.put(&body_crc(self.body).to_be_bytes());
+        out.put(&self.queue_id.to_be_bytes());
+        out.put(&self.flag.to_be_bytes());
+        out.put(&stamp.queue_offset.to_be_bytes());
+        out.put(&stamp.physical_offset.to_be_bytes());
+        out.put(&sys_flag.to_be_bytes());
+        out.put(&self.born_timestamp.to_be_bytes());
+        out.put_host(self.born_host);
+        out.put(&stamp.store_timestamp.to_be_bytes());
+        out.put_host(self.store_host);
+        out.put(&self.reconsume_times.to_be_bytes());
+        out.put(&self.prepared_transaction_offset.to_be_bytes());
+        out.put(&(self.body.len() as u32).to_be_bytes());
+        out.put(self.body);
+        if v1 {
+            out.put(&[self.topic.len() as u8]);
+        } else {
+            out.put(&(self.topic.len() as u16).to_be_bytes());
+        }
+        out.put(self.topic);
+        out.put(&(self.properties.len() as u16).to_be_bytes());
+        out.put(self.properties);
+        assert!(out.rest.is_empty());
+    }
+}
+
+/// Whether a message with this `sys_flag` gets a queue offset and a consume queue entry: no transaction, or committed.
+pub fn is_queued(sys_flag: i32) -> bool {
+    matches!(sys_flag & sys_flag::TRANSACTION_MASK, 0 | sys_flag::TRANSACTION_COMMIT)
+}
+
+/// CRC-32 of a body as stored: bit 31 is cleared.
+pub fn body_crc(body: &[u8]) -> i32 {
+    (crc32fast::hash(body) & 0x7FFF_FFFF) as i32
+}
+
+/// The eight bytes of an end-of-file blank; `bytes_left` counts to the end of the file, these eight included.
+pub fn blank(bytes_left: u32) -> [u8; BLANK_BYTES] {
+    let [a, b, c, d] = bytes_left.to_be_bytes();
+    let [e, f, g, h] = MAGIC_BLANK.to_be_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+/// What lies at the front of a run of log bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Unit<'a> {
+    Record(RecordView<'a>),
+    /// The rest of the commitlog file, `bytes_left` long, holds nothing.
+    Blank { bytes_left: u32 },
+}
+
+/// Reads the unit at the front of `bytes`, which may go on behind it.
+pub fn unit(bytes: &[u8]) -> Result<Unit<'_>, RecordError> {
+    let mut head = In { rest: bytes };
+    let (Some(total), Some(magic)) = (head.u32(), head.u32()) else {
+        return Err(RecordError::Short { need: BLANK_BYTES });
+    };
+    match magic {
+        MAGIC_BLANK => Ok(Unit::Blank { bytes_left: total }),
+        MAGIC_V1 | MAGIC_V2 => RecordView::parse(bytes).map(Unit::Record),
+        _ => Err(RecordError::Magic { magic }),
+    }
+}
+
+/// A stored message, read in place.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordView<'a> {
+    /// The whole record as it lies.
+    pub bytes: &'a [u8],
+    pub body_crc: i32,
+    pub queue_id: i32,
+    pub flag: i32,
+    pub queue_offset: i64,
+    pub physical_offset: i64,
+    pub sys_flag: i32,
+    pub born_timestamp: i64,
+    pub born_host: SocketAddr,
+    pub store_timestamp: i64,
+    pub store_host: SocketAddr,
+    pub reconsume_times: i32,
+    pub prepared_transaction_offset: i64,
+    pub body: &'a [u8],
+    pub topic: &'a [u8],
+    pub properties: &'a [u8],
+}
+
+impl<'a> RecordView<'a> {
+    /// Reads the record at the front of `bytes`. Its declared size must be the sum of its parts; the CRC is not looked at.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordError> {
+        let mut head = In { rest: bytes };
+        let Some(total) = head.u32() else {
+            return Err(RecordError::Short { need: RECORD_BYTES_MIN });
+        };
+        let total = total as usize;
+        if !(RECORD_BYTES_MIN..=i32::MAX as usize).contains(&total) {
+            return Err(RecordError::Size { declared: total });
+        }
+        let Some(bytes) = bytes.get(..total) else {
+            return Err(RecordError::Short { need: total });
+        };
+        Self::parse_exact(bytes)
+    }
+
+    /// Whether the stored CRC is that of the body.
+    pub fn crc_holds(&self) -> bool {
+        body_crc(self.body) == self.body_crc
+    }
+
+    /// Bytes of the whole record.
+    pub fn size(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    /// The topic as text; `None` when it is no UTF-8.
+    pub fn topic_str(&self) -> Option<&'a str> {
+        str::from_utf8(self.topic).ok()
+    }
+
+    /// Whether the log gave this message a queue offset.
+    pub fn is_queued(&self) -> bool {
+        is_queued(self.sys_flag)
+    }
+
+    /// The same message as a draft: what a desk starts from that stores it once more elsewhere.
+    pub fn to_draft(&self) -> RecordDraft<'a> {
+        RecordDraft {
+            topic: self.topic,
+            queue_id: self.queue_id,
+            flag: self.flag,
+            sys_flag: self.sys_flag,
+            born_timestamp: self.born_timestamp,
+            born_host: self.born_host,
+            store_host: self.store_host,
+            reconsume_times: self.reconsume_times,
+            prepared_transaction_offset: self.prepared_transaction_offset,
+            body: self.body,
+            properties: self.properties,
+        }
+    }
+
+    fn parse_exact(bytes: &'a [u8]) -> Result<Self, RecordError> {
+        let declared = bytes.len();
+        let mut input = In { rest: bytes };
+        let view = (|| {
+            let _total = input.u32()?;
+            let magic = input.u32()?;
+            let body_crc = input.i32()?;
+            let queue_id = input.i32()?;
+            let flag = input.i32()?;
+            let queue_offset = input.i64()?;
+            let physical_offset = input.i64()?;
+            let sys_flag = input.i32()?;
+            let born_timestamp = input.i64()?;
+            let born_host = input.host(sys_flag & sys_flag::BORN_HOST_V6 != 0)?;
+            let store_timestamp = input.i64()?;
+            let store_host = input.host(sys_flag & sys_flag::STORE_HOST_V6 != 0)?;
+            let reconsume_times = input.i32()?;
+            let prepared_transaction_offset = input.i64()?;
+            let body_len = usize::try_from(input.i32()?).ok()?;
+            let body = input.take(body_len)?;
+            let topic_len = match magic {
+                MAGIC_V1 => usize::try_from(input.u8()? as i8).ok()?,
+                _ => usize::try_from(input.u16()? as i16).ok()?,
+            };
+            let topic = input.take(topic_len)?;
+            let properties_len = usize::try_from(input.u16()? as i16).ok()?;
+            let properties = input.take(properties_len)?;
+            let view = Self {
+                bytes,
+                body_crc,
+                queue_id,
+                flag,
+                queue_offset,
+                physical_offset,
+                sys_flag,
+                born_timestamp,
+                born_host,
+                store_timestamp,
+                store_host,
+                reconsume_times,
+                prepared_transaction_offset,
+                body,
+                topic,
+                properties,
+            };
+            Some((magic, view))
+        })();
+        match view {
+            Some((magic, _)) if magic != MAGIC_V1 && magic != MAGIC_V2 => Err(RecordError::Magic { magic }),
+            Some((_, view)) if input.rest.is_empty() => Ok(view),
+            _ => Err(RecordError::Size { declared }),
+        }
+    }
+}
+
+/// The bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RecordError {
+    #[error("the record needs {need} bytes")]
+    Short { need: usize },
+    #[error("{magic:#010x} is no magic of a record")]
+    Magic { magic: u32 },
+    #[error("a size of {declared} bytes is not the sum of the parts")]
+    Size { declared: usize },
+    #[error("the body does not match its CRC")]
+    Crc,
+}
+
+/// Writes one part after the other; `encode_into` has made sure of the room.
+struct Out<'b> {
+    rest: &'b mut [u8],
+}
+
+impl Out<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let (head, rest) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
+        head.copy_from_slice(bytes);
+        self.rest = rest;
+    }
+
+    fn put_host(&mut self, host: SocketAddr) {
+        match host.ip() {
+            IpAddr::V4(v4) => self.put(&v4.octets()),
+            IpAddr::V6(v6) => self.put(&v6.octets()),
+        }
+        self.put(&u32::from(host.port()).to_be_bytes());
+    }
+}
+
+/// Takes one part after the other; `None` at the end.
+struct In<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> In<'a> {
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(head)
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*head)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.chunk().map(u8::from_be_bytes)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.chunk().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.chunk().map(u32::from_be_bytes)
+    }
+
+    fn i32(&mut self) -> Option<i32> {
+        self.chunk().map(i32::from_be_bytes)
+    }
+
+    fn i64(&mut self) -> Option<i64> {
+        self.chunk().map(i64::from_be_bytes)
+    }
+
+    /// A port outside 16 bits is cut, as a Java reader would refuse it only when it used it.
+    fn host(&mut self, v6: bool) -> Option<SocketAddr> {
+        let ip = if v6 {
+            IpAddr::V6(Ipv6Addr::from_octets(self.chunk()?))
+        } else {
+            IpAddr::V4(Ipv4Addr::from_octets(self.chunk()?))
+        };
+        Some(SocketAddr::new(ip, self.u32()? as u16))
+    }
+}
+
+fn host_len(host: SocketAddr) -> usize {
+    if host.is_ipv6() { 20 } else { 8 }
+}
+
+/// Everything but hosts, topic length field, body, topic and properties.
+const FIXED_BYTES: usize = 74;
+const TOPIC_BYTES_MAX_V1: usize = i8::MAX as usize;
+const TOPIC_BYTES_MAX_V2: usize = i16::MAX as usize;
+
+const _: () = assert!(FIXED_BYTES + 2 * 8 + 1 == RECORD_BYTES_MIN);
