@@ -112,8 +112,7 @@ pub fn ms_of_month(epoch_ms: i64) -> u32 {
     // Days to civil date (the era arithmetic of the proleptic Gregorian calendar); only the day of the month is kept.
     let shifted = days + 719_468;
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5;

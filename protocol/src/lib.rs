@@ -10,7 +10,6 @@
 //! allocates nor copies; the cold half (command, body) is ordinary owned Rust.
 #![forbid(unsafe_code)]
 
-
 pub mod batch;
 pub mod code;
 pub mod command;

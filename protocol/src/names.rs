@@ -147,8 +147,7 @@ pub fn check_topic(topic: &str) -> Result<(), TopicNameError<'_>> {
     if !has_legal_characters(topic) {
         return Err(TopicNameError::Characters { topic });
     }
-    let max =
-        if is_retry_topic(topic) || is_dlq_topic(topic) { RETRY_TOPIC_LEN_MAX } else { TOPIC_LEN_MAX };
+    let max = if is_retry_topic(topic) || is_dlq_topic(topic) { RETRY_TOPIC_LEN_MAX } else { TOPIC_LEN_MAX };
     if topic.len() > max {
         return Err(TopicNameError::Length { topic, max });
     }

@@ -151,7 +151,9 @@ pub fn blank(bytes_left: u32) -> [u8; BLANK_BYTES] {
 pub enum Unit<'a> {
     Record(RecordView<'a>),
     /// The rest of the commitlog file, `bytes_left` long, holds nothing.
-    Blank { bytes_left: u32 },
+    Blank {
+        bytes_left: u32,
+    },
 }
 
 /// Reads the unit at the front of `bytes`, which may go on behind it.
