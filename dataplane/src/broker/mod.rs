@@ -12,10 +12,15 @@
 //! [`Outbox`], keeps a [`ReplyTo`] for later, or returns a [`Refusal`], which `serve` turns into the answer. No desk
 //! sees a socket, a device or a clock: time comes with the request.
 
+pub mod client;
+pub mod consumers;
+pub mod delay;
 pub mod groups;
+pub mod halves;
 pub mod locks;
 pub mod offsets;
 pub mod persist_ops;
+pub mod producers;
 pub mod request;
 pub mod topics;
 pub mod version;
