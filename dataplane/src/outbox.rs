@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use protocol::code::response;
 use protocol::frame::Codec;
 use protocol::header::HeaderWriter;
+use protocol::headers::HeartbeatRequestHeader as NoFields;
 
 use crate::broker::{Refusal, ReplyTo};
 use crate::limits::{
@@ -152,7 +153,10 @@ impl Outbox {
 
     #[cold]
     pub fn refuse(&mut self, to: ReplyTo, refusal: &Refusal) {
-        self.refuse_with(to, refusal, |w| w);
+        match refusal.empty_fields {
+            true => self.refuse_with(to, refusal, |w| w.with(&NoFields {})),
+            false => self.refuse_with(to, refusal, |w| w),
+        }
     }
 
     /// A refusal that carries fields, as those of SEND do.

@@ -145,7 +145,7 @@ impl ConsumerGroup {
     }
 
     /// Takes the whole list of a heartbeat; true when a topic came or went.
-    fn subscribe(&mut self, listed: Vec<Subscription>) -> bool {
+    fn subscribe(&mut self, listed: Vec<Subscription>, revision: &mut u64) -> bool {
         let mut changed = false;
         self.subscriptions.retain(|topic, _| {
             let keep = listed.iter().any(|subscription| subscription.topic == *topic);
@@ -154,7 +154,10 @@ impl ConsumerGroup {
         });
         for subscription in listed {
             match self.subscriptions.get_mut(&subscription.topic) {
-                Some(known) if subscription.sub_version > known.sub_version => *known = subscription,
+                Some(known) if subscription.sub_version > known.sub_version => {
+                    *known = subscription;
+                    *revision += 1;
+                }
                 Some(_) => {}
                 None => {
                     changed = true;
@@ -162,6 +165,7 @@ impl ConsumerGroup {
                 }
             }
         }
+        *revision += u64::from(changed);
         changed
     }
 }
@@ -171,6 +175,8 @@ impl ConsumerGroup {
 pub struct Consumers {
     groups: HashMap<Arc<str>, ConsumerGroup>,
     by_conn: HashMap<ConnId, Vec<Arc<str>>>,
+    /// Moves on with every change of a group's kind or subscriptions.
+    revision: u64,
 }
 
 impl Consumers {
@@ -197,7 +203,10 @@ impl Consumers {
             self.groups.insert(name, empty);
         }
         let known = self.groups.get_mut(group).expect("inserted above when it was missing");
-        known.kind = kind;
+        if known.kind != kind {
+            known.kind = kind;
+            self.revision += 1;
+        }
         let mut changed = false;
         match known.members.iter_mut().find(|member| member.conn == conn) {
             Some(member) => {
@@ -208,14 +217,20 @@ impl Consumers {
             }
             None => {
                 changed = true;
+                self.revision += 1;
                 known.members.push(Member { conn, client: client.clone(), seen_ms: now_ms });
                 self.by_conn.entry(conn).or_default().push(known.name.clone());
             }
         }
         if let Some(listed) = listed {
-            changed |= known.subscribe(listed);
+            changed |= known.subscribe(listed, &mut self.revision);
         }
         changed
+    }
+
+    /// While it stands still, a heartbeat that says the same as before would change nothing.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The heartbeat of this connection said nothing new.

@@ -59,8 +59,6 @@ impl GroupConfig {
 /// The table of one broker.
 #[derive(Debug)]
 pub struct Groups {
-    /// autoCreateSubscriptionGroup
-    auto_create: bool,
     by_name: HashMap<Arc<str>, Arc<GroupConfig>>,
     version: DataVersion,
 }
@@ -68,13 +66,12 @@ pub struct Groups {
 impl Groups {
     /// Takes over what subscriptionGroup.json held and makes the groups every broker has.
     pub fn new(
-        auto_create: bool,
         loaded: impl IntoIterator<Item = GroupConfig>,
         version: DataVersion,
         now_ms: i64,
         ops: &mut PersistOps,
     ) -> Groups {
-        let mut groups = Groups { auto_create, by_name: HashMap::new(), version };
+        let mut groups = Groups { by_name: HashMap::new(), version };
         for config in loaded {
             groups.by_name.insert(config.name.clone(), Arc::new(config));
         }
@@ -91,15 +88,16 @@ impl Groups {
         self.by_name.get(name)
     }
 
-    /// The group, made with defaults when the broker may. None: 26 is the answer.
+    /// The group, made with defaults when the broker may (autoCreateSubscriptionGroup). None: 26 is the answer.
     pub fn find_or_create(
         &mut self,
         name: &str,
+        auto_create: bool,
         now_ms: i64,
         ops: &mut PersistOps,
     ) -> Option<&Arc<GroupConfig>> {
         if !self.by_name.contains_key(name) {
-            if !(self.auto_create || name.starts_with(SYSTEM_GROUP_PREFIX)) || !is_group_name(name) {
+            if !(auto_create || name.starts_with(SYSTEM_GROUP_PREFIX)) || !is_group_name(name) {
                 return None;
             }
             self.put(GroupConfig::new(name), now_ms, ops);
@@ -167,19 +165,19 @@ const START_GROUPS: [&str; 8] = [
 mod tests {
     use super::*;
 
-    fn table(auto_create: bool) -> Groups {
-        Groups::new(auto_create, [], DataVersion::default(), 0, &mut PersistOps::new())
+    fn table() -> Groups {
+        Groups::new([], DataVersion::default(), 0, &mut PersistOps::new())
     }
 
     /// Goal: a new group gets the official defaults, and the change is kept once.
     #[test]
     fn groups_come_about_on_the_fly() {
-        let (mut groups, mut ops) = (table(true), PersistOps::new());
+        let (mut groups, mut ops) = (table(), PersistOps::new());
         assert_eq!(groups.len(), START_GROUPS.len());
-        let config = groups.find_or_create("G", 5, &mut ops).unwrap().clone();
+        let config = groups.find_or_create("G", true, 5, &mut ops).unwrap().clone();
         assert_eq!((config.retry_max_times, config.retry_queue_nums), (16, 1));
         assert_eq!(ops.pop(), Some(PersistOp::GroupChanged { config, version: groups.version() }));
-        groups.find_or_create("G", 6, &mut ops).unwrap();
+        groups.find_or_create("G", true, 6, &mut ops).unwrap();
         assert_eq!(ops.pop(), None);
         assert_eq!(groups.version().timestamp, 5);
     }
@@ -187,19 +185,19 @@ mod tests {
     /// Goal: with autoCreateSubscriptionGroup=false only system groups are made on the fly.
     #[test]
     fn without_auto_creation_only_system_groups_are_made() {
-        let (mut groups, mut ops) = (table(false), PersistOps::new());
-        assert!(groups.find_or_create("G", 0, &mut ops).is_none());
-        assert!(groups.find_or_create("CID_RMQ_SYS_X", 0, &mut ops).is_some());
+        let (mut groups, mut ops) = (table(), PersistOps::new());
+        assert!(groups.find_or_create("G", false, 0, &mut ops).is_none());
+        assert!(groups.find_or_create("CID_RMQ_SYS_X", false, 0, &mut ops).is_some());
     }
 
     /// Goal: names that RocketMQ refuses never enter the table.
     #[test]
     fn bad_names_are_not_created() {
-        let (mut groups, mut ops) = (table(true), PersistOps::new());
+        let (mut groups, mut ops) = (table(), PersistOps::new());
         for name in ["", "a b", "ü", &"g".repeat(121)] {
-            assert!(groups.find_or_create(name, 0, &mut ops).is_none(), "{name}");
+            assert!(groups.find_or_create(name, true, 0, &mut ops).is_none(), "{name}");
         }
-        assert!(groups.find_or_create(&"g".repeat(120), 0, &mut ops).is_some());
+        assert!(groups.find_or_create(&"g".repeat(120), true, 0, &mut ops).is_some());
         assert!(groups.remove("TOOLS_CONSUMER", 0, &mut ops));
         assert!(!groups.remove("TOOLS_CONSUMER", 0, &mut ops));
     }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use protocol::code::response;
+use protocol::error::FieldError;
 use protocol::frame::Codec;
 use protocol::header::Header;
 
@@ -48,12 +50,28 @@ pub struct ReplyTo {
 pub struct Refusal {
     pub code: i32,
     pub remark: Cow<'static, str>,
+    /// The code has a header class for its answers, so official brokers write `"extFields":{}`.
+    pub empty_fields: bool,
 }
 
 impl Refusal {
     #[cold]
     pub fn new(code: i32, remark: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { code, remark: remark.into() }
+        Refusal { code, remark: remark.into(), empty_fields: false }
+    }
+
+    /// As `new`, for codes whose answers have a header class.
+    #[cold]
+    pub fn with_empty_fields(code: i32, remark: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal { empty_fields: true, ..Refusal::new(code, remark) }
+    }
+}
+
+/// A field the handler needs is missing or no number.
+impl From<FieldError> for Refusal {
+    #[cold]
+    fn from(error: FieldError) -> Refusal {
+        Refusal::new(response::SYSTEM_ERROR, error.to_string())
     }
 }
 
