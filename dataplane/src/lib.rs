@@ -3,9 +3,11 @@
 pub mod broker;
 pub mod cold;
 pub mod config;
+pub mod host;
 pub mod lane;
 pub mod limits;
 pub mod net;
 pub mod outbox;
+pub mod plan;
 pub mod rng;
 pub mod time;

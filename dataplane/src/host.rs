@@ -1,0 +1,73 @@
+//! Looks at the machine once, before the start: names, addresses, cores, memory, rights.
+//!
+//! An edge file: it may ask the operating system. What it cannot find out it leaves open; nothing fails here.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+use crate::config::Host;
+use crate::plan::HostFacts;
+
+/// What defaults of the configuration are made of.
+pub fn host() -> Host {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    Host {
+        name: name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
+        home: std::env::var_os("HOME").map(Into::into),
+        address: address(),
+    }
+}
+
+/// What the plan depends on.
+pub fn facts() -> HostFacts {
+    let mut cores: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    cores.sort_unstable();
+    HostFacts { cores, memory_available: memory_available().unwrap_or(0), may_lock_memory: may_lock_memory() }
+}
+
+/// The address this host would use to talk to others. No packet is sent by connecting a UDP socket.
+fn address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((SOMEWHERE, 9)).ok()?;
+    match socket.local_addr().ok()? {
+        SocketAddr::V4(local) if !local.ip().is_loopback() => Some(*local.ip()),
+        _ => None,
+    }
+}
+
+fn memory_available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib << 10)
+}
+
+fn may_lock_memory() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let capable = effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let unlimited = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max locked memory"))
+        .is_some_and(|rest| rest.split_whitespace().next() == Some("unlimited"));
+    unlimited || capable.is_some_and(|mask| mask & (1 << CAP_IPC_LOCK) != 0)
+}
+
+/// An address of the documentation range: routed like any other, and nobody's.
+const SOMEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const CAP_IPC_LOCK: u32 = 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: this machine is understood. Method: look at it; every Linux has these.
+    #[test]
+    fn this_machine_tells_its_cores_and_memory() {
+        let facts = facts();
+        assert!(!facts.cores.is_empty());
+        assert!(facts.memory_available > 0);
+        assert!(host().name.is_some());
+    }
+}

@@ -1,0 +1,266 @@
+//! The budget of a run: core, memory, queues and the promise about messages. Made once, printed at start.
+//!
+//! ```text
+//! Config + HostFacts --make--> Plan --Display--> aligned lines      (what does not fit is an error with its fix)
+//! ```
+//!
+//! Pure: host.rs looks at the machine. Every bound is a constant of limits.rs or a setting; nothing grows past it.
+
+use std::fmt;
+
+use crate::config::{Config, Cores, Device, FlushDiskType};
+use crate::limits;
+
+/// What the machine has, as far as the plan depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Cores this process may run on.
+    pub cores: Vec<usize>,
+    /// Bytes that can be taken without swapping; 0 when the host does not tell.
+    pub memory_available: u64,
+    /// Whether memory may be locked without a limit.
+    pub may_lock_memory: bool,
+}
+
+/// What an acknowledged message survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    Mem,
+    Disk,
+}
+
+/// One part of the memory budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    pub bytes: u64,
+    pub of: &'static str,
+    /// Taken at start, or only as far as it is needed.
+    pub at_start: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The core the shard keeps to.
+    pub core: Option<usize>,
+    pub durability: Durability,
+    pub shares: Vec<Share>,
+    lock_memory: bool,
+    /// `name`, `text` of the printed lines.
+    lines: Vec<(&'static str, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error("cores={wanted}: this process may run on {allowed:?} only; write one of them, auto or none")]
+    CoreNotAllowed { wanted: usize, allowed: Vec<usize> },
+    #[error(
+        "hotLogBytes: {wanted} do not fit into the {available} of memory that are free; write a smaller one, as in hotLogBytes={fits}M"
+    )]
+    NoMemory { wanted: Amount, available: Amount, fits: u64 },
+}
+
+impl Plan {
+    pub fn make(config: &Config, facts: &HostFacts) -> Result<Plan, PlanError> {
+        let core = match config.cores {
+            Cores::None => None,
+            // The last core is the one least used by interrupts and by whatever runs beside us.
+            Cores::Auto => facts.cores.last().copied().filter(|_| facts.cores.len() > 1),
+            Cores::One(core) if facts.cores.contains(&core) => Some(core),
+            Cores::One(wanted) => {
+                return Err(PlanError::CoreNotAllowed { wanted, allowed: facts.cores.clone() });
+            }
+        };
+        let hot_log = config.hot_log_bytes.0;
+        if facts.memory_available > 0 && hot_log > facts.memory_available / 10 * 9 {
+            return Err(PlanError::NoMemory {
+                wanted: Amount(hot_log),
+                available: Amount(facts.memory_available),
+                fits: (facts.memory_available / 2) >> 20,
+            });
+        }
+        let shares = vec![
+            Share { bytes: hot_log, of: "hot log", at_start: true },
+            Share { bytes: limits::JOIN_POOL_BYTES_MAX as u64, of: "split frames", at_start: false },
+        ];
+        let durability = match config.flush_disk_type {
+            FlushDiskType::AsyncFlush => Durability::Mem,
+            FlushDiskType::SyncFlush => Durability::Disk,
+        };
+        let mut plan =
+            Plan { core, durability, shares, lock_memory: facts.may_lock_memory, lines: Vec::new() };
+        plan.lines = plan.describe(config, facts);
+        Ok(plan)
+    }
+
+    fn describe(&self, config: &Config, facts: &HostFacts) -> Vec<(&'static str, String)> {
+        let address = config.broker_ip1.map_or_else(String::new, |ip| ip.to_string());
+        let core = match self.core {
+            Some(core) => format!("{core} of {}, pinned and polling", ranges(&facts.cores)),
+            None => format!("any of {}, polling", ranges(&facts.cores)),
+        };
+        let device = match &config.device {
+            Device::Tap { name } => format!(
+                "tap {name}: {}/{} behind {}, TCP of our own, retransmission after {} ms at the earliest",
+                config.address.ip,
+                config.address.prefix_len,
+                config.gateway.unwrap_or_else(|| config.address.host_end()),
+                1_000 / config.stack_clock.max(1),
+            ),
+            Device::Kernel { ip } => {
+                format!("kernel: sockets on {}", ip.unwrap_or(config.bind_address))
+            }
+        };
+        let durability = match self.durability {
+            Durability::Mem => {
+                "mem: what is acknowledged survives kill -9; a power cut may take the last moments (ASYNC_FLUSH)"
+            }
+            Durability::Disk => "disk: what is acknowledged survives a power cut (SYNC_FLUSH)",
+        };
+        let shares: Vec<String> = self
+            .shares
+            .iter()
+            .map(|share| {
+                let upto = if share.at_start { "" } else { "up to " };
+                format!("{upto}{} {}", Amount(share.bytes), share.of)
+            })
+            .collect();
+        let lock = if self.lock_memory { "locked" } else { "not locked (no right to; give CAP_IPC_LOCK)" };
+        let names = match config.namesrv_addr.0.len() {
+            0 => "none".to_owned(),
+            _ => config.namesrv_addr.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        };
+        vec![
+            (
+                "broker",
+                format!(
+                    "{} of {} at {address}:{}, VIP port {}",
+                    config.broker_name,
+                    config.broker_cluster_name,
+                    config.listen_port,
+                    config.listen_port - 2
+                ),
+            ),
+            ("name servers", names),
+            ("device", device),
+            ("core", core),
+            ("durability", durability.to_owned()),
+            ("store", config.store_path_root_dir.display().to_string()),
+            ("memory", format!("{}; {lock}", shares.join(", "))),
+            (
+                "limits",
+                format!(
+                    "{} connections, {} held pulls, messages of {} bytes",
+                    config.connections_max,
+                    limits::HOLDS_MAX,
+                    config.max_message_size
+                ),
+            ),
+        ]
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, text) in &self.lines {
+            writeln!(f, "  {name:width$}  {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes for people: `512 MiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amount(pub u64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        match units.into_iter().find(|&(_, unit)| self.0 >= unit) {
+            Some((name, unit)) if self.0.is_multiple_of(unit) => write!(f, "{} {name}", self.0 / unit),
+            Some((name, unit)) => write!(f, "{:.1} {name}", self.0 as f64 / unit as f64),
+            None => write!(f, "{} B", self.0),
+        }
+    }
+}
+
+/// `0-3,6` for people.
+fn ranges(cores: &[usize]) -> String {
+    let mut text = String::new();
+    let mut rest = cores;
+    while let Some(&first) = rest.first() {
+        let run = rest.iter().enumerate().take_while(|&(at, &core)| core == first + at).count();
+        let comma = if text.is_empty() { "" } else { "," };
+        text += &match run {
+            1 => format!("{comma}{first}"),
+            _ => format!("{comma}{first}-{}", first + run - 1),
+        };
+        rest = &rest[run..];
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Bytes, Host, Override, Sources, load};
+
+    fn config(settings: &[(&str, &str)]) -> Config {
+        let flags = settings
+            .iter()
+            .map(|(key, value)| Override { flag: "--set", key: (*key).into(), value: (*value).into() })
+            .collect();
+        let host = Host { name: Some("box".into()), home: Some("/home/me".into()), address: None };
+        load(&Sources { flags, ..Sources::default() }, &host).unwrap().config
+    }
+
+    fn facts() -> HostFacts {
+        HostFacts { cores: vec![0, 1], memory_available: 8 << 30, may_lock_memory: true }
+    }
+
+    #[test]
+    fn the_last_core_is_taken_when_there_are_several() {
+        let core = |settings: &[(&str, &str)], cores: &[usize]| {
+            Plan::make(&config(settings), &HostFacts { cores: cores.into(), ..facts() }).map(|plan| plan.core)
+        };
+        assert_eq!(core(&[], &[0, 1]), Ok(Some(1)));
+        assert_eq!(core(&[], &[0]), Ok(None));
+        assert_eq!(core(&[("cores", "none")], &[0, 1]), Ok(None));
+        assert_eq!(core(&[("cores", "0")], &[0, 1]), Ok(Some(0)));
+        let error = core(&[("cores", "7")], &[0, 1]).unwrap_err().to_string();
+        assert!(error.contains("may run on [0, 1] only"), "{error}");
+    }
+
+    #[test]
+    fn a_hot_log_that_does_not_fit_is_refused_with_one_that_does() {
+        let mut big = config(&[]);
+        big.hot_log_bytes = Bytes(8 << 30);
+        let error = Plan::make(&big, &facts()).unwrap_err().to_string();
+        assert!(error.contains("8 GiB do not fit into the 8 GiB"), "{error}");
+        assert!(error.contains("hotLogBytes=4096M"), "{error}");
+        let blind = HostFacts { memory_available: 0, ..facts() };
+        assert!(Plan::make(&big, &blind).is_ok(), "a host that does not tell is trusted");
+    }
+
+    #[test]
+    fn the_plan_is_printed_aligned() {
+        let text = Plan::make(&config(&[("namesrvAddr", "a:1;b:2")]), &facts()).unwrap().to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "  broker        box of DefaultCluster at 10.77.0.2:10911, VIP port 10909");
+        assert_eq!(lines[1], "  name servers  a:1 b:2");
+        assert!(
+            lines.iter().all(|line| line.as_bytes()[15] == b' ' && line.as_bytes()[16] != b' '),
+            "{text}"
+        );
+        assert!(text.contains("behind 10.77.0.1"), "{text}");
+        assert!(text.contains("after 200 ms"), "{text}");
+    }
+
+    #[test]
+    fn amounts_and_ranges() {
+        let shown = [0, 1023, 1024, 1536, 512 << 20, 3 << 29].map(|bytes| Amount(bytes).to_string());
+        assert_eq!(shown, ["0 B", "1023 B", "1 KiB", "1.5 KiB", "512 MiB", "1.5 GiB"]);
+        assert_eq!(ranges(&[0, 1, 2, 5, 7, 8]), "0-2,5,7-8");
+        assert_eq!(ranges(&[]), "");
+    }
+}
