@@ -5,6 +5,7 @@
 
 mod check;
 mod host;
+mod up;
 
 use std::process::ExitCode;
 
@@ -26,14 +27,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the name server and the broker on this host until Ctrl-C
+    Up(up::Args),
     /// Say what this host lacks to run at full speed, why it matters, and the command that mends it
     Check(check::Args),
+    #[command(hide = true)]
+    RunChild(up::ChildArgs),
 }
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let outcome = match Cli::parse().command {
+        Command::Up(args) => up::run(args),
         Command::Check(args) => check::run(args),
+        Command::RunChild(args) => up::run_child(args),
     };
     outcome.unwrap_or_else(|sentence| {
         eprintln!("afterburner: {sentence}");
