@@ -23,6 +23,8 @@ pub enum PersistOp {
     TopicChanged { config: Arc<TopicConfig>, version: DataVersion },
     /// topics.json, and a registration at every name server at once.
     TopicRemoved { topic: Arc<str>, version: DataVersion },
+    /// brokerPermission was changed (code 25): registered at once, since it limits what every topic is told to allow.
+    PermissionChanged { permission: i32, version: DataVersion },
     /// subscriptionGroup.json.
     GroupChanged { config: Arc<GroupConfig>, version: DataVersion },
     /// subscriptionGroup.json.

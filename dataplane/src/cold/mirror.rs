@@ -74,6 +74,10 @@ impl Mirror {
                 self.topics.remove(&topic);
                 ConfigFile::Topics
             }
+            PersistOp::PermissionChanged { version, .. } => {
+                self.topics_version = version;
+                ConfigFile::Topics
+            }
             PersistOp::GroupChanged { config, version } => {
                 self.groups_version = version;
                 self.groups.insert(config.name.clone(), config);

@@ -1,5 +1,21 @@
 //! Ordinary threads beside the shard: disk, files, name servers.
+//!
+//! ```text
+//! keeper   tables -> config/*.json, registrations      (keeper.rs, mirror.rs, java_json.rs)
+//! namesrv  registrations -> name servers               (namesrv.rs)
+//! ```
+//!
+//! They may block, allocate and log; the shard never waits for them. An edge room: clocks, threads and the kernel's
+//! sockets are used here.
 
 pub mod java_json;
+pub mod keeper;
 pub mod mirror;
 pub mod namesrv;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What the wall clock shows.
+pub fn wall_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
