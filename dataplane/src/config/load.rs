@@ -14,7 +14,7 @@ use super::value::{BrokerRole, Device, NamesrvList, Setting};
 use super::without_effect::{GROUPS, MISSING_FEATURES};
 
 /// One `key=value` from the command line, and the flag that carried it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
     pub flag: &'static str,
     pub key: String,
@@ -22,7 +22,7 @@ pub struct Override {
 }
 
 /// Where values come from, weakest first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
     /// Name and bytes of the file given with `-c`.
     pub file: Option<(PathBuf, Vec<u8>)>,
