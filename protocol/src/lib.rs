@@ -11,11 +11,14 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod body;
 pub mod code;
 pub mod command;
 pub mod config_text;
 pub mod decimal;
 pub mod error;
+mod escape;
+pub mod fastjson;
 pub mod frame;
 pub mod hash;
 pub mod header;
@@ -24,7 +27,9 @@ pub mod ids;
 pub mod names;
 pub mod properties;
 pub mod record;
+mod scan;
 pub mod version;
+
 pub use command::RemotingCommand;
 pub use error::{FieldError, NoRoom, WireError};
 pub use frame::{Codec, Found, Frame};

@@ -3,6 +3,8 @@
 //! An ordinal is an index into the list of all releases: from 4.0.0 on, 213 + 20·minor + 2·patch for 4.x and
 //! 413 + 20·minor + 2·patch for 5.x.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// What our answers and requests carry. Clients and brokers change their behaviour by it; ours speak the 5.x layouts.
 pub const OURS: i32 = V5_5_0;
 
@@ -70,6 +72,19 @@ impl Language {
 
     pub fn name(self) -> &'static str {
         TABLE.get(usize::from(self.to_code())).map_or("OTHER", |row| row.1)
+    }
+}
+
+impl Serialize for Language {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Language {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Language, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Ok(name.parse().map_or_else(|_| Language::from_name(name.as_bytes()), Language::from_code))
     }
 }
 

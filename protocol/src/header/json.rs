@@ -4,8 +4,10 @@
 //! and bare numbers and booleans among the extFields. Nested values are passed over, without recursion.
 //! Implements rules W-5 and W-6.
 
-use super::{Fields, Form, Header, Text, escape, scan};
+use super::{Fields, Form, Header, Text};
 use crate::error::WireError;
+use crate::escape::unescape;
+use crate::scan;
 use crate::version::Language;
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Header<'_>, WireError> {
@@ -171,7 +173,7 @@ impl<'a> Walk<'a> {
                 self.at += len + 2;
                 return Some(Text::checked(rest.get(..len)?, true));
             }
-            let (_, used) = escape(rest.get(len + 1..)?)?;
+            let (_, used) = unescape(rest.get(len + 1..)?)?;
             len += 1 + used;
             len += scan::find_either(rest.get(len..)?, quote, b'\\')?;
         }

@@ -12,12 +12,10 @@
 
 pub mod binary;
 pub mod json;
-mod scan;
 mod text;
 pub mod writer;
 
 pub use text::Text;
-pub(crate) use text::escape;
 pub use writer::HeaderWriter;
 
 use crate::version::Language;

@@ -9,7 +9,8 @@ use std::fmt;
 
 use crate::decimal;
 use crate::error::NoRoom;
-use crate::header::scan;
+use crate::escape::unescape;
+use crate::scan;
 
 /// A borrowed string. `plain` lends it without work; what holds escapes is written out by `write_to` or `to_cow`.
 #[derive(Clone, Copy, Default)]
@@ -38,7 +39,7 @@ impl<'a> Text<'a> {
         while let Some(at) = scan::find(rest, b'\\') {
             escaped = true;
             let (_, tail) = rest.split_at_checked(at + 1)?;
-            let (_, used) = escape(tail)?;
+            let (_, used) = unescape(tail)?;
             rest = tail.get(used..)?;
         }
         Some(Text { raw, escaped })
@@ -201,7 +202,7 @@ fn next_piece(rest: &[u8]) -> Option<(Piece<'_>, &[u8])> {
     let run_len = match rest {
         [] => return None,
         [b'\\', tail @ ..] => {
-            let (char, used) = escape(tail)?;
+            let (char, used) = unescape(tail)?;
             return Some((Piece::Char(char), tail.get(used..)?));
         }
         _ => scan::find(rest, b'\\').unwrap_or(rest.len()),
@@ -209,64 +210,6 @@ fn next_piece(rest: &[u8]) -> Option<(Piece<'_>, &[u8])> {
     let (run, tail) = rest.split_at_checked(run_len)?;
     Some((Piece::Run(run), tail))
 }
-
-/// What the bytes after a backslash stand for, and how many of them do.
-pub(crate) fn escape(tail: &[u8]) -> Option<(char, usize)> {
-    let char = match tail.first()? {
-        b'u' => return unicode_escape(tail),
-        b'n' => '\n',
-        b't' => '\t',
-        b'r' => '\r',
-        b'b' => '\u{8}',
-        b'f' | b'F' => '\u{c}',
-        b'v' => '\u{b}',
-        b'"' => '"',
-        b'\'' => '\'',
-        b'\\' => '\\',
-        b'/' => '/',
-        digit @ b'0'..=b'7' => char::from(digit - b'0'),
-        b'x' => {
-            let [high, low] = tail.get(1..3)? else { return None };
-            return Some((char::from(hex(*high)? << 4 | hex(*low)?), 3));
-        }
-        _ => return None,
-    };
-    Some((char, 1))
-}
-
-/// `uXXXX`, or a pair of them for what lies outside the first plane.
-fn unicode_escape(tail: &[u8]) -> Option<(char, usize)> {
-    let first = code_unit(tail)?;
-    if !(0xD800..0xE000).contains(&first) {
-        return Some((char::from_u32(first)?, UNIT_BYTES));
-    }
-    if first < 0xDC00
-        && let Some([b'\\', second @ ..]) = tail.get(UNIT_BYTES..)
-        && second.first() == Some(&b'u')
-        && let Some(low @ 0xDC00..0xE000) = code_unit(second)
-    {
-        let char = char::from_u32(0x10000 + ((first - 0xD800) << 10) + (low - 0xDC00))?;
-        return Some((char, 2 * UNIT_BYTES + 1));
-    }
-    Some(('?', UNIT_BYTES))
-}
-
-fn code_unit(tail: &[u8]) -> Option<u32> {
-    let [_u, digits @ ..] = tail.get(..UNIT_BYTES)? else { return None };
-    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | u32::from(hex(*digit)?)))
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
-}
-
-/// The letter u and four digits.
-const UNIT_BYTES: usize = 5;
 
 #[cfg(test)]
 mod tests {

@@ -9,11 +9,13 @@
 
 use std::fmt;
 
-use super::{FLAG_ONEWAY, FLAG_RESPONSE, Text, scan};
+use super::{FLAG_ONEWAY, FLAG_RESPONSE, Text};
 use crate::decimal::Decimal;
 use crate::error::NoRoom;
+use crate::escape;
 use crate::frame::{Codec, FRAME_BYTES_MAX, HEADER_BYTES_MAX, PREFIX_BYTES};
 use crate::headers::{CustomHeader, FieldSink};
+use crate::scan;
 use crate::version::{self, Language};
 
 pub struct HeaderWriter<'b> {
@@ -365,28 +367,10 @@ impl Out<'_> {
             let (clean, tail) = rest.split_at(at);
             self.put(clean);
             let Some((byte, tail)) = tail.split_first() else { return };
-            self.put_escape(*byte);
+            self.put(escape::of(*byte));
             rest = tail;
         }
         self.put(rest);
-    }
-
-    fn put_escape(&mut self, byte: u8) {
-        match byte {
-            b'"' => self.put(b"\\\""),
-            b'\\' => self.put(b"\\\\"),
-            b'\n' => self.put(b"\\n"),
-            b'\r' => self.put(b"\\r"),
-            b'\t' => self.put(b"\\t"),
-            0x08 => self.put(b"\\b"),
-            0x0c => self.put(b"\\f"),
-            _ => {
-                const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
-                let [high, low] =
-                    [byte >> 4, byte & 15].map(|half| DIGITS.get(usize::from(half)).copied().unwrap_or(b'0'));
-                self.put(&[b'\\', b'u', b'0', b'0', high, low]);
-            }
-        }
     }
 }
 

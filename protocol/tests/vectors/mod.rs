@@ -1,5 +1,7 @@
 //! Loads the recorded frames beside this file.
 
+#![allow(dead_code)] // Not every test needs both.
+
 use serde_json::Value;
 
 pub fn load(name: &str) -> Value {
