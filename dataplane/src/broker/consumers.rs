@@ -12,72 +12,20 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+pub use protocol::body::{ConsumeFromWhere, ConsumeType, MessageModel};
 
 use crate::net::ConnId;
 
 use super::client::Client;
 
-/// CONSUME_ACTIVELY (pull), CONSUME_PASSIVELY (push), CONSUME_POP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ConsumeType {
-    Actively,
-    #[default]
-    Passively,
-    Pop,
-}
-
-impl ConsumeType {
-    pub fn from_name(name: &str) -> Option<ConsumeType> {
-        match name {
-            "CONSUME_ACTIVELY" => Some(ConsumeType::Actively),
-            "CONSUME_PASSIVELY" => Some(ConsumeType::Passively),
-            "CONSUME_POP" => Some(ConsumeType::Pop),
-            _ => None,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            ConsumeType::Actively => "CONSUME_ACTIVELY",
-            ConsumeType::Passively => "CONSUME_PASSIVELY",
-            ConsumeType::Pop => "CONSUME_POP",
-        }
-    }
-}
-
-/// Whether each message goes to one member or to every one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MessageModel {
-    Broadcasting,
-    #[default]
-    Clustering,
-}
-
-impl MessageModel {
-    pub fn from_name(name: &str) -> Option<MessageModel> {
-        match name {
-            "BROADCASTING" => Some(MessageModel::Broadcasting),
-            "CLUSTERING" => Some(MessageModel::Clustering),
-            _ => None,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            MessageModel::Broadcasting => "BROADCASTING",
-            MessageModel::Clustering => "CLUSTERING",
-        }
-    }
-}
-
 /// How a group consumes; every heartbeat says it anew and the last one wins.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupKind {
     pub consume_type: ConsumeType,
     pub model: MessageModel,
-    /// consumeFromWhere, by name: the broker only shows it.
-    pub from_where: Arc<str>,
+    /// The broker only shows it.
+    pub from_where: ConsumeFromWhere,
 }
 
 /// What a group wants of one topic.
@@ -147,8 +95,10 @@ impl ConsumerGroup {
     /// Takes the whole list of a heartbeat; true when a topic came or went.
     fn subscribe(&mut self, listed: Vec<Subscription>, revision: &mut u64) -> bool {
         let mut changed = false;
+        let topics: HashSet<Arc<str>> =
+            listed.iter().map(|subscription| subscription.topic.clone()).collect();
         self.subscriptions.retain(|topic, _| {
-            let keep = listed.iter().any(|subscription| subscription.topic == *topic);
+            let keep = topics.contains(topic);
             changed |= !keep;
             keep
         });
@@ -194,12 +144,7 @@ impl Consumers {
         if !self.groups.contains_key(group) {
             let name: Arc<str> = group.into();
             let members = Vec::new();
-            let empty = ConsumerGroup {
-                name: name.clone(),
-                kind: kind.clone(),
-                members,
-                subscriptions: HashMap::new(),
-            };
+            let empty = ConsumerGroup { name: name.clone(), kind, members, subscriptions: HashMap::new() };
             self.groups.insert(name, empty);
         }
         let known = self.groups.get_mut(group).expect("inserted above when it was missing");
@@ -291,7 +236,7 @@ pub mod tests {
     use super::*;
 
     pub fn clustering() -> GroupKind {
-        let from_where = "CONSUME_FROM_LAST_OFFSET".into();
+        let from_where = ConsumeFromWhere::LastOffset;
         GroupKind { consume_type: ConsumeType::Passively, model: MessageModel::Clustering, from_where }
     }
 

@@ -10,6 +10,39 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use protocol::body::{
+    Body as _, LockBatchRequestBody, LockBatchResponseBody, MessageQueue, UnlockBatchRequestBody,
+};
+use protocol::code::response;
+
+use super::{Broker, Refusal, Request};
+use crate::outbox::{Body, Outbox};
+
+impl Broker {
+    /// Code 41: the answer names the queues the client got.
+    pub(super) fn lock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let mut asked = LockBatchRequestBody::decode(req.body).map_err(Refusal::of_body)?;
+        let (group, client_id) = (&asked.consumer_group, &asked.client_id);
+        asked.mq_set.retain(|queue| self.locks.lock(group, client_id, name_of(queue), req.now.wall_ms));
+        let body = LockBatchResponseBody { lock_ok_mq_set: asked.mq_set }.encode();
+        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
+        Ok(())
+    }
+
+    /// Code 42.
+    pub(super) fn unlock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let asked = UnlockBatchRequestBody::decode(req.body).map_err(Refusal::of_body)?;
+        for queue in &asked.mq_set {
+            self.locks.unlock(&asked.consumer_group, &asked.client_id, name_of(queue));
+        }
+        out.done(req.reply_to());
+        Ok(())
+    }
+}
+
+fn name_of(queue: &MessageQueue) -> QueueName<'_> {
+    QueueName { topic: &queue.topic, broker_name: &queue.broker_name, queue_id: queue.queue_id }
+}
 
 /// A queue as the clients name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

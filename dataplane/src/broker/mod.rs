@@ -12,11 +12,13 @@
 //! [`Outbox`], keeps a [`ReplyTo`] for later, or returns a [`Refusal`], which `serve` turns into the answer. No desk
 //! sees a socket, a device or a clock: time comes with the request.
 
+pub mod assignment;
 pub mod client;
 pub mod consumers;
 pub mod delay;
 pub mod groups;
 pub mod halves;
+pub mod heartbeat;
 pub mod locks;
 pub mod offsets;
 pub mod persist_ops;
@@ -27,12 +29,15 @@ pub mod version;
 
 use std::net::SocketAddr;
 
-use protocol::code::response;
+use protocol::code::{request as codes, response};
 
+use crate::broker::consumers::Consumers;
 use crate::broker::groups::Groups;
+use crate::broker::heartbeat::Beats;
 use crate::broker::locks::Locks;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::persist_ops::PersistOps;
+use crate::broker::producers::Producers;
 pub use crate::broker::request::{Refusal, ReplyTo, Request, Served};
 use crate::broker::topics::Topics;
 use crate::config::Config;
@@ -50,6 +55,9 @@ pub struct Broker {
     pub topics: Topics,
     pub groups: Groups,
     pub offsets: ConsumerOffsets,
+    pub consumers: Consumers,
+    pub producers: Producers,
+    pub beats: Beats,
     pub locks: Locks,
     /// Changes on their way to the cold side's files.
     pub ops: PersistOps,
@@ -73,20 +81,28 @@ impl Broker {
     pub fn opened(&mut self, _conn: ConnId, _peer: SocketAddr) {}
 
     /// A connection is gone: its client leaves every group, its holds and calls vanish.
-    pub fn closed(&mut self, _conn: ConnId, _now: &TurnTime, _out: &mut Outbox) {}
+    pub fn closed(&mut self, conn: ConnId, _now: &TurnTime, out: &mut Outbox) {
+        self.client_left(conn, out);
+    }
 
     /// What comes by time: called every turn, acts once a millisecond. Returns how much was done.
-    pub fn tick(&mut self, now: &TurnTime, _out: &mut Outbox) -> u32 {
+    pub fn tick(&mut self, now: &TurnTime, out: &mut Outbox) -> u32 {
         if self.ticked_ms == now.mono_ms() {
             return 0;
         }
         self.ticked_ms = now.mono_ms();
         self.locks.sweep(now.wall_ms);
+        self.scan_clients(now, out);
         0
     }
 
-    fn dispatch(&mut self, req: &Request<'_>, _out: &mut Outbox) -> Result<(), Refusal> {
+    fn dispatch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         match req.header.code {
+            codes::HEART_BEAT => self.heartbeat(req, out),
+            codes::UNREGISTER_CLIENT => self.unregister_client(req, out),
+            codes::GET_CONSUMER_LIST_BY_GROUP => self.consumer_list(req, out),
+            codes::LOCK_BATCH_MQ => self.lock_batch(req, out),
+            codes::UNLOCK_BATCH_MQ => self.unlock_batch(req, out),
             unknown => Err(Refusal::new(
                 response::REQUEST_CODE_NOT_SUPPORTED,
                 format!(" request type {unknown} not supported"),

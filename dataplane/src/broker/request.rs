@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use protocol::code::response;
 use protocol::error::FieldError;
+use protocol::fastjson;
 use protocol::frame::Codec;
 use protocol::header::Header;
 
@@ -58,6 +59,12 @@ impl Refusal {
     #[cold]
     pub fn new(code: i32, remark: impl Into<Cow<'static, str>>) -> Refusal {
         Refusal { code, remark: remark.into(), empty_fields: false }
+    }
+
+    /// The body is not what the code says it is.
+    #[cold]
+    pub fn of_body(error: fastjson::Error) -> Refusal {
+        Refusal::new(response::SYSTEM_ERROR, error.to_string())
     }
 
     /// As `new`, for codes whose answers have a header class.
