@@ -4,6 +4,7 @@ pub mod args;
 pub mod broker;
 pub mod cold;
 pub mod config;
+pub mod device;
 pub mod host;
 pub mod lane;
 pub mod limits;

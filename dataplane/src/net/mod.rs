@@ -11,9 +11,12 @@
 //! somebody may still hold them: a slot's generation moves on when its connection is gone.
 
 mod events;
+pub mod front;
 pub mod idle;
 pub mod kernel;
+pub mod packet;
 mod ring;
+pub mod stack;
 
 pub use idle::{Spin, Waker};
 

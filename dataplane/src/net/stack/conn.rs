@@ -1,0 +1,363 @@
+//! The stack's connections: one smoltcp socket each, in a set of its own, with its buffers in the slab.
+//!
+//! ```text
+//!   SYN ─▶ Handshake ─▶ Open ─▶ (close | abort) Orphan ─▶ gone ─▶ slot free, generation moved on
+//!              │          └─▶ (reset, timeout) ──────────▶ Dead until `Closed` is told
+//!              └─▶ expired or reset: nobody was told, slot free at once
+//! ```
+//!
+//! This file is what the shard sees ([`StackRx`], [`StackTx`]); stack.rs moves packets in and out of it.
+
+use super::flows::FlowKey;
+use super::slab::{self, RxView, Slab};
+use crate::device::Mac;
+use crate::net::events::{EventQueue, Pending};
+use crate::net::{ConnId, ConnInfo, NetEvent, NetRx, NetTx};
+use smoltcp::iface::{SocketHandle, SocketSet};
+use smoltcp::socket::tcp;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Free,
+    /// SYN seen; nobody has been told.
+    Handshake,
+    Open,
+    /// Closed or aborted by us; the stack sees it off.
+    Orphan,
+    /// Gone; `Closed` is still to be told.
+    Dead,
+}
+
+/// One connection.
+pub struct Conn {
+    pub set: SocketSet<'static>,
+    pub handle: SocketHandle,
+    pub generation: u32,
+    pub phase: Phase,
+    pub pending: Pending,
+    pub is_dirty: bool,
+    pub wants_room: bool,
+    pub finish_told: bool,
+    pub key: FlowKey,
+    pub peer: SocketAddrV4,
+    pub local: SocketAddrV4,
+    /// Where its segments come from, and ours go.
+    pub mac: Mac,
+    /// The peer's first data byte has this sequence number.
+    pub rcv_first: u32,
+    /// Bytes given to the shard and consumed by it.
+    pub consumed: u64,
+    /// Where our sending is: the number after the last one sent, and the last window we announced.
+    pub snd_next: u32,
+    pub window: u16,
+    pub bytes_out: u64,
+    pub heard_ns: u64,
+    /// When a handshake or an orphan is given up.
+    pub deadline_ns: u64,
+}
+
+impl Conn {
+    pub fn socket(&self) -> &tcp::Socket<'static> {
+        self.set.get(self.handle)
+    }
+
+    pub fn socket_mut(&mut self) -> &mut tcp::Socket<'static> {
+        self.set.get_mut(self.handle)
+    }
+
+    fn room(&self) -> usize {
+        let socket = self.socket();
+        if socket.may_send() { socket.send_capacity() - socket.send_queue() } else { 0 }
+    }
+
+    /// The peer will send no more (it may still be short of acknowledgements).
+    pub fn peer_finished(&self) -> bool {
+        matches!(
+            self.socket().state(),
+            tcp::State::CloseWait | tcp::State::LastAck | tcp::State::Closing | tcp::State::TimeWait
+        )
+    }
+
+    /// The next sequence number we expect: everything before it has come.
+    pub fn rcv_next(&self) -> u32 {
+        let received = self.consumed + self.socket().recv_queue() as u64;
+        self.rcv_first.wrapping_add(received as u32).wrapping_add(u32::from(self.peer_finished()))
+    }
+}
+
+/// What has been received, by connection.
+pub struct StackRx {
+    pub views: Vec<RxView>,
+}
+
+/// The connections, as the shard writes to them.
+pub struct StackTx {
+    pub conns: Vec<Conn>,
+    /// Free slots, the lowest last.
+    pub free: Vec<u32>,
+    pub dirty: VecDeque<u32>,
+    pub events: EventQueue,
+    pub conns_len: usize,
+    pub orphan_until_ns: u64,
+    slab: Slab,
+    conns_max: usize,
+}
+
+impl StackTx {
+    pub fn new(slab: Slab, conns_max: usize) -> Self {
+        Self {
+            conns: Vec::with_capacity(conns_max),
+            free: Vec::with_capacity(conns_max),
+            dirty: VecDeque::with_capacity(conns_max),
+            events: EventQueue::with_capacity(conns_max),
+            conns_len: 0,
+            orphan_until_ns: 0,
+            slab,
+            conns_max,
+        }
+    }
+
+    /// A slot for a new connection, with a socket that has never been used; none if all are taken.
+    pub fn take_slot(&mut self, rx: &mut StackRx) -> Option<u32> {
+        if self.free.is_empty() && !self.make_slot(rx) {
+            return None;
+        }
+        let slot = self.free.pop()?;
+        let conn = &mut self.conns[slot as usize];
+        assert!(conn.phase == Phase::Free);
+        let socket = self.slab.new_socket(slot);
+        slab::forget(std::mem::replace(conn.set.get_mut(conn.handle), socket));
+        (conn.wants_room, conn.finish_told) = (false, false);
+        (conn.consumed, conn.bytes_out) = (0, 0);
+        let view = &mut rx.views[slot as usize];
+        (view.read_at, view.len) = (0, 0);
+        Some(slot)
+    }
+
+    /// Makes one more slot; false if there are as many as there may be. The first ones are made at start.
+    pub fn make_slot(&mut self, rx: &mut StackRx) -> bool {
+        if self.conns.len() == self.conns_max {
+            return false;
+        }
+        let slot = self.conns.len() as u32;
+        let mut set = SocketSet::new(Vec::with_capacity(1));
+        let handle = set.add(self.slab.new_socket(slot));
+        self.conns.push(Conn {
+            set,
+            handle,
+            generation: 0,
+            phase: Phase::Free,
+            pending: Pending::default(),
+            is_dirty: false,
+            wants_room: false,
+            finish_told: false,
+            key: FlowKey::new(Ipv4Addr::UNSPECIFIED, 0, 0),
+            peer: NOBODY,
+            local: NOBODY,
+            mac: [0; 6],
+            rcv_first: 0,
+            consumed: 0,
+            snd_next: 0,
+            window: 0,
+            bytes_out: 0,
+            heard_ns: 0,
+            deadline_ns: 0,
+        });
+        rx.views.push(self.slab.new_view(slot));
+        self.free.push(slot);
+        true
+    }
+
+    pub fn mark_dirty(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
+        if !conn.is_dirty {
+            conn.is_dirty = true;
+            self.dirty.push_back(slot);
+        }
+    }
+
+    /// The slot may be used again; ids of its last connection are dead.
+    pub fn free_slot(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
+        conn.phase = Phase::Free;
+        conn.generation = conn.generation.wrapping_add(1);
+        self.free.push(slot);
+    }
+
+    pub fn next_event(&mut self, rx: &mut StackRx) -> Option<NetEvent> {
+        loop {
+            let slot = self.events.front()?;
+            let conn = &mut self.conns[slot as usize];
+            let id = ConnId { slot, generation: conn.generation };
+            let Some(what) = conn.pending.take() else {
+                self.events.done(&mut conn.pending);
+                if conn.phase == Phase::Dead {
+                    self.free_slot(slot);
+                }
+                continue;
+            };
+            return Some(match what {
+                Pending::OPENED => {
+                    NetEvent::Opened { conn: id, peer: conn.peer.into(), local: conn.local.into() }
+                }
+                Pending::READABLE => NetEvent::Readable(id),
+                Pending::WRITABLE => NetEvent::Writable(id),
+                Pending::FINISHED => NetEvent::PeerFinished(id),
+                _ => {
+                    self.conns_len -= 1;
+                    rx.views[slot as usize].generation = conn.generation.wrapping_add(1);
+                    NetEvent::Closed(id)
+                }
+            });
+        }
+    }
+
+    fn is_open(&self, conn: ConnId) -> bool {
+        self.conns
+            .get(conn.slot as usize)
+            .is_some_and(|slot| slot.generation == conn.generation && slot.phase == Phase::Open)
+    }
+
+    /// Gives received bytes back to the ring.
+    pub fn consume(&mut self, rx: &mut StackRx, id: ConnId, len: usize) {
+        if len == 0 || !self.is_open(id) {
+            return;
+        }
+        let view = &mut rx.views[id.slot as usize];
+        assert!(len <= view.len);
+        let conn = &mut self.conns[id.slot as usize];
+        let capacity = conn.socket().recv_capacity();
+        let mut left = len;
+        while left > 0 {
+            let taken = conn.socket_mut().recv(|run| {
+                let taken = left.min(run.len());
+                (taken, taken)
+            });
+            left -= taken.expect("received bytes stay readable until they are consumed");
+        }
+        view.read_at = (view.read_at + len) % capacity;
+        view.len -= len;
+        conn.consumed += len as u64;
+        self.mark_dirty(id.slot); // The window has grown; the peer may have to hear of it.
+    }
+
+    /// Leaves the connection to the stack: the shard hears `Closed` and nothing more.
+    fn orphan(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
+        conn.phase = Phase::Orphan;
+        conn.deadline_ns = self.orphan_until_ns;
+        conn.pending.only_opening();
+        self.events.raise(slot, &mut conn.pending, Pending::CLOSED);
+        self.mark_dirty(slot);
+    }
+
+    fn after_send(&mut self, slot: u32, len: usize, wanted_more: bool) {
+        let conn = &mut self.conns[slot as usize];
+        conn.wants_room |= wanted_more;
+        conn.bytes_out += len as u64;
+        if len > 0 {
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// Tells of room if somebody waits for it and there is enough to be worth it.
+    pub fn check_room(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
+        if conn.wants_room && conn.phase == Phase::Open && conn.room() >= conn.socket().send_capacity() / 4 {
+            conn.wants_room = false;
+            self.events.raise(slot, &mut conn.pending, Pending::WRITABLE);
+        }
+    }
+}
+
+impl Drop for StackTx {
+    fn drop(&mut self) {
+        for conn in &mut self.conns {
+            let smoltcp::socket::Socket::Tcp(socket) = conn.set.remove(conn.handle);
+            slab::forget(socket);
+        }
+    }
+}
+
+impl NetRx for StackRx {
+    fn readable(&self, conn: ConnId) -> (&[u8], &[u8]) {
+        match self.views.get(conn.slot as usize) {
+            Some(view) if view.generation == conn.generation => view.runs(),
+            _ => (&[], &[]),
+        }
+    }
+}
+
+impl NetTx for StackTx {
+    fn send_room(&self, conn: ConnId) -> usize {
+        if self.is_open(conn) { self.conns[conn.slot as usize].room() } else { 0 }
+    }
+
+    fn send_with(&mut self, conn: ConnId, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> usize {
+        if !self.is_open(conn) {
+            return 0;
+        }
+        let socket = self.conns[conn.slot as usize].socket_mut();
+        if !socket.can_send() {
+            self.conns[conn.slot as usize].wants_room = true;
+            return 0;
+        }
+        let len = socket.send(|run| {
+            let len = fill(run);
+            (len, len)
+        });
+        let len = len.expect("can_send was asked");
+        self.after_send(conn.slot, len, false);
+        len
+    }
+
+    fn send(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
+        if !self.is_open(conn) {
+            return 0;
+        }
+        // Refused only after the peer's reset, of which `Closed` tells.
+        let len = self.conns[conn.slot as usize].socket_mut().send_slice(bytes).unwrap_or(0);
+        self.after_send(conn.slot, len, len < bytes.len());
+        len
+    }
+
+    fn want_room(&mut self, conn: ConnId) {
+        if self.is_open(conn) {
+            self.conns[conn.slot as usize].wants_room = true;
+            self.check_room(conn.slot);
+        }
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        if self.is_open(conn) {
+            self.conns[conn.slot as usize].socket_mut().close();
+            self.orphan(conn.slot);
+        }
+    }
+
+    fn abort(&mut self, conn: ConnId) {
+        if self.is_open(conn) {
+            self.conns[conn.slot as usize].socket_mut().abort();
+            self.orphan(conn.slot);
+        }
+    }
+
+    fn info(&self, conn: ConnId) -> Option<ConnInfo> {
+        if !self.is_open(conn) {
+            return None;
+        }
+        let conn = &self.conns[conn.slot as usize];
+        Some(ConnInfo {
+            peer: SocketAddr::V4(conn.peer),
+            local: SocketAddr::V4(conn.local),
+            bytes_in: conn.consumed + conn.socket().recv_queue() as u64,
+            bytes_out: conn.bytes_out,
+            queued_bytes: conn.socket().send_queue(),
+            heard_ns: conn.heard_ns,
+        })
+    }
+}
+
+const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);

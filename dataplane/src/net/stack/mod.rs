@@ -1,0 +1,585 @@
+//! Our own TCP: smoltcp as the engine, one socket set for each connection, over any device. Nobody else knows smoltcp.
+//!
+//! ```text
+//!   device ─▶ front ─▶ flows: 4-tuple ─▶ connection ─▶ smoltcp, that one socket ─▶ events
+//!   device ◀────────── smoltcp ◀─ dirty connections ◀─ sends · consumes · timers (wheel)
+//! ```
+//!
+//! A connection costs something only when a segment comes for it, when the shard writes to it, or when its timer is due.
+//! *Invariants*: a connection is in `flows` exactly while its phase is Handshake, Open or Orphan. Nothing is allocated
+//! per packet. Time comes from the turn; smoltcp is told that it passes `clock_factor` times as fast, because its
+//! shortest retransmission timeout is one second (design D2); every other timer is multiplied back.
+
+mod conn;
+mod flows;
+mod isn;
+mod slab;
+mod wheel;
+mod wire;
+
+pub use conn::{StackRx, StackTx};
+
+use super::events::Pending;
+use super::front::{Address, Bare, Front, FrontCounters, Segment};
+use super::idle::{Idle, Spin, Waker};
+use super::packet::flag;
+use super::{ConnId, Net, NetEvent, NetLimits};
+use crate::device::{Device, DeviceCaps, DeviceRx, DeviceTx};
+use crate::rng::{KeyedHash, Rng};
+use crate::time::TurnTime;
+use conn::{Conn, Phase};
+use flows::{FlowKey, Flows};
+use slab::Slab;
+use smoltcp::iface::{Config, Interface, PollIngressSingleResult};
+use smoltcp::socket::tcp::{CongestionControl, State};
+use smoltcp::time::{Duration as StackDuration, Instant as StackInstant};
+use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint};
+use std::io;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+use wheel::{NEVER, Wheel};
+use wire::{Sent, Wire};
+
+/// How a stack behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct StackConfig {
+    pub address: Address,
+    pub limits: NetLimits,
+    /// Connections that have sent a SYN and not finished the handshake; more are dropped silently.
+    pub half_open_max: usize,
+    /// smoltcp's time is the real one times this: 5 makes its 1 s minimum retransmission timeout 200 ms.
+    pub clock_factor: u32,
+    pub spin: Spin,
+}
+
+impl StackConfig {
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            limits: NetLimits::default(),
+            half_open_max: 1024,
+            clock_factor: 5,
+            spin: Spin::Adaptive,
+        }
+    }
+}
+
+/// Connections by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackCounters {
+    pub opened: u64,
+    pub closed: u64,
+    pub handshakes_expired: u64,
+    pub syns_dropped: u64,
+    pub resets_in: u64,
+    pub resets_ignored: u64,
+    pub frames_out: u64,
+}
+
+/// Connections over a device of our own.
+pub struct Stack<D: Device> {
+    device: D,
+    core: Core,
+    idle: Idle,
+    /// How many frames the last turns found in a row: asking for one more costs a system call on some devices.
+    burst: usize,
+}
+
+struct Core {
+    config: StackConfig,
+    caps: DeviceCaps,
+    front: Front,
+    iface: Interface,
+    hash: KeyedHash,
+    flows: Flows,
+    wheel: Wheel,
+    rx: StackRx,
+    tx: StackTx,
+    listening: Vec<u16>,
+    half_open: usize,
+    counters: StackCounters,
+}
+
+impl<D: Device> Stack<D> {
+    /// Takes all the memory it will need, and announces itself on the network.
+    pub fn new(device: D, config: StackConfig, rng: &mut Rng) -> io::Result<Self> {
+        let idle = Idle::new(config.spin)?;
+        Self::build(device, config, KeyedHash::from_os(), rng, idle)
+    }
+
+    /// For the simulator: no randomness but the given one, and no sleep.
+    pub fn simulated(device: D, config: StackConfig, rng: &mut Rng) -> io::Result<Self> {
+        Self::build(device, config, KeyedHash::new(rng), rng, Idle::never())
+    }
+
+    fn build(
+        mut device: D,
+        config: StackConfig,
+        hash: KeyedHash,
+        rng: &mut Rng,
+        idle: Idle,
+    ) -> io::Result<Self> {
+        assert!(config.clock_factor > 0);
+        let limits = config.limits;
+        let caps = device.caps();
+        let slab = Slab::new(limits.conns_max, limits.rx_ring_bytes, limits.tx_ring_bytes)?;
+        let mut core = Core {
+            config,
+            caps,
+            front: Front::new(config.address, caps),
+            iface: new_interface(&caps, &config, 0, StackInstant::ZERO),
+            hash,
+            flows: Flows::with_capacity(limits.conns_max, rng),
+            wheel: Wheel::with_capacity(limits.conns_max),
+            rx: StackRx { views: Vec::with_capacity(limits.conns_max) },
+            tx: StackTx::new(slab, limits.conns_max),
+            listening: Vec::new(),
+            half_open: 0,
+            counters: StackCounters::default(),
+        };
+        for _ in 0..limits.conns_max.min(SLOTS_READY) {
+            core.tx.make_slot(&mut core.rx);
+        }
+        core.tx.free.reverse(); // The lowest slots, in huge pages, are taken first.
+        core.front.announce(device.split().1);
+        device.kick();
+        Ok(Self { device, core, idle, burst: 1 })
+    }
+
+    pub fn counters(&self) -> (&FrontCounters, &StackCounters) {
+        (self.core.front.counters(), &self.core.counters)
+    }
+
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+}
+
+impl<D: Device> Net for Stack<D> {
+    type Rx = StackRx;
+    type Tx = StackTx;
+
+    fn listen(&mut self, port: u16) -> io::Result<()> {
+        if port == 0 || self.core.listening.contains(&port) {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("port {port} is taken already")));
+        }
+        self.core.listening.push(port);
+        Ok(())
+    }
+
+    fn ingress(&mut self, now: &TurnTime, frames_max: usize) -> u32 {
+        self.idle.begin_turn(now);
+        self.core.run_timers(now);
+        let limit = self.burst.min(frames_max);
+        let (rx, tx) = self.device.split();
+        let mut frames = 0;
+        while frames < limit {
+            let Some(received) = rx.receive() else { break };
+            frames += 1;
+            if let Some(segment) = self.core.front.look(received, tx, now) {
+                self.core.take_in(&segment, tx, now);
+            }
+        }
+        self.burst = if frames == limit { (limit * 2).min(frames_max.max(1)) } else { frames.max(1) };
+        if frames > 0 {
+            self.idle.worked(now);
+        }
+        frames as u32
+    }
+
+    fn next_event(&mut self) -> Option<NetEvent> {
+        self.core.tx.next_event(&mut self.core.rx)
+    }
+
+    fn split(&mut self) -> (&StackRx, &mut StackTx) {
+        (&self.core.rx, &mut self.core.tx)
+    }
+
+    fn rx(&self) -> &StackRx {
+        &self.core.rx
+    }
+
+    fn tx(&self) -> &StackTx {
+        &self.core.tx
+    }
+
+    fn consume(&mut self, conn: ConnId, len: usize) {
+        self.core.tx.consume(&mut self.core.rx, conn, len);
+    }
+
+    fn egress(&mut self, now: &TurnTime, frames_max: usize) -> u32 {
+        if self.core.tx.dirty.is_empty() {
+            return 0;
+        }
+        self.idle.worked(now);
+        let frames = self.core.put_out(self.device.split().1, now, frames_max);
+        if frames > 0 {
+            self.device.kick();
+        }
+        frames
+    }
+
+    fn idle_wait(&mut self, now: &TurnTime, max: Duration) {
+        if !self.core.tx.dirty.is_empty() || !self.core.tx.events.is_empty() {
+            return;
+        }
+        let bell = self.idle.bell_fd();
+        let (device, wheel) = (&mut self.device, &self.core.wheel);
+        self.idle.sleep_with(now, max, |max| {
+            let until_timer = Duration::from_nanos(wheel.next_ns().saturating_sub(now.mono_ns));
+            device.wait(bell, max.min(until_timer));
+        });
+    }
+
+    fn waker(&self) -> Waker {
+        self.idle.waker()
+    }
+
+    fn conns_len(&self) -> usize {
+        self.core.tx.conns_len
+    }
+}
+
+impl Core {
+    /// smoltcp's time, which passes faster than ours.
+    fn stack_now(&self, now: &TurnTime) -> StackInstant {
+        StackInstant::from_micros((now.mono_ns / 1_000) as i64 * i64::from(self.config.clock_factor))
+    }
+
+    fn stack_duration(&self, real: Duration) -> StackDuration {
+        StackDuration::from_micros(real.as_micros() as u64 * u64::from(self.config.clock_factor))
+    }
+
+    fn run_timers(&mut self, now: &TurnTime) {
+        self.tx.orphan_until_ns = now.mono_ns + ORPHAN_NANOS_MAX;
+        let tx = &mut self.tx;
+        self.wheel.advance(now.mono_ns, |slot| tx.mark_dirty(slot));
+    }
+
+    /// One segment to its connection, or to nobody.
+    fn take_in(&mut self, segment: &Segment<'_>, tx: &mut impl DeviceTx, now: &TurnTime) {
+        let key = FlowKey::new(segment.from, segment.tcp.from_port, segment.tcp.to_port);
+        match self.flows.find(key) {
+            Some(slot) => self.take_in_known(slot, segment, tx, now),
+            None => self.take_in_unknown(key, segment, tx, now),
+        }
+    }
+
+    fn take_in_unknown(
+        &mut self,
+        key: FlowKey,
+        segment: &Segment<'_>,
+        tx: &mut impl DeviceTx,
+        now: &TurnTime,
+    ) {
+        let controls = segment.tcp.flags & (flag::SYN | flag::ACK | flag::RST | flag::FIN);
+        if controls == flag::SYN && self.listening.contains(&segment.tcp.to_port) {
+            self.accept(key, segment, tx, now);
+        } else {
+            self.front.refuse(segment, tx, now);
+        }
+    }
+
+    /// A SYN for an open port: takes a slot, if there is one to take. Dropped silently if not: the peer tries again.
+    fn accept(&mut self, key: FlowKey, segment: &Segment<'_>, tx: &mut impl DeviceTx, now: &TurnTime) {
+        if self.half_open >= self.config.half_open_max {
+            self.counters.syns_dropped += 1;
+            return;
+        }
+        let Some(slot) = self.tx.take_slot(&mut self.rx) else {
+            self.counters.syns_dropped += 1;
+            return;
+        };
+        let stack_now = self.stack_now(now);
+        let (keep_alive, timeout, ack_delay) = (
+            self.stack_duration(KEEP_ALIVE),
+            self.stack_duration(USER_TIMEOUT),
+            self.stack_duration(ACK_DELAY),
+        );
+        let local = SocketAddrV4::new(self.config.address.ip, segment.tcp.to_port);
+        let conn = &mut self.tx.conns[slot as usize];
+        let socket = conn.socket_mut();
+        socket.set_congestion_control(CongestionControl::Cubic);
+        socket.set_nagle_enabled(false);
+        socket.set_ack_delay(Some(ack_delay));
+        socket.set_keep_alive(Some(keep_alive));
+        socket.set_timeout(Some(timeout));
+        let endpoint = IpListenEndpoint { addr: Some((*local.ip()).into()), port: local.port() };
+        socket.listen(endpoint).expect("a new socket may listen on a port that is not zero");
+        conn.key = key;
+        conn.phase = Phase::Handshake;
+        conn.peer = SocketAddrV4::new(segment.from, segment.tcp.from_port);
+        conn.local = local;
+        conn.mac = segment.from_mac;
+        conn.rcv_first = segment.tcp.seq.wrapping_add(1);
+        conn.snd_next = 0;
+        conn.window = 0;
+        conn.heard_ns = now.mono_ns;
+        conn.deadline_ns = now.mono_ns + HANDSHAKE_NANOS_MAX;
+
+        let seed = isn::seed_for(isn::initial_sequence(&self.hash, key, now));
+        let mut iface = new_interface(&self.caps, &self.config, seed, stack_now);
+        feed(&mut iface, conn, &self.caps, segment.packet, tx, stack_now, &mut self.counters);
+        if conn.socket().state() == State::SynReceived {
+            self.flows.insert(key, slot);
+            self.half_open += 1;
+            self.tx.mark_dirty(slot);
+        } else {
+            self.tx.free_slot(slot); // Something smoltcp does not take for a SYN.
+        }
+    }
+
+    fn take_in_known(&mut self, slot: u32, segment: &Segment<'_>, tx: &mut impl DeviceTx, now: &TurnTime) {
+        let conn = &mut self.tx.conns[slot as usize];
+        let rcv_next = conn.rcv_next();
+        let state = conn.socket().state();
+        if segment.tcp.flags & flag::RST != 0 && segment.tcp.seq != rcv_next {
+            // RFC 5961, 3.2: in the window but not exact may be forged; the true peer will answer with the exact one.
+            let is_in_window = segment.tcp.seq.wrapping_sub(rcv_next) < conn.socket().recv_capacity() as u32;
+            self.counters.resets_ignored += 1;
+            if is_in_window {
+                self.challenge(slot, segment, tx, now);
+            }
+            return;
+        }
+        if segment.tcp.flags & flag::SYN != 0 && segment.tcp.flags & flag::RST == 0 {
+            let is_newer = segment.tcp.seq.wrapping_sub(rcv_next) as i32 > 0;
+            match state {
+                State::TimeWait if is_newer && segment.tcp.flags & flag::ACK == 0 => {
+                    let key = conn.key;
+                    self.let_go(slot);
+                    self.take_in_unknown(key, segment, tx, now);
+                }
+                // Our answer is lost or late; its own timer sends it again.
+                State::SynReceived => (),
+                // RFC 5961, 4.2.
+                _ => self.challenge(slot, segment, tx, now),
+            }
+            return;
+        }
+        if segment.from_mac != conn.mac && segment.tcp.seq == rcv_next {
+            conn.mac = segment.from_mac; // The peer, or the router before it, has moved.
+        }
+        conn.heard_ns = now.mono_ns;
+        self.counters.resets_in += u64::from(segment.tcp.flags & flag::RST != 0);
+        let stack_now = self.stack_now(now);
+        let conn = &mut self.tx.conns[slot as usize];
+        feed(&mut self.iface, conn, &self.caps, segment.packet, tx, stack_now, &mut self.counters);
+        self.after_input(slot);
+    }
+
+    fn challenge(&mut self, slot: u32, segment: &Segment<'_>, tx: &mut impl DeviceTx, now: &TurnTime) {
+        let conn = &self.tx.conns[slot as usize];
+        let bare = Bare { seq: conn.snd_next, ack: conn.rcv_next(), flags: flag::ACK, window: conn.window };
+        self.front.challenge(segment, bare, tx, now);
+    }
+
+    /// What a segment has changed: tells the shard, and sees to the answer.
+    fn after_input(&mut self, slot: u32) {
+        let conn = &mut self.tx.conns[slot as usize];
+        let state = conn.socket().state();
+        if matches!(state, State::Closed | State::Listen) {
+            return self.let_go(slot);
+        }
+        if conn.phase == Phase::Handshake && state != State::SynReceived {
+            conn.phase = Phase::Open;
+            self.half_open -= 1;
+            self.counters.opened += 1;
+            self.tx.conns_len += 1;
+            self.rx.views[slot as usize].generation = conn.generation;
+            self.tx.events.raise(slot, &mut conn.pending, Pending::OPENED);
+        }
+        if conn.phase == Phase::Open {
+            let received = conn.socket().recv_queue();
+            let view = &mut self.rx.views[slot as usize];
+            if received != view.len {
+                view.len = received;
+                self.tx.events.raise(slot, &mut conn.pending, Pending::READABLE);
+            }
+            if conn.peer_finished() && !conn.finish_told {
+                conn.finish_told = true;
+                self.tx.events.raise(slot, &mut conn.pending, Pending::FINISHED);
+            }
+            self.tx.check_room(slot);
+        }
+        self.tx.mark_dirty(slot);
+    }
+
+    /// The connection is over for the network. The shard is told if it has been told of the connection at all.
+    fn let_go(&mut self, slot: u32) {
+        let conn = &mut self.tx.conns[slot as usize];
+        self.flows.remove(conn.key);
+        self.wheel.set(slot, NEVER);
+        match conn.phase {
+            Phase::Handshake => {
+                self.half_open -= 1;
+                self.tx.free_slot(slot);
+            }
+            Phase::Open => {
+                conn.phase = Phase::Dead;
+                conn.pending.only_opening();
+                self.counters.closed += 1;
+                self.tx.events.raise(slot, &mut conn.pending, Pending::CLOSED);
+            }
+            Phase::Orphan => {
+                // `Closed` was raised when we closed; raising nothing makes the queue free the slot after it.
+                conn.phase = Phase::Dead;
+                self.counters.closed += 1;
+                self.tx.events.raise(slot, &mut conn.pending, 0);
+            }
+            Phase::Free | Phase::Dead => unreachable!("not in the table of flows"),
+        }
+    }
+
+    /// Sends what the dirty connections have to send, a few frames each in turn.
+    fn put_out(&mut self, tx: &mut impl DeviceTx, now: &TurnTime, frames_max: usize) -> u32 {
+        let mut frames = 0;
+        // A connection with more to send comes again behind the others: in this call, as long as there is budget.
+        while frames < frames_max as u32 {
+            let Some(slot) = self.tx.dirty.pop_front() else { break };
+            self.tx.conns[slot as usize].is_dirty = false;
+            match self.put_out_one(slot, tx, now, &mut frames) {
+                Progress::Done => (),
+                Progress::More => self.tx.mark_dirty(slot),
+                Progress::NoRoom => {
+                    self.tx.conns[slot as usize].is_dirty = true;
+                    self.tx.dirty.push_front(slot);
+                    break;
+                }
+            }
+        }
+        self.counters.frames_out += u64::from(frames);
+        frames
+    }
+
+    fn put_out_one(
+        &mut self,
+        slot: u32,
+        tx: &mut impl DeviceTx,
+        now: &TurnTime,
+        frames: &mut u32,
+    ) -> Progress {
+        let stack_now = self.stack_now(now);
+        let conn = &mut self.tx.conns[slot as usize];
+        match conn.phase {
+            Phase::Free | Phase::Dead => return Progress::Done,
+            Phase::Handshake if conn.deadline_ns <= now.mono_ns => {
+                self.counters.handshakes_expired += 1;
+                self.let_go(slot);
+                return Progress::Done;
+            }
+            Phase::Orphan => {
+                throw_away(conn);
+                if conn.deadline_ns <= now.mono_ns {
+                    if conn.socket().state() == State::TimeWait {
+                        self.let_go(slot);
+                        return Progress::Done;
+                    }
+                    conn.socket_mut().abort();
+                }
+            }
+            Phase::Handshake | Phase::Open => (),
+        }
+        let mut sent = Sent { frames: 0, snd_next: conn.snd_next, window: conn.window };
+        let mut next = None;
+        let progress = loop {
+            if !tx.has_room() {
+                break Progress::NoRoom;
+            }
+            let frames_before = sent.frames;
+            let mut wire = Wire { packet: None, tx, caps: &self.caps, to: conn.mac, sent: &mut sent };
+            self.iface.poll_egress(stack_now, &mut wire, &mut conn.set);
+            next = self.iface.poll_at(stack_now, &conn.set);
+            if next.is_none_or(|at| at > stack_now) || sent.frames == frames_before {
+                break Progress::Done;
+            }
+            if sent.frames >= FRAMES_PER_CONN_MAX {
+                break Progress::More;
+            }
+        };
+        *frames += sent.frames;
+        (conn.snd_next, conn.window) = (sent.snd_next, sent.window);
+        if conn.socket().state() == State::Closed && conn.socket().remote_endpoint().is_none() {
+            self.let_go(slot);
+            return Progress::Done;
+        }
+        // What smoltcp wants now and could not do now is tried again in a while.
+        let mut due_ns = next.map_or(NEVER, |at| real_ns(at, self.config.clock_factor));
+        if matches!(conn.phase, Phase::Handshake | Phase::Orphan) {
+            due_ns = due_ns.min(conn.deadline_ns);
+        }
+        if matches!(progress, Progress::Done) {
+            self.wheel.set(slot, due_ns.max(now.mono_ns + RETRY_NANOS));
+        }
+        self.tx.check_room(slot);
+        progress
+    }
+}
+
+enum Progress {
+    Done,
+    More,
+    NoRoom,
+}
+
+/// Gives smoltcp one packet for one connection.
+fn feed(
+    iface: &mut Interface,
+    conn: &mut Conn,
+    caps: &DeviceCaps,
+    packet: &[u8],
+    tx: &mut impl DeviceTx,
+    now: StackInstant,
+    counters: &mut StackCounters,
+) {
+    let mut sent = Sent { frames: 0, snd_next: conn.snd_next, window: conn.window };
+    let mut wire = Wire { packet: Some(packet), tx, caps, to: conn.mac, sent: &mut sent };
+    let result = iface.poll_ingress_single(now, &mut wire, &mut conn.set);
+    assert!(result != PollIngressSingleResult::None);
+    (conn.snd_next, conn.window) = (sent.snd_next, sent.window);
+    counters.frames_out += u64::from(sent.frames);
+}
+
+/// What comes for a connection that nobody reads any more.
+fn throw_away(conn: &mut Conn) {
+    let mut thrown = 0;
+    while conn.socket().can_recv() {
+        match conn.socket_mut().recv(|run| (run.len(), run.len())) {
+            Ok(len) => thrown += len,
+            Err(_) => break,
+        }
+    }
+    conn.consumed += thrown as u64;
+}
+
+/// The real time at which smoltcp's time is this; never before it.
+fn real_ns(at: StackInstant, clock_factor: u32) -> u64 {
+    (at.total_micros() as u64).div_ceil(clock_factor.into()) * 1_000
+}
+
+fn new_interface(caps: &DeviceCaps, config: &StackConfig, seed: u64, now: StackInstant) -> Interface {
+    let mut told = Config::new(HardwareAddress::Ip);
+    told.random_seed = seed;
+    let mut iface = Interface::new(told, &mut wire::Described(caps), now);
+    iface.update_ip_addrs(|addresses| {
+        let cidr = IpCidr::new(config.address.ip.into(), config.address.prefix_len);
+        addresses.push(cidr).expect("an interface has room for one address");
+    });
+    iface
+}
+
+/// Made at start; more are made when first needed.
+const SLOTS_READY: usize = 512;
+/// After this a connection waits until the other ones have had their turn.
+const FRAMES_PER_CONN_MAX: u32 = 4;
+const HANDSHAKE_NANOS_MAX: u64 = 5_000_000_000;
+/// How long a connection we have closed may take to end: the peer has been gone for long then, or does not care.
+const ORPHAN_NANOS_MAX: u64 = 10_000_000_000;
+/// smoltcp wants something now that it cannot do now.
+const RETRY_NANOS: u64 = 1_000_000;
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A peer that has not been heard for this long, keep-alives included, is gone.
+const USER_TIMEOUT: Duration = Duration::from_secs(65);
+const ACK_DELAY: Duration = Duration::from_millis(10);
+
+const _: () = assert!(USER_TIMEOUT.as_secs() > 3 * KEEP_ALIVE.as_secs());

@@ -1,0 +1,184 @@
+//! Memory for socket buffers: taken once, at fixed places, never given back while the stack lives.
+//!
+//! ```text
+//!   | slot 0: rx, tx | slot 1: rx, tx | ...        first slots: huge pages, touched    -> no faults, few TLB entries
+//!   '---- busy ------'---- the rest: ordinary address space, touched when used --------------'
+//! ```
+//!
+//! Low slots are handed out first, so a broker with few connections lives in huge pages, and one with ten thousand
+//! pays for what they really use. Reads of received bytes go around smoltcp (which lends them only mutably and in one
+//! run); that is why this is a fence.
+#![allow(unsafe_code)] // A fence, listed in docs/UNSAFE.md.
+
+use memmap2::{Advice, MmapMut, MmapOptions};
+use smoltcp::socket::tcp;
+use std::alloc::Layout;
+use std::io;
+use std::ptr::NonNull;
+
+/// The buffers of all connections.
+pub struct Slab {
+    busy: Region,
+    rest: Region,
+    slots: usize,
+    rx_bytes: usize,
+    tx_bytes: usize,
+    busy_slots: usize,
+}
+
+/// A run of memory that outlives every pointer into it.
+struct Region {
+    base: NonNull<u8>,
+    backing: Backing,
+}
+
+enum Backing {
+    Huge(Layout),
+    Ordinary(#[expect(dead_code, reason = "keeps the mapping")] MmapMut),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    Now,
+    WhenUsed,
+}
+
+/// Where the received bytes of one connection lie.
+#[derive(Clone, Copy, Debug)]
+pub struct RxView {
+    /// Whose bytes these are.
+    pub generation: u32,
+    /// The ring's first byte, and its length.
+    base: NonNull<u8>,
+    bytes: usize,
+    /// Which part of the ring has been received and not consumed. stack/ keeps these as smoltcp does.
+    pub read_at: usize,
+    pub len: usize,
+}
+
+impl Slab {
+    pub fn new(slots: usize, rx_bytes: usize, tx_bytes: usize) -> io::Result<Self> {
+        assert!(rx_bytes > 0);
+        assert!(tx_bytes > 0);
+        let slot_bytes = rx_bytes + tx_bytes;
+        let busy_slots = slots.min(BUSY_SLOTS);
+        let busy = match Region::huge(busy_slots * slot_bytes) {
+            Some(region) => region,
+            None => {
+                log::info!(
+                    "socket buffers: no huge pages for the first {} KiB, ordinary pages serve (sysctl vm.nr_hugepages)",
+                    busy_slots * slot_bytes / 1024
+                );
+                Region::ordinary(busy_slots * slot_bytes, Touch::Now)?
+            }
+        };
+        let rest = Region::ordinary((slots - busy_slots).max(1) * slot_bytes, Touch::WhenUsed)?;
+        Ok(Self { busy, rest, slots, rx_bytes, tx_bytes, busy_slots })
+    }
+
+    /// Whether the first slots lie in huge pages.
+    pub fn is_huge(&self) -> bool {
+        matches!(self.busy.backing, Backing::Huge(_))
+    }
+
+    /// A socket over the slot's buffers. End it with [`forget`], never by dropping it, before the slot gets another one.
+    pub fn new_socket(&mut self, slot: u32) -> tcp::Socket<'static> {
+        let rx = self.slot_base(slot);
+        // SAFETY: the slot's memory is `rx_bytes + tx_bytes` long, zeroed by the kernel, and mapped while the slab lives,
+        // which is as long as stack/conn.rs keeps sockets. It forgets a slot's old socket when it asks for a new one, so
+        // nobody else writes here, and the allocator never sees these vectors.
+        // WHY: smoltcp takes a vector or a `&'static mut [u8]`. A vector keeps its bytes behind a raw pointer, so that
+        // reading them while smoltcp is at rest aliases no live reference; one from the global allocator would rule huge
+        // pages out.
+        let (rx, tx) = unsafe {
+            (
+                Vec::from_raw_parts(rx.as_ptr(), self.rx_bytes, self.rx_bytes),
+                Vec::from_raw_parts(rx.add(self.rx_bytes).as_ptr(), self.tx_bytes, self.tx_bytes),
+            )
+        };
+        tcp::Socket::new(tcp::SocketBuffer::new(rx), tcp::SocketBuffer::new(tx))
+    }
+
+    /// An empty view of the slot's receive ring, of a generation that no connection of this slot has soon.
+    pub fn new_view(&self, slot: u32) -> RxView {
+        RxView { generation: u32::MAX, base: self.slot_base(slot), bytes: self.rx_bytes, read_at: 0, len: 0 }
+    }
+
+    fn slot_base(&self, slot: u32) -> NonNull<u8> {
+        let slot = slot as usize;
+        assert!(slot < self.slots);
+        let slot_bytes = self.rx_bytes + self.tx_bytes;
+        let (region, index) =
+            if slot < self.busy_slots { (&self.busy, slot) } else { (&self.rest, slot - self.busy_slots) };
+        // SAFETY: `new` made the regions long enough for every slot, and connections are numbered below `slots`.
+        // WHY: the slots are handed out as raw memory; there is no slice to index.
+        unsafe { region.base.add(index * slot_bytes) }
+    }
+}
+
+impl RxView {
+    /// The received bytes, as at most two runs.
+    pub fn runs(&self) -> (&[u8], &[u8]) {
+        assert!(self.read_at < self.bytes);
+        assert!(self.len <= self.bytes);
+        let first_len = self.len.min(self.bytes - self.read_at);
+        // SAFETY: the asserts keep both runs inside the slot's receive ring, which stays mapped while the slab lives, and
+        // the slab lives beside the views. smoltcp writes to the ring only in `ingress`, which borrows the whole stack
+        // mutably and so cannot run while these runs are lent; sending touches the other ring only.
+        // WHY: smoltcp lends received bytes only through `&mut Socket` and only up to the ring's end; the shard reads a
+        // frame while it writes the answer to the same socket.
+        unsafe {
+            (
+                std::slice::from_raw_parts(self.base.add(self.read_at).as_ptr(), first_len),
+                std::slice::from_raw_parts(self.base.as_ptr(), self.len - first_len),
+            )
+        }
+    }
+}
+
+/// Ends a socket without giving its buffers to the allocator, which never gave them to us.
+pub fn forget(socket: tcp::Socket<'static>) {
+    std::mem::forget(socket);
+}
+
+// SAFETY: the memory is the slab's alone, and is reached only through the stack that owns the slab and the views.
+// WHY: a stack is made on one thread and run on another.
+unsafe impl Send for Slab {}
+// SAFETY: as above: a view never leaves the stack that owns the slab it points into.
+// WHY: as above.
+unsafe impl Send for RxView {}
+
+impl Region {
+    fn huge(bytes: usize) -> Option<Self> {
+        let layout = Layout::from_size_align(bytes, PAGE_BYTES).ok()?;
+        // SAFETY: the layout is not empty (`Slab::new` asserts the sizes).
+        // WHY: hugepage-rs has this one way in.
+        let base = unsafe { hugepage_rs::alloc(layout) };
+        Some(Self { base: NonNull::new(base)?, backing: Backing::Huge(layout) })
+    }
+
+    fn ordinary(bytes: usize, touch: Touch) -> io::Result<Self> {
+        let mut map = MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?;
+        // Small pages: an idle connection must cost what it touches. Old kernels may not know the advice.
+        let _advised = map.advise(Advice::NoHugePage);
+        if touch == Touch::Now {
+            map.chunks_mut(PAGE_BYTES).for_each(|page| page[0] = 0);
+        }
+        let base = NonNull::new(map.as_mut_ptr()).expect("a mapping has an address");
+        Ok(Self { base, backing: Backing::Ordinary(map) })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if let Backing::Huge(layout) = self.backing {
+            // SAFETY: allocated in `huge` with this layout; the stack has forgotten its buffers by now.
+            // WHY: hugepage-rs has this one way out.
+            unsafe { hugepage_rs::dealloc(self.base.as_ptr(), layout) }
+        }
+    }
+}
+
+/// How many connections get huge pages: 16 × 384 KiB are three of them.
+const BUSY_SLOTS: usize = 16;
+const PAGE_BYTES: usize = 4096;

@@ -1,0 +1,227 @@
+//! A small server over any `Net`, and the clients that try it: the same for our stack and for the kernel's sockets.
+//!
+//! ```text
+//!   port     echoes what comes, closes when the peer has finished
+//!   port+1   closes after the first bytes
+//!   port+2   resets after the first bytes
+//! ```
+
+#![allow(dead_code)] // Each test program uses its part.
+
+use dataplane::net::{ConnId, Net, NetEvent, NetRx, NetTx};
+use dataplane::rng::Rng;
+use dataplane::time::{Clock, RealClock, TurnTime};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What the server does with what it hears.
+pub struct Echo {
+    port: u16,
+    finishing: Vec<ConnId>,
+    pub opened: u64,
+    pub closed: u64,
+}
+
+impl Echo {
+    pub fn new(net: &mut impl Net, port: u16) -> io::Result<Self> {
+        for port in port..port + 3 {
+            net.listen(port)?;
+        }
+        Ok(Self { port, finishing: Vec::new(), opened: 0, closed: 0 })
+    }
+
+    /// One turn of the shard's shape.
+    pub fn turn(&mut self, net: &mut impl Net, now: &TurnTime) -> u32 {
+        let mut work = net.ingress(now, 64);
+        while let Some(event) = net.next_event() {
+            match event {
+                NetEvent::Opened { local, .. } => {
+                    assert!((self.port..self.port + 3).contains(&local.port()));
+                    self.opened += 1;
+                }
+                NetEvent::Readable(conn) | NetEvent::Writable(conn) => self.echo(net, conn),
+                NetEvent::PeerFinished(conn) => {
+                    self.finishing.push(conn);
+                    self.echo(net, conn);
+                }
+                NetEvent::Closed(conn) => {
+                    self.closed += 1;
+                    self.finishing.retain(|other| *other != conn);
+                }
+            }
+        }
+        work += net.egress(now, 256);
+        work
+    }
+
+    fn echo(&mut self, net: &mut impl Net, conn: ConnId) {
+        let Some(info) = net.info(conn) else { return };
+        let has_bytes = !net.readable(conn).0.is_empty();
+        match info.local.port() - self.port {
+            1 if has_bytes => return net.close(conn),
+            2 if has_bytes => return net.abort(conn),
+            _ => (),
+        }
+        let (rx, tx) = net.split();
+        let (first, second) = rx.readable(conn);
+        let mut len = tx.send(conn, first);
+        if len == first.len() {
+            len += tx.send(conn, second);
+        }
+        let is_all = len == first.len() + second.len();
+        net.consume(conn, len);
+        if is_all && self.finishing.contains(&conn) {
+            net.close(conn);
+        }
+    }
+}
+
+/// Runs an echo server on a thread of its own until dropped.
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<(u64, u64)>>,
+}
+
+impl Running {
+    pub fn start<N: Net + Send + 'static>(mut net: N, port: u16) -> io::Result<Self> {
+        let mut echo = Echo::new(&mut net, port)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut clock = RealClock::start();
+            while !until.load(Ordering::Relaxed) {
+                let now = clock.read();
+                if echo.turn(&mut net, &now) == 0 {
+                    net.idle_wait(&now, Duration::from_millis(20));
+                }
+            }
+            (echo.opened, echo.closed)
+        });
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Connections opened and closed.
+    pub fn stop(mut self) -> (u64, u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().expect("stopped once").join().expect("the server does not panic")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+pub fn connect(ip: Ipv4Addr, port: u16) -> TcpStream {
+    let stream =
+        TcpStream::connect_timeout(&SocketAddr::new(IpAddr::V4(ip), port), Duration::from_secs(5)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+/// Small messages come back as they went.
+pub fn ping_pong(ip: Ipv4Addr, port: u16) {
+    let mut stream = connect(ip, port);
+    let mut rng = Rng::from_seed(21);
+    for round in 0..2_000 {
+        let mut sent = vec![0; 1 + rng.below(2_000) as usize];
+        rng.fill(&mut sent);
+        stream.write_all(&sent).unwrap();
+        let mut back = vec![0; sent.len()];
+        stream.read_exact(&mut back).unwrap();
+        assert!(sent == back, "round {round}");
+    }
+}
+
+/// A large transfer, both ways at once, byte for byte, ended by a half-close.
+pub fn bulk(ip: Ipv4Addr, port: u16, bytes: usize) {
+    let stream = connect(ip, port);
+    let mut writer = stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        let mut rng = Rng::from_seed(22);
+        let mut chunk = vec![0; 100_000];
+        let mut left = bytes;
+        while left > 0 {
+            rng.fill(&mut chunk);
+            let len = left.min(chunk.len());
+            writer.write_all(&chunk[..len]).unwrap();
+            left -= len;
+        }
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut reader = stream;
+    let mut rng = Rng::from_seed(22);
+    let (mut expected, mut chunk) = (vec![0; 100_000], vec![0; 100_000]);
+    let mut left = bytes;
+    while left > 0 {
+        rng.fill(&mut expected);
+        let len = left.min(chunk.len());
+        reader.read_exact(&mut chunk[..len]).unwrap();
+        assert!(chunk[..len] == expected[..len], "{left} bytes before the end");
+        left -= len;
+    }
+    assert_eq!(reader.read(&mut chunk).unwrap(), 0, "the server closes after us");
+    sender.join().unwrap();
+}
+
+/// Many connections at once, each with its own bytes, opened in one burst.
+pub fn many(ip: Ipv4Addr, port: u16, conns: usize) {
+    let mut streams: Vec<TcpStream> = (0..conns).map(|_| connect(ip, port)).collect();
+    for round in 0..3u32 {
+        for (index, stream) in streams.iter_mut().enumerate() {
+            stream.write_all(&(index as u32 * 3 + round).to_be_bytes()).unwrap();
+        }
+        for (index, stream) in streams.iter_mut().enumerate() {
+            let mut back = [0; 4];
+            stream.read_exact(&mut back).unwrap();
+            assert_eq!(u32::from_be_bytes(back), index as u32 * 3 + round);
+        }
+    }
+}
+
+/// Our `close` is an orderly end for the peer, after everything we sent; our `abort` is a reset.
+pub fn ends(ip: Ipv4Addr, port: u16) {
+    let mut closed = connect(ip, port + 1);
+    closed.write_all(b"x").unwrap();
+    assert_eq!(closed.read(&mut [0; 16]).unwrap(), 0);
+
+    let mut aborted = connect(ip, port + 2);
+    aborted.write_all(b"x").unwrap();
+    assert_eq!(aborted.read(&mut [0; 16]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+    let refused =
+        TcpStream::connect_timeout(&SocketAddr::new(IpAddr::V4(ip), port + 3), Duration::from_secs(5));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+/// A peer that vanishes with a reset, again and again, leaves nothing behind.
+pub fn churn(ip: Ipv4Addr, port: u16, rounds: usize) {
+    for round in 0..rounds {
+        let mut stream = connect(ip, port);
+        stream.write_all(b"hello").unwrap();
+        if round % 2 == 0 {
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        } else {
+            stream.read_exact(&mut [0; 5]).unwrap();
+        }
+    }
+}
+
+/// Waits for something to become true.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
