@@ -1,0 +1,129 @@
+//! Our stack on a real TAP, against the kernel's TCP. Says "skipped: why" where that cannot be.
+
+mod common;
+
+use common::Running;
+use dataplane::device::mac_for;
+use dataplane::device::tap::{Tap, TapConfig, TapError};
+use dataplane::net::front::Address;
+use dataplane::net::stack::{Stack, StackConfig};
+use dataplane::rng::Rng;
+use std::io::{ErrorKind, Read, Write};
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const PORT: u16 = 10911;
+
+/// The address of the appliance and the host's end, and the interface's name: one network for each test.
+fn place(net: u8) -> (TapConfig, StackConfig) {
+    let ip = Ipv4Addr::new(10, 77, net, 2);
+    let tap = TapConfig {
+        name: format!("ab-net{net}"),
+        mac: mac_for(ip),
+        host: Some((Ipv4Addr::new(10, 77, net, 1), 24)),
+        persist: false,
+    };
+    let mut config = StackConfig::new(Address { ip, prefix_len: 24, gateway: None });
+    config.limits.conns_max = 4_000;
+    (tap, config)
+}
+
+/// A stack on a TAP of its own; none, with a word why, where there may be no TAP.
+fn stack(net: u8) -> Option<(Stack<Tap>, Ipv4Addr)> {
+    let (tap, config) = place(net);
+    let started = Instant::now();
+    let tap = loop {
+        match Tap::open(&tap) {
+            Ok(tap) => break tap,
+            // A process that has just died may not have let go yet.
+            Err(TapError::Busy { .. }) if started.elapsed() < Duration::from_secs(2) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error @ (TapError::NoTun | TapError::NotAllowed { .. })) => {
+                println!("skipped: {error}");
+                return None;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    Some((Stack::new(tap, config, &mut Rng::from_os()).unwrap(), config.address.ip))
+}
+
+fn start(net: u8) -> Option<(Running, Ipv4Addr)> {
+    let (stack, ip) = stack(net)?;
+    Some((Running::start(stack, PORT).unwrap(), ip))
+}
+
+/// Goal: bytes go both ways unharmed, in small and large pieces. Method: echoes, compared.
+#[test]
+fn echoes() {
+    let Some((server, ip)) = start(10) else { return };
+    common::ping_pong(ip, PORT);
+    common::bulk(ip, PORT, 256 << 20);
+    assert_eq!(server.stop().0, 2);
+}
+
+/// Goal: a thousand connections at once do not mix, and all are told opened and closed. Method: bursts, then count.
+#[test]
+fn many_connections() {
+    let Some((server, ip)) = start(11) else { return };
+    common::many(ip, PORT, 1_000);
+    common::churn(ip, PORT, 300);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(server.stop(), (1_300, 1_300));
+}
+
+/// Goal: close, abort and refusal look to the peer as they are called.
+#[test]
+fn ends() {
+    let Some((_server, ip)) = start(12) else { return };
+    for _ in 0..20 {
+        common::ends(ip, PORT);
+    }
+}
+
+/// Goal: the host's own tools find us. Method: ping, and the host's neighbour table.
+#[test]
+fn answers_ping() {
+    let Some((_server, ip)) = start(13) else { return };
+    let Ok(ping) =
+        Command::new("ping").args(["-c", "3", "-i", "0.2", "-s", "1000", &ip.to_string()]).output()
+    else {
+        println!("skipped: no ping on this machine");
+        return;
+    };
+    assert!(ping.status.success(), "{}", String::from_utf8_lossy(&ping.stdout));
+}
+
+/// Goal: a peer of a process that died learns at once when it is back. Method: drop the stack without a word, start
+/// another one in its place, and send: the answer is a reset.
+#[test]
+fn a_restart_resets_old_connections() {
+    let Some((server, ip)) = start(14) else { return };
+    let mut stream = common::connect(ip, PORT);
+    stream.write_all(b"before").unwrap();
+    stream.read_exact(&mut [0; 6]).unwrap();
+    drop(server); // Nothing is sent: this is what kill -9 looks like from outside.
+
+    let Some((_server, _)) = start(14) else { return };
+    let restarted = Instant::now();
+    stream.write_all(b"after").unwrap();
+    let error = stream.read(&mut [0; 16]).expect_err("the old connection is gone");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert!(restarted.elapsed() < Duration::from_secs(1), "{:?}", restarted.elapsed());
+
+    let mut fresh = common::connect(ip, PORT);
+    fresh.write_all(b"again").unwrap();
+    fresh.read_exact(&mut [0; 5]).unwrap();
+}
+
+/// Goal: a second broker on the same interface is told so. Method: open it twice.
+#[test]
+fn a_taken_interface_says_so() {
+    let Some((_stack, _)) = stack(15) else { return };
+    let error = Tap::open(&place(15).0).expect_err("it is taken");
+    assert!(matches!(error, TapError::Busy { .. }), "{error}");
+    let unnamed = TapConfig { name: "no/such".into(), ..place(15).0 };
+    assert!(matches!(Tap::open(&unnamed), Err(TapError::BadName { .. })));
+}
