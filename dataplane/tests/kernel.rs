@@ -1,5 +1,7 @@
 //! Kernel sockets behind the `Net` face.
 
+#![allow(clippy::unwrap_used)] // All of it is tests.
+
 mod common;
 
 use common::Running;

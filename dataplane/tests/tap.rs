@@ -1,5 +1,7 @@
 //! Our stack on a real TAP, against the kernel's TCP. Says "skipped: why" where that cannot be.
 
+#![allow(clippy::unwrap_used)] // All of it is tests.
+
 mod common;
 
 use common::Running;

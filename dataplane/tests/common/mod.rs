@@ -6,7 +6,7 @@
 //!   port+2   resets after the first bytes
 //! ```
 
-#![allow(dead_code)] // Each test program uses its part.
+#![allow(dead_code, clippy::unwrap_used)] // Each test program uses its part; all of it is tests.
 
 use dataplane::net::{ConnId, Net, NetEvent, NetRx, NetTx};
 use dataplane::rng::Rng;
