@@ -12,7 +12,9 @@
 //! [`Outbox`], keeps a [`ReplyTo`] for later, or returns a [`Refusal`], which `serve` turns into the answer. No desk
 //! sees a socket, a device or a clock: time comes with the request.
 
+pub mod admin;
 pub mod assignment;
+pub mod bodies;
 pub mod client;
 pub mod consumers;
 pub mod delay;

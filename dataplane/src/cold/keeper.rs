@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use protocol::body::DataVersion;
 use tokio::sync::watch;
 
 use crate::broker::persist_ops::PersistOp;
-use crate::broker::version::DataVersion;
 use crate::lane::LaneOut;
 
 use super::mirror::{ConfigFile, Mirror};
@@ -62,7 +62,7 @@ impl<F: ConfigFiles> Keeper<F> {
         permission: i32,
         now_ms: i64,
     ) -> Keeper<F> {
-        let mapping_version = DataVersion { timestamp: now_ms, ..DataVersion::default() };
+        let mapping_version = DataVersion::new(now_ms);
         Keeper {
             ops,
             mirror,
@@ -86,7 +86,7 @@ impl<F: ConfigFiles> Keeper<F> {
             }
             self.mirror.apply(op);
         }
-        let news = (self.mirror.topics_version, self.permission);
+        let news = (self.mirror.topics.data_version, self.permission);
         if self.told != Some(news) {
             self.told = Some(news);
             let body = self.mirror.registration(self.permission, self.mapping_version);
@@ -164,6 +164,7 @@ mod tests {
 
     use super::*;
     use crate::broker::topics::TopicConfig;
+    use crate::broker::version;
     use crate::lane::{LaneIn, lane};
 
     /// Files in memory; `broken` makes every write fail.
@@ -208,7 +209,7 @@ mod tests {
     }
 
     fn topic(name: &str, counter: i64) -> PersistOp {
-        let version = DataVersion { counter, ..DataVersion::default() };
+        let version = version::DataVersion { counter, ..version::DataVersion::default() };
         PersistOp::TopicChanged { config: Arc::new(TopicConfig::new(name, 4, 6)), version }
     }
 

@@ -1,14 +1,13 @@
 //! Ordinary threads beside the shard: disk, files, name servers.
 //!
 //! ```text
-//! keeper   tables -> config/*.json, registrations      (keeper.rs, mirror.rs, java_json.rs)
+//! keeper   tables -> config/*.json, registrations      (keeper.rs, mirror.rs)
 //! namesrv  registrations -> name servers               (namesrv.rs)
 //! ```
 //!
 //! They may block, allocate and log; the shard never waits for them. An edge room: clocks, threads and the kernel's
 //! sockets are used here.
 
-pub mod java_json;
 pub mod keeper;
 pub mod mirror;
 pub mod namesrv;
