@@ -226,6 +226,9 @@ fn kv_settings() {
     assert!(world.ask_on(1, ask(request::DELETE_KV_CONFIG, &key)).1.kv_changed);
     assert!(!world.ask_on(1, ask(request::DELETE_KV_CONFIG, &key)).1.kv_changed);
     assert_eq!(text(&mut world, request::GET_KVLIST_BY_NAMESPACE, &key), r#"{"table":{}}"#);
+
+    assert_eq!(world.ask(ask(request::PUT_KV_CONFIG, &key)).code, 0, "no value");
+    assert_eq!(world.ask(ask(request::GET_KV_CONFIG, &key)).code, 22);
 }
 
 /// N-20. Goal: settings of the server itself are shown and changed at once; black-listed ones are not.

@@ -25,8 +25,13 @@ impl KvTable {
         Self { namespaces }
     }
 
-    pub fn put(&mut self, namespace: String, key: String, value: String) {
-        self.namespaces.entry(namespace).or_default().insert(key, value);
+    /// A key without a value is a key that is not there; its namespace is.
+    pub fn put(&mut self, namespace: String, key: String, value: Option<String>) {
+        let table = self.namespaces.entry(namespace).or_default();
+        match value {
+            Some(value) => table.insert(key, value),
+            None => table.remove(&key),
+        };
     }
 
     pub fn get(&self, namespace: &str, key: &str) -> Option<&str> {
@@ -54,8 +59,8 @@ mod tests {
     #[test]
     fn a_value_is_put_replaced_and_deleted() {
         let mut kv = KvTable::default();
-        kv.put("N".into(), "k".into(), "1".into());
-        kv.put("N".into(), "k".into(), "2".into());
+        kv.put("N".into(), "k".into(), Some("1".into()));
+        kv.put("N".into(), "k".into(), Some("2".into()));
         assert_eq!(kv.get("N", "k"), Some("2"));
         assert_eq!(kv.get("M", "k"), None);
         assert!(kv.delete("N", "k"));
@@ -68,7 +73,7 @@ mod tests {
     fn an_emptied_namespace_stays() {
         let mut kv = KvTable::default();
         assert_eq!(kv.namespace("N"), None);
-        kv.put("N".into(), "k".into(), "1".into());
+        kv.put("N".into(), "k".into(), Some("1".into()));
         kv.delete("N", "k");
         assert_eq!(kv.namespace("N"), Some(&Table::new()));
     }

@@ -50,7 +50,7 @@ pub enum Change {
     PutKv {
         namespace: String,
         key: String,
-        value: String,
+        value: Option<String>,
     },
     DeleteKv {
         namespace: String,
@@ -137,7 +137,7 @@ impl Request {
                 let (Some(namespace), Some(key)) = (field("namespace"), field("key")) else {
                     return Err(Refusal::error("namespace or key is null"));
                 };
-                Change::PutKv { namespace, key, value: field("value").unwrap_or_default() }
+                Change::PutKv { namespace, key, value: field("value") }
             }
             code::DELETE_KV_CONFIG => Change::DeleteKv { namespace: named("namespace"), key: named("key") },
             code::WIPE_WRITE_PERM_OF_BROKER => {
