@@ -58,7 +58,8 @@ fn read_config(args: &Args) -> Result<Config, String> {
     let home = std::env::var("HOME").unwrap_or_else(|_| ".".to_owned());
     let mut config = Config::new(&home, std::env::var("ROCKETMQ_HOME").ok());
     if let Some(path) = &args.config_file {
-        let path = std::path::absolute(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let path =
+            std::path::absolute(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let name = path.display().to_string();
         let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {name}: {error}"))?;
         config.read_file(&name, &bytes).map_err(|error| error.to_string())?;

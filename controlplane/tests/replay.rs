@@ -24,7 +24,12 @@ fn the_probe() {
         name: "broker-a",
         addr: "127.0.0.2:31011",
         version: (version["counter"].as_i64().unwrap(), 0, version["timestamp"].as_i64().unwrap()),
-        topics: topics.as_array().unwrap().iter().map(|name| &*name.as_str().unwrap().to_owned().leak()).collect(),
+        topics: topics
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| &*name.as_str().unwrap().to_owned().leak())
+            .collect(),
         ..Broker::default()
     };
     assert_eq!(world.register(&broker).code, 0);
@@ -116,14 +121,18 @@ fn hold(world: &mut World, item: &Value) {
     }
     match expected["bodyLength"].as_u64() {
         None | Some(0) => assert!(reply.body.is_empty(), "{what}"),
-        Some(_) => assert_eq!(sorted(fastjson::from_slice(&reply.body).unwrap()), sorted(body(expected)), "{what}"),
+        Some(_) => {
+            assert_eq!(sorted(fastjson::from_slice(&reply.body).unwrap()), sorted(body(expected)), "{what}")
+        }
     }
 }
 
 fn command(item: &Value) -> RemotingCommand {
     let bytes = hex(item["request_hex"].as_str().unwrap());
     match frame::find(&bytes).unwrap() {
-        Found::Whole { frame, bytes_len } if bytes_len == bytes.len() => RemotingCommand::from_frame(&frame).unwrap(),
+        Found::Whole { frame, bytes_len } if bytes_len == bytes.len() => {
+            RemotingCommand::from_frame(&frame).unwrap()
+        }
         _ => panic!("{} is not one frame", item["name"]),
     }
 }

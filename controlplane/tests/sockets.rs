@@ -257,10 +257,16 @@ fn members_are_told_of_a_new_lowest_id() {
     master.call(&acting(Broker::default()).registration());
     let command = heard();
     assert_eq!((command.code, command.is_oneway()), (905, true));
-    assert_eq!((command.ext("minBrokerId"), command.ext("minBrokerAddr")), (Some("0"), Some("10.0.0.1:10911")));
+    assert_eq!(
+        (command.ext("minBrokerId"), command.ext("minBrokerAddr")),
+        (Some("0"), Some("10.0.0.1:10911"))
+    );
     drop(master);
     let command = heard();
-    assert_eq!((command.ext("minBrokerId"), command.ext("offlineBrokerAddr")), (Some("1"), Some("10.0.0.1:10911")));
+    assert_eq!(
+        (command.ext("minBrokerId"), command.ext("offlineBrokerAddr")),
+        (Some("1"), Some("10.0.0.1:10911"))
+    );
 }
 
 /// The program, killed when it is dropped.
@@ -269,7 +275,11 @@ struct Program(Child);
 impl Program {
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_afterburner-controlplane"));
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).env("HOME", std::env::temp_dir());
+        command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env("HOME", std::env::temp_dir());
         Self(command.spawn().unwrap())
     }
 
@@ -300,7 +310,8 @@ impl Drop for Program {
 #[test]
 fn the_program_starts_fast_and_stops_well() {
     let since = Instant::now();
-    let mut program = Program::start(&["-n", "ignored:1", "--set", "listenPort=0", "--set", "bindAddress=127.0.0.1"]);
+    let mut program =
+        Program::start(&["-n", "ignored:1", "--set", "listenPort=0", "--set", "bindAddress=127.0.0.1"]);
     let line = program.line();
     let took = since.elapsed();
     let prefix = "The Name Server boot success. serializeType=JSON, address ";
