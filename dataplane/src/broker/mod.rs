@@ -23,6 +23,7 @@ pub mod halves;
 pub mod heartbeat;
 pub mod locks;
 pub mod offsets;
+pub mod peers;
 pub mod persist_ops;
 pub mod producers;
 pub mod request;
@@ -31,13 +32,15 @@ pub mod version;
 
 use std::net::SocketAddr;
 
-use protocol::code::{request as codes, response};
+use protocol::code::request as codes;
 
+use crate::broker::admin::Admin;
 use crate::broker::consumers::Consumers;
 use crate::broker::groups::Groups;
 use crate::broker::heartbeat::Beats;
 use crate::broker::locks::Locks;
 use crate::broker::offsets::ConsumerOffsets;
+use crate::broker::peers::Peers;
 use crate::broker::persist_ops::PersistOps;
 use crate::broker::producers::Producers;
 pub use crate::broker::request::{Refusal, ReplyTo, Request, Served};
@@ -61,6 +64,8 @@ pub struct Broker {
     pub producers: Producers,
     pub beats: Beats,
     pub locks: Locks,
+    pub peers: Peers,
+    pub admin: Admin,
     /// Changes on their way to the cold side's files.
     pub ops: PersistOps,
     pub rng: Rng,
@@ -80,11 +85,14 @@ impl Broker {
     }
 
     /// A connection begins.
-    pub fn opened(&mut self, _conn: ConnId, _peer: SocketAddr) {}
+    pub fn opened(&mut self, conn: ConnId, peer: SocketAddr) {
+        self.peers.opened(conn, peer);
+    }
 
     /// A connection is gone: its client leaves every group, its holds and calls vanish.
     pub fn closed(&mut self, conn: ConnId, _now: &TurnTime, out: &mut Outbox) {
         self.client_left(conn, out);
+        self.peers.closed(conn);
     }
 
     /// What comes by time: called every turn, acts once a millisecond. Returns how much was done.
@@ -105,10 +113,7 @@ impl Broker {
             codes::GET_CONSUMER_LIST_BY_GROUP => self.consumer_list(req, out),
             codes::LOCK_BATCH_MQ => self.lock_batch(req, out),
             codes::UNLOCK_BATCH_MQ => self.unlock_batch(req, out),
-            unknown => Err(Refusal::new(
-                response::REQUEST_CODE_NOT_SUPPORTED,
-                format!(" request type {unknown} not supported"),
-            )),
+            _ => self.administer(req, out),
         }
     }
 

@@ -221,6 +221,12 @@ impl Topics {
         self.place(config)
     }
 
+    /// Moves the version on, so that name servers take the table anew, and returns it.
+    pub fn touch(&mut self, now_ms: i64) -> DataVersion {
+        self.version.advance(now_ms);
+        self.version
+    }
+
     /// Deletes a topic; false when it was not there.
     pub fn remove(&mut self, name: &str, now_ms: i64, ops: &mut PersistOps) -> bool {
         let Some(index) = self.find(name) else { return false };

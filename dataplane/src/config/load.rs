@@ -149,83 +149,8 @@ impl Reading {
         }
     }
 
-    /// What no single value can tell.
     fn check(&mut self) {
-        let config = &self.config;
-        let mut wrong = Vec::new();
-        let mut demand = |holds: bool, fix: &str| {
-            if !holds {
-                wrong.push(fix.to_owned());
-            }
-        };
-        match config.broker_role {
-            BrokerRole::AsyncMaster => {}
-            BrokerRole::SyncMaster => demand(
-                false,
-                "brokerRole=SYNC_MASTER promises a replica, and replicas are not in this release: write brokerRole=ASYNC_MASTER",
-            ),
-            BrokerRole::Slave => demand(
-                false,
-                "brokerRole=SLAVE: replicas are not in this release: write brokerRole=ASYNC_MASTER and brokerId=0",
-            ),
-        }
-        demand(
-            config.broker_id == 0,
-            "brokerId: a master has brokerId=0, and slaves are not in this release",
-        );
-        demand(config.listen_port > 2, "listenPort: listenPort - 2 is served too, so write a port above 2");
-        demand(
-            (10_000..=60_000).contains(&config.register_name_server_period),
-            "registerNameServerPeriod: write a number of ms from 10000 to 60000",
-        );
-        demand(
-            config.mapped_file_size_consume_queue >= 20
-                && config.mapped_file_size_consume_queue.is_multiple_of(20),
-            "mappedFileSizeConsumeQueue: write a multiple of 20, the size of an entry (6000000 is usual)",
-        );
-        let frame_bytes_max = 16 << 20;
-        demand(
-            (1..=frame_bytes_max - (64 << 10)).contains(&config.max_message_size),
-            "maxMessageSize: write a number of bytes from 1 to 16711680, so that a message fits a frame",
-        );
-        demand(
-            config.mapped_file_size_commit_log >= 2 * u64::from(config.max_message_size),
-            "mappedFileSizeCommitLog: write at least twice maxMessageSize (1073741824 is usual)",
-        );
-        demand(
-            config.mapped_file_size_commit_log <= 1 << 31
-                && config.mapped_file_size_commit_log.is_multiple_of(4096),
-            "mappedFileSizeCommitLog: write a multiple of 4096 up to 2147483648",
-        );
-        demand(config.default_topic_queue_nums > 0, "defaultTopicQueueNums: write at least 1");
-        demand(
-            (1..=1000).contains(&config.stack_clock),
-            "stackClock: write 1 to 1000; 5 gives the kernel's 200 ms retransmission time-out",
-        );
-        demand(
-            (16 << 20..=1 << 40).contains(&config.hot_log_bytes.0),
-            "hotLogBytes: write at least 16M; a few seconds of your traffic is a good size",
-        );
-        demand(
-            u64::from(config.max_message_size) <= config.hot_log_bytes.0 / 4,
-            "maxMessageSize: a message may take a quarter of hotLogBytes at most: raise hotLogBytes or lower it",
-        );
-        demand((1..=1_000_000).contains(&config.connections_max), "connectionsMax: write 1 to 1000000");
-        demand(
-            config.server_channel_max_idle_time_seconds >= 1,
-            "serverChannelMaxIdleTimeSeconds: write at least 1 (120 is usual)",
-        );
-        if let (Device::Tap { .. }, Some(gateway)) = (&config.device, config.gateway) {
-            demand(
-                config.address.contains(gateway) && gateway != config.address.ip,
-                &format!("gateway={gateway}: write another address of the network {}", config.address.show()),
-            );
-        }
-        demand(
-            config.broker_ip1.is_none_or(|ip| !ip.is_unspecified()),
-            "brokerIP1: write the address that clients can reach, not the unspecified one",
-        );
-        self.errors.extend(wrong);
+        self.errors.extend(faults(&self.config));
         if self.config.namesrv_addr == NamesrvList::default() {
             self.warnings.push(
                 "no name server: clients find this broker only by its address; \
@@ -234,6 +159,113 @@ impl Reading {
             );
         }
     }
+}
+
+impl Config {
+    /// The settings with some changed in a running broker (code 25): all of them, or an error.
+    pub fn changed<'a>(
+        &self,
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Config, ChangeError> {
+        let mut config = self.clone();
+        for (key, value) in pairs {
+            if !Config::is_changeable(key) {
+                let why = match GROUPS.iter().find(|group| group.keys.contains(&key)) {
+                    Some(group) => format!("{key} has no effect: {}", group.why),
+                    None if Config::KEYS.contains(&key) => format!("{key} can be changed by a restart only"),
+                    None => format!("{key} is not a key of this broker"),
+                };
+                return Err(ChangeError::NotAllowed(why));
+            }
+            config.set(key, value).map_err(|fix| ChangeError::Value(format!("{key}={value}: {fix}")))?;
+        }
+        match faults(&config).into_iter().next() {
+            Some(fix) => Err(ChangeError::Value(fix)),
+            None => Ok(config),
+        }
+    }
+}
+
+/// Why a change in a running broker is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeError {
+    NotAllowed(String),
+    Value(String),
+}
+
+/// What no single value can tell: each fault with its fix.
+fn faults(config: &Config) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut demand = |holds: bool, fix: &str| {
+        if !holds {
+            wrong.push(fix.to_owned());
+        }
+    };
+    match config.broker_role {
+        BrokerRole::AsyncMaster => {}
+        BrokerRole::SyncMaster => demand(
+            false,
+            "brokerRole=SYNC_MASTER promises a replica, and replicas are not in this release: write brokerRole=ASYNC_MASTER",
+        ),
+        BrokerRole::Slave => demand(
+            false,
+            "brokerRole=SLAVE: replicas are not in this release: write brokerRole=ASYNC_MASTER and brokerId=0",
+        ),
+    }
+    demand(config.broker_id == 0, "brokerId: a master has brokerId=0, and slaves are not in this release");
+    demand(config.listen_port > 2, "listenPort: listenPort - 2 is served too, so write a port above 2");
+    demand(
+        (10_000..=60_000).contains(&config.register_name_server_period),
+        "registerNameServerPeriod: write a number of ms from 10000 to 60000",
+    );
+    demand(
+        config.mapped_file_size_consume_queue >= 20
+            && config.mapped_file_size_consume_queue.is_multiple_of(20),
+        "mappedFileSizeConsumeQueue: write a multiple of 20, the size of an entry (6000000 is usual)",
+    );
+    let frame_bytes_max = 16 << 20;
+    demand(
+        (1..=frame_bytes_max - (64 << 10)).contains(&config.max_message_size),
+        "maxMessageSize: write a number of bytes from 1 to 16711680, so that a message fits a frame",
+    );
+    demand(
+        config.mapped_file_size_commit_log >= 2 * u64::from(config.max_message_size),
+        "mappedFileSizeCommitLog: write at least twice maxMessageSize (1073741824 is usual)",
+    );
+    demand(
+        config.mapped_file_size_commit_log <= 1 << 31
+            && config.mapped_file_size_commit_log.is_multiple_of(4096),
+        "mappedFileSizeCommitLog: write a multiple of 4096 up to 2147483648",
+    );
+    demand(config.default_topic_queue_nums > 0, "defaultTopicQueueNums: write at least 1");
+    demand(
+        (1..=1000).contains(&config.stack_clock),
+        "stackClock: write 1 to 1000; 5 gives the kernel's 200 ms retransmission time-out",
+    );
+    demand(
+        (16 << 20..=1 << 40).contains(&config.hot_log_bytes.0),
+        "hotLogBytes: write at least 16M; a few seconds of your traffic is a good size",
+    );
+    demand(
+        u64::from(config.max_message_size) + (128 << 10) <= config.hot_log_bytes.0 / 8,
+        "maxMessageSize: a message may take an eighth of hotLogBytes at most: raise hotLogBytes or lower it",
+    );
+    demand((1..=1_000_000).contains(&config.connections_max), "connectionsMax: write 1 to 1000000");
+    demand(
+        config.server_channel_max_idle_time_seconds >= 1,
+        "serverChannelMaxIdleTimeSeconds: write at least 1 (120 is usual)",
+    );
+    if let (Device::Tap { .. }, Some(gateway)) = (&config.device, config.gateway) {
+        demand(
+            config.address.contains(gateway) && gateway != config.address.ip,
+            &format!("gateway={gateway}: write another address of the network {}", config.address.show()),
+        );
+    }
+    demand(
+        config.broker_ip1.is_none_or(|ip| !ip.is_unspecified()),
+        "brokerIP1: write the address that clients can reach, not the unspecified one",
+    );
+    wrong
 }
 
 #[cfg(test)]
@@ -348,6 +380,29 @@ mod tests {
         assert_eq!(ip1("device=kernel\nbindAddress=127.0.0.3"), "127.0.0.3");
         assert_eq!(ip1("device=kernel\nbrokerIP1=198.51.100.1"), "198.51.100.1");
         assert_eq!(ip1("address=10.9.0.7/24"), "10.9.0.7");
+    }
+
+    /// Goal: code 25 changes what it may, all or nothing, and nothing else.
+    #[test]
+    fn a_running_broker_takes_an_allow_list_of_changes() {
+        let config = load(&Sources::default(), &host()).unwrap().config;
+        let changed = config.changed([("traceOn", "false"), ("brokerPermission", "4")]).unwrap();
+        assert!(!changed.trace_on && !changed.broker_permission.can_write());
+        for (key, value, why) in [
+            ("storePathRootDir", "/tmp/x", "restart only"),
+            ("namesrvAddr", "evil:1", "restart only"),
+            ("fileReservedTime", "1", "has no effect"),
+            ("rocketmqHome", "/tmp", "has no effect"),
+            ("filterServerNums", "$(reboot)", "has no effect"),
+            ("xyzzy", "1", "not a key"),
+        ] {
+            let Err(ChangeError::NotAllowed(text)) = config.changed([("traceOn", "false"), (key, value)])
+            else {
+                panic!("{key} was taken");
+            };
+            assert!(text.contains(why), "{text}");
+        }
+        let Err(ChangeError::Value(_)) = config.changed([("traceOn", "perhaps")]) else { panic!("taken") };
     }
 
     /// Goal: no key stands in two tables. Method: count all of them.

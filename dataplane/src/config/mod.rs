@@ -14,7 +14,7 @@ mod settings;
 mod value;
 mod without_effect;
 
-pub use load::{ConfigErrors, Host, Loaded, Override, Sources, load};
+pub use load::{ChangeError, ConfigErrors, Host, Loaded, Override, Sources, load};
 pub use settings::Config;
 pub use value::{
     BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, HostPort, NamesrvList, Network, Permission,

@@ -130,7 +130,7 @@ settings! {
 
     // Sending.
     /// largest message body in bytes
-    "maxMessageSize" max_message_size: u32 = 4 << 20, change;
+    "maxMessageSize" max_message_size: u32 = 4 << 20, start;
     /// delays of levels 1, 2, ...
     "messageDelayLevel" message_delay_level: DelayLevels = DelayLevels::default(), start;
     /// ms since 1970 before which sends are refused
@@ -163,8 +163,6 @@ settings! {
     "maxTransferBytesOnMessageInDisk" max_transfer_bytes_on_message_in_disk: u32 = 65_536, change;
     /// most messages of one pull answer from disk
     "maxTransferCountOnMessageInDisk" max_transfer_count_on_message_in_disk: u32 = 8, change;
-    /// reset offsets in the broker (5.x) rather than in the clients (4.9)
-    "useServerSideResetOffset" use_server_side_reset_offset: bool = true, change;
 
     // Connections.
     /// s without traffic after which a connection is closed

@@ -47,6 +47,11 @@ pub const MISSING_FEATURES: &[MissingFeature] = &[
         only: "false",
         fix: "SQL92 filters are not in this release: write enablePropertyFilter=false, and let consumers filter by tag",
     },
+    MissingFeature {
+        key: "useServerSideResetOffset",
+        only: "true",
+        fix: "offsets are reset in the broker, as 5.x does: write useServerSideResetOffset=true",
+    },
 ];
 
 /// Keys that change nothing, by the reason.

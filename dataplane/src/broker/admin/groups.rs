@@ -1,0 +1,76 @@
+//! Subscription groups by the hand of an administrator.
+
+use protocol::body::{Body as _, SubscriptionGroupConfig, SubscriptionGroupList};
+use protocol::code::response;
+use protocol::headers::{
+    CustomHeader, DeleteSubscriptionGroupRequestHeader, GetSubscriptionGroupConfigRequestHeader,
+};
+
+use super::super::groups::{GroupConfig, is_group_name};
+use super::super::{Broker, Refusal, Request};
+use super::invalid;
+use crate::outbox::{Body, Outbox};
+
+impl Broker {
+    /// Code 200.
+    pub(super) fn update_group(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let config = SubscriptionGroupConfig::decode(req.body).map_err(Refusal::of_body)?;
+        self.put_groups(&[config], req.now.wall_ms)?;
+        out.done(req.reply_to());
+        Ok(())
+    }
+
+    /// Code 225: all of them, or none when one is refused.
+    pub(super) fn update_groups(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let list = SubscriptionGroupList::decode(req.body).map_err(Refusal::of_body)?;
+        self.put_groups(&list.group_config_list, req.now.wall_ms)?;
+        out.done(req.reply_to());
+        Ok(())
+    }
+
+    fn put_groups(&mut self, configs: &[SubscriptionGroupConfig], now_ms: i64) -> Result<(), Refusal> {
+        for config in configs {
+            if !is_group_name(&config.group_name) {
+                return Err(invalid(format!(
+                    "the group name[{}] is blank, too long or has other characters than {}",
+                    config.group_name,
+                    protocol::names::LEGAL_PATTERN
+                )));
+            }
+        }
+        for config in configs {
+            let config = GroupConfig::from(config);
+            if self.groups.get(&config.name).is_none_or(|known| **known != config) {
+                self.groups.put(config, now_ms, &mut self.ops);
+            }
+        }
+        Ok(())
+    }
+
+    /// Code 352.
+    pub(super) fn group_config(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let header = GetSubscriptionGroupConfigRequestHeader::read(&req.header.fields)?;
+        let name = header.group.to_cow();
+        let Some(config) = self.groups.get(&name) else {
+            let remark = format!("No group in this broker. group: {name}");
+            return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        };
+        let body = SubscriptionGroupConfig::from(&**config).encode();
+        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
+        Ok(())
+    }
+
+    /// Code 207. A group nobody knows is gone already.
+    pub(super) fn delete_group(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let header = DeleteSubscriptionGroupRequestHeader::read(&req.header.fields)?;
+        let name = header.group_name.to_cow();
+        self.groups.remove(&name, req.now.wall_ms, &mut self.ops);
+        // 4.9 calls the field removeOffset.
+        let removes = req.header.fields.get("removeOffset").is_some_and(|text| text.parse_bool());
+        if header.clean_offset || removes {
+            self.offsets.remove_group(&name, &mut self.ops);
+        }
+        out.done(req.reply_to());
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Topics by the hand of an administrator: make, change, delete, look.
+
+use std::collections::BTreeSet;
+
+use protocol::body::{self, Body as _, CreateTopicListRequestBody, GroupList, TopicList};
+use protocol::code::response;
+use protocol::headers::{
+    CreateTopicRequestHeader, CustomHeader, DeleteTopicRequestHeader, GetTopicConfigRequestHeader,
+    QueryTopicConsumeByWhoRequestHeader,
+};
+use protocol::names;
+
+use super::super::topics::TopicConfig;
+use super::super::{Broker, Refusal, Request};
+use super::{attributes, invalid};
+use crate::outbox::{Body, Outbox};
+
+impl Broker {
+    /// Code 17.
+    pub(super) fn update_topic(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let header = CreateTopicRequestHeader::read(&req.header.fields)?;
+        let name = header.topic.to_cow();
+        let known = self.topics.config(&name);
+        let text = header.attributes.map(|text| text.to_cow()).unwrap_or_default();
+        let none = Default::default();
+        let attributes =
+            attributes::change(known.map_or(&none, |known| &known.attributes), &text, known.is_none())
+                .map_err(|remark| Refusal::new(response::SYSTEM_ERROR, remark))?;
+        let config = TopicConfig {
+            read_queue_nums: header.read_queue_nums,
+            write_queue_nums: header.write_queue_nums,
+            perm: header.perm,
+            multi_tag: header.topic_filter_type == "MULTI_TAG",
+            topic_sys_flag: header.topic_sys_flag.unwrap_or(0),
+            order: header.order,
+            attributes,
+            ..TopicConfig::new(&name, 0, 0)
+        };
+        self.put_topics([config], req.now.wall_ms)?;
+        out.done(req.reply_to());
+        Ok(())
+    }
+
+    /// Code 18: all of them, or none when one is refused.
+    pub(super) fn update_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let list = CreateTopicListRequestBody::decode(req.body).map_err(Refusal::of_body)?;
+        self.put_topics(list.topic_config_list.iter().map(TopicConfig::from), req.now.wall_ms)?;
+        out.done(req.reply_to());
+        Ok(())
+    }
+
+    fn put_topics(
+        &mut self,
+        configs: impl IntoIterator<Item = TopicConfig>,
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        let configs: Vec<TopicConfig> = configs.into_iter().collect();
+        for config in &configs {
+            names::check_topic(&config.name).map_err(|error| invalid(error.to_string()))?;
+            self.refuse_system_topic(&config.name)?;
+            let queues = 0..=QUEUES_MAX;
+            if !queues.contains(&config.read_queue_nums) || !queues.contains(&config.write_queue_nums) {
+                return Err(invalid(format!("queue numbers must be from 0 to {QUEUES_MAX}.")));
+            }
+            if !(0..PERM_END).contains(&config.perm) {
+                return Err(invalid("perm must be 6 (read and write), 4 (read) or 2 (write)."));
+            }
+        }
+        for config in configs {
+            // The same again costs neither a file nor a registration.
+            if self.topics.config(&config.name).is_none_or(|known| **known != config) {
+                self.topics.put(config, now_ms, &mut self.ops);
+            }
+        }
+        Ok(())
+    }
+
+    /// Code 215. What the topic holds stays in the log until it expires; its offsets are forgotten.
+    pub(super) fn delete_topic(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let header = DeleteTopicRequestHeader::read(&req.header.fields)?;
+        let name = header.topic.to_cow();
+        if name.trim().is_empty() {
+            return Err(invalid("The specified topic is blank."));
+        }
+        self.refuse_system_topic(&name)?;
+        self.topics.remove(&name, req.now.wall_ms, &mut self.ops);
+        self.offsets.remove_topic(&name, &mut self.ops);
+        out.done(req.reply_to());
+        Ok(())
+    }
+
+    fn refuse_system_topic(&self, name: &str) -> Result<(), Refusal> {
+        if self.config.validate_system_topic_when_update_topic && self.topics.is_system(name) {
+            return Err(invalid(format!("The topic[{name}] is conflict with system topic.")));
+        }
+        Ok(())
+    }
+
+    /// Code 351.
+    pub(super) fn topic_config(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let header = GetTopicConfigRequestHeader::read(&req.header.fields)?;
+        let name = header.topic.to_cow();
+        let Some(config) = self.topics.config(&name) else {
+            let remark = format!("No topic in this broker. topic: {name}");
+            return Err(Refusal::new(response::TOPIC_NOT_EXIST, remark));
+        };
+        let body = body::TopicConfig::from(&**config).encode();
+        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
+        Ok(())
+    }
+
+    /// Code 300: groups that read the topic now, and those that have offsets for it.
+    pub(super) fn groups_of_topic(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let header = QueryTopicConsumeByWhoRequestHeader::read(&req.header.fields)?;
+        let topic = header.topic.to_cow();
+        let online = self.consumers.groups().filter(|group| group.subscription(&topic).is_some());
+        let mut groups: BTreeSet<String> = online.map(|group| group.name.to_string()).collect();
+        groups.extend(self.offsets.groups_of_topic(&topic).map(|group| group.to_string()));
+        let body = GroupList { group_list: groups.into_iter().collect() }.encode();
+        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
+        Ok(())
+    }
+
+    /// Code 305.
+    pub(super) fn system_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let of_table =
+            self.topics.iter().map(|config| &*config.name).filter(|name| self.topics.is_system(name));
+        let reply_topic = self.topics.reply_topic();
+        let mut all: BTreeSet<&str> = of_table.collect();
+        all.extend(names::SYSTEM_TOPICS);
+        all.insert(&reply_topic);
+        let topic_list = all.into_iter().map(str::to_owned).collect();
+        let body = TopicList { broker_addr: None, topic_list }.encode();
+        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
+        Ok(())
+    }
+}
+
+/// More queues than anybody needs, and few enough to list.
+const QUEUES_MAX: i32 = 65_535;
+/// Permission bits end below this: 8 priority, 4 read, 2 write, 1 inherit.
+const PERM_END: i32 = 16;
