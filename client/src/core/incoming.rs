@@ -1,0 +1,174 @@
+//! From stored records, as brokers send them, to messages.
+
+use crate::message::{Message, MessageExt, MessageQueue, property};
+use bytes::Bytes;
+use protocol::record::{RecordView, sys_flag};
+use protocol::{batch, ids};
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+/// The records of a pull, view or query body, one after another, stored by `broker`. A record that cannot be read ends
+/// the list: where the next one begins is not known then.
+pub fn records(body: &[u8], broker: &str) -> Vec<MessageExt> {
+    let (mut messages, mut rest) = (Vec::new(), body);
+    while !rest.is_empty() {
+        let record = match RecordView::parse(rest) {
+            Ok(record) => record,
+            Err(error) => {
+                log::error!("broker {broker} sent a record that does not read: {error}");
+                break;
+            }
+        };
+        rest = rest.get(record.bytes.len()..).unwrap_or_default();
+        match message(&record, broker) {
+            Ok(message) if record.sys_flag & sys_flag::INNER_BATCH != 0 => unwrap(&message, &mut messages),
+            Ok(message) => messages.push(message),
+            Err(error) => {
+                // Given on as it is: that somebody should look at it is better than that nobody knows.
+                log::error!("the body of message {} does not unpack: {error}", record.queue_offset);
+                messages.push(assemble(&record, broker, Bytes::copy_from_slice(record.body)));
+            }
+        }
+    }
+    messages
+}
+
+fn message(record: &RecordView<'_>, broker: &str) -> io::Result<MessageExt> {
+    let body = if record.sys_flag & sys_flag::COMPRESSED != 0 {
+        Bytes::from(inflate(record.body, record.sys_flag)?)
+    } else {
+        Bytes::copy_from_slice(record.body)
+    };
+    Ok(assemble(record, broker, body))
+}
+
+fn assemble(record: &RecordView<'_>, broker: &str, body: Bytes) -> MessageExt {
+    let topic = String::from_utf8_lossy(record.topic);
+    let mut message = Message::new(topic.as_ref(), body).with_flag(record.flag);
+    message.properties = properties(record.properties);
+    if message.property(property::TRAN_MSG) == Some("true") {
+        message.transaction_id = message.unique_id().map(str::to_owned);
+    }
+    MessageExt {
+        queue: MessageQueue::new(&topic, broker, record.queue_id),
+        queue_offset: record.queue_offset,
+        commit_log_offset: record.physical_offset,
+        prepared_transaction_offset: record.prepared_transaction_offset,
+        sys_flag: record.sys_flag,
+        born_timestamp: record.born_timestamp,
+        born_host: record.born_host,
+        store_timestamp: record.store_timestamp,
+        store_host: record.store_host,
+        reconsume_times: record.reconsume_times,
+        body_crc: record.body_crc as u32,
+        store_bytes: record.bytes.len(),
+        offset_msg_id: ids::offset_id(record.store_host, record.physical_offset).to_string(),
+        message,
+    }
+}
+
+/// Several messages stored as one: each gets an offset of its own from the first on.
+fn unwrap(whole: &MessageExt, messages: &mut Vec<MessageExt>) {
+    for (inner, queue_offset) in batch::iter(whole.body()).zip(whole.queue_offset..) {
+        let inner = match inner {
+            Ok(inner) => inner,
+            Err(error) => {
+                log::error!("the batch at {} does not unpack: {error}", whole.queue_offset);
+                return;
+            }
+        };
+        let mut message = whole.clone();
+        message.message.body = Bytes::copy_from_slice(inner.body);
+        message.message.flag = inner.flag;
+        message.message.properties = properties(inner.properties);
+        message.queue_offset = queue_offset;
+        messages.push(message);
+    }
+}
+
+pub(super) fn properties(bytes: &[u8]) -> BTreeMap<String, String> {
+    let owned = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    protocol::properties::iter(bytes).map(|(name, value)| (owned(name), owned(value))).collect()
+}
+
+/// Unpacks a body by the compression its flags name; flags older than the names mean zlib.
+pub(super) fn inflate(body: &[u8], flags: i32) -> io::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(body.len() * 3);
+    let limit = BODY_BYTES_MAX + 1;
+    match flags & sys_flag::COMPRESSION_MASK {
+        sys_flag::COMPRESSION_LZ4 => {
+            lz4_flex::frame::FrameDecoder::new(body).take(limit).read_to_end(&mut out)?
+        }
+        sys_flag::COMPRESSION_ZSTD => {
+            let decoder = ruzstd::decoding::StreamingDecoder::new(body).map_err(io::Error::other)?;
+            decoder.take(limit).read_to_end(&mut out)?
+        }
+        _ => flate2::read::ZlibDecoder::new(body).take(limit).read_to_end(&mut out)?,
+    };
+    if out.len() as u64 > BODY_BYTES_MAX {
+        return Err(io::Error::other("it unpacks to more than 256 MiB"));
+    }
+    Ok(out)
+}
+
+/// What a body may unpack to: a hostile one of 4 MiB could ask for gigabytes.
+const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::record_bytes;
+    use std::io::Write;
+
+    /// Goal: records one after another come out whole, and a cut one ends the list.
+    #[test]
+    fn records_are_read_one_after_another() {
+        let mut body = record_bytes("T", 2, 7, b"one", b"TAGS\x01a\x02", 0);
+        body.extend(record_bytes("T", 2, 8, b"two", b"", 0));
+        let messages = records(&body, "broker-a");
+        assert_eq!(messages.len(), 2);
+        assert_eq!(messages[0].body(), "one");
+        assert_eq!(messages[0].tag(), Some("a"));
+        assert_eq!(messages[1].queue_offset, 8);
+        assert_eq!(messages[1].queue, MessageQueue::new("T", "broker-a", 2));
+        assert_eq!(messages[1].msg_id(), messages[1].offset_msg_id);
+        let cut = body.len() - 1;
+        assert_eq!(records(&body[..cut], "broker-a").len(), 1);
+    }
+
+    /// Goal: bodies of each compression are unpacked, and one that lies is handed on as it is.
+    #[test]
+    fn bodies_are_unpacked() {
+        let text = b"again and again ".repeat(400);
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(5));
+        zlib.write_all(&text).unwrap();
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        lz4.write_all(&text).unwrap();
+        let zstd = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
+        for (packed, kind) in [
+            (zlib.finish().unwrap(), sys_flag::COMPRESSION_ZLIB),
+            (lz4.finish().unwrap(), sys_flag::COMPRESSION_LZ4),
+            (zstd, sys_flag::COMPRESSION_ZSTD),
+        ] {
+            let record = record_bytes("T", 0, 0, &packed, b"", kind | sys_flag::COMPRESSED);
+            assert_eq!(records(&record, "a")[0].body(), &text[..]);
+        }
+        let liar = record_bytes("T", 0, 0, b"not packed", b"", sys_flag::COMPRESSED);
+        assert_eq!(records(&liar, "a")[0].body(), "not packed");
+    }
+
+    /// Goal: an inner batch comes out as its messages, at consecutive offsets.
+    #[test]
+    fn inner_batches_are_unwrapped() {
+        let mut body = Vec::new();
+        for text in ["x", "y"] {
+            let inner = batch::BatchMessage { flag: 3, body: text.as_bytes(), properties: b"TAGS\x01t\x02" };
+            batch::push(&mut body, &inner);
+        }
+        let flags = sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP;
+        let messages = records(&record_bytes("T", 0, 40, &body, b"INNER_NUM\x012\x02", flags), "a");
+        let read: Vec<_> =
+            messages.iter().map(|one| (one.body().as_ref(), one.queue_offset, one.flag, one.tag())).collect();
+        assert_eq!(read, [(&b"x"[..], 40, 3, Some("t")), (&b"y"[..], 41, 3, Some("t"))]);
+    }
+}

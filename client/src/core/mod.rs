@@ -1,0 +1,64 @@
+//! The client without sockets, clocks or threads: state machines that are told what happened and say what to do.
+//!
+//! ```text
+//!   link_up / link_down / received / tick ──►  Instance  ──► next_action: Connect, Write, Close, Answer, Consume, ..
+//!   send / call / push_start / consumed   ──►            ──► next_deadline: when to tick
+//! ```
+//!
+//! One `Instance` is what RocketMQ calls a client instance: everything that shares one client id. Its state lies in
+//! one struct, and each file below adds the steps of one subject to it:
+//!
+//! | subject | files |
+//! |---|---|
+//! | plumbing | instance.rs, links.rs (connections), calls.rs (opaque → waiter), timers.rs, time.rs, rng.rs |
+//! | where things are | route.rs (one topic's route), lookup.rs (asking name servers), beats.rs (heartbeats) |
+//! | sending | producer.rs, send.rs (one send's life), outgoing.rs (message → request), queue_choice.rs, fault.rs, validate.rs, transaction.rs, request_reply.rs |
+//! | consuming | consumer.rs, rebalance.rs, assign.rs, pulling.rs, consuming.rs, orderly.rs, process_queue.rs, offsets.rs, incoming.rs |
+//! | being asked | asked.rs (what brokers ask of clients) |
+//!
+//! *Invariants*: nothing here reads a clock or a random source of its own; no step blocks; every token that came in
+//! with an operation leaves with exactly one `Action::Answer`.
+
+pub mod assign;
+pub mod calls;
+pub mod fault;
+pub mod instance;
+pub mod lifecycle;
+pub mod links;
+pub mod offsets;
+pub mod process_queue;
+pub mod queue_choice;
+pub mod rng;
+pub mod route;
+pub mod time;
+pub mod timers;
+pub mod validate;
+
+mod asked;
+mod beats;
+mod consumer;
+mod consuming;
+mod incoming;
+mod lookup;
+mod orderly;
+mod outgoing;
+mod producer;
+mod pulling;
+mod rebalance;
+mod request_reply;
+mod send;
+mod transaction;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use consumer::{Subscription, TaskId};
+pub use consuming::{Consumed, Direct};
+pub use incoming::records;
+pub use instance::{Action, Answer, Instance, Settings, Token};
+pub use links::{Addr, LinkId};
+pub use pulling::read_pull;
+pub use request_reply::reply_to;
+pub use send::{How, Order, Payload};
+pub use time::Time;
+pub use transaction::{Check, TransactionState};
