@@ -1,1 +1,29 @@
 //! The log: memory, files, offsets. Has never heard of a socket.
+//!
+//! ```text
+//!                 shard thread                          cold threads
+//! Store ── append ─▶ hot log ══ published ══▶ ColdStore::step ─▶ commitlog/, consumequeue/, checkpoint
+//!       ◀─ bytes ──     │                                             │
+//!       ◀─ units ──  hot units      ColdReader ◀── what is not hot ───┘
+//! ```
+//!
+//! `open` recovers a directory in RocketMQ's own layout and hands out the two halves. The shard's half (`Store`) never
+//! blocks; the cold half (`ColdStore`) does one bounded `step` at a time, driven by whoever owns the thread, so that a
+//! simulator can drive it too. Everything the store asks of the machine goes through one seam, `Medium`.
+
+pub mod arena;
+pub mod config;
+pub mod error;
+mod marks;
+pub mod medium;
+pub mod offsets;
+pub mod real_medium;
+pub mod store;
+mod units;
+
+pub use config::{FlushMode, StoreConfig};
+pub use error::{AppendError, MediumError, StoreError};
+pub use medium::Medium;
+pub use offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
+pub use real_medium::RealMedium;
+pub use store::{Appended, BatchAppendError, BatchAppended, QueueFound, Store, UnitAt};

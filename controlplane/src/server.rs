@@ -1,0 +1,318 @@
+//! Sockets and the clock around the name server's tables.
+//!
+//! ```text
+//! accept -> one task a connection: read -> frames -> look (read lock) | apply (write lock) -> write
+//! every scanNotActiveBrokerInterval: tick -> close connections whose brokers went silent
+//! effects: files are replaced off the tasks' threads, one at a time; brokers are told over a connection of their own
+//! ```
+//!
+//! Bodies are decoded before the lock is taken, and nothing waits while holding it. A connection that breaks the
+//! framing is closed, alone; one on which nothing moves for serverChannelMaxIdleTimeSeconds too. An idle connection
+//! holds no buffer.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use protocol::frame::{self, Found, Frame};
+use protocol::{RemotingCommand, WireError};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use crate::namesrv::liveness::{Channel, Millis};
+use crate::namesrv::request::Request;
+use crate::namesrv::route::MinIdChange;
+use crate::namesrv::{Effects, NameServer, Reply};
+use crate::persist;
+
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: RwLock<NameServer>,
+    clock: Instant,
+    /// Held while a file is replaced, so that the newest text is the last one written.
+    files: tokio::sync::Mutex<()>,
+    /// Dropping a sender closes its connection.
+    connections: Mutex<HashMap<Channel, oneshot::Sender<()>>>,
+}
+
+impl Server {
+    /// Binds the address of the settings. Must be called inside a tokio runtime.
+    pub fn bind(make: impl FnOnce(Millis) -> NameServer) -> io::Result<Self> {
+        let state = make(0);
+        let settings = state.settings();
+        let socket = if settings.bind.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(settings.bind)?;
+        let listener = socket.listen(settings.socket_backlog)?;
+        let shared = Shared {
+            state: RwLock::new(state),
+            clock: Instant::now(),
+            files: tokio::sync::Mutex::new(()),
+            connections: Mutex::new(HashMap::new()),
+        };
+        Ok(Self { listener, shared: Arc::new(shared) })
+    }
+
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is ready, then closes every connection.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { listener, shared } = self;
+        tokio::select! {
+            () = stop => {}
+            () = accept(&listener, &shared) => {}
+            () = scan(&shared) => {}
+        }
+        lock(&shared.connections).clear();
+    }
+}
+
+async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut number = 0;
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                log::warn!("cannot accept a connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        number += 1;
+        let channel = Channel(number);
+        let (closer, closed) = oneshot::channel();
+        lock(&shared.connections).insert(channel, closer);
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = closed => {}
+                result = shared.serve(stream, channel) => if let Err(error) = result {
+                    log::info!("connection {} closed: {error}", channel.0);
+                }
+            }
+            lock(&shared.connections).remove(&channel);
+            let effects = shared.write().close(channel);
+            shared.tell(effects);
+        });
+    }
+}
+
+async fn scan(shared: &Arc<Shared>) {
+    loop {
+        let interval = shared.read().settings().scan_interval;
+        sleep(interval).await;
+        let effects = shared.write().tick(shared.now());
+        shared.tell(effects);
+    }
+}
+
+/// Why a connection was closed from this side.
+#[derive(Debug, thiserror::Error)]
+enum Close {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("nothing moved for too long")]
+    Idle,
+}
+
+impl Shared {
+    /// One connection, until the peer closes it or it must be closed.
+    async fn serve(self: &Arc<Self>, mut stream: TcpStream, channel: Channel) -> Result<(), Close> {
+        stream.set_nodelay(true)?;
+        let idle_limit = self.read().settings().idle_limit;
+        let mut inbox = BytesMut::new();
+        let mut outbox = Vec::new();
+        loop {
+            let mut whole = true;
+            while whole && outbox.len() < OUTBOX_BYTES_MAX {
+                let used_len = match frame::find(&inbox)? {
+                    Found::Need { .. } => 0,
+                    Found::Whole { frame, bytes_len } => {
+                        self.answer(&frame, channel, &mut outbox).await?;
+                        bytes_len
+                    }
+                };
+                inbox.advance(used_len);
+                whole = used_len > 0;
+            }
+            if !outbox.is_empty() {
+                timeout(idle_limit, stream.write_all(&outbox)).await.map_err(|_| Close::Idle)??;
+                outbox = Vec::new();
+            }
+            if whole {
+                continue;
+            }
+            if inbox.is_empty() {
+                inbox = BytesMut::new();
+            }
+            if !self.fill(&stream, &mut inbox, idle_limit).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for bytes and takes them. Says `false` when the peer has closed.
+    async fn fill(
+        &self,
+        stream: &TcpStream,
+        inbox: &mut BytesMut,
+        idle_limit: Duration,
+    ) -> Result<bool, Close> {
+        loop {
+            timeout(idle_limit, stream.readable()).await.map_err(|_| Close::Idle)??;
+            inbox.reserve(READ_BYTES_MIN);
+            match stream.try_read_buf(inbox) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        frame: &Frame<'_>,
+        channel: Channel,
+        outbox: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let command = RemotingCommand::from_frame(frame)?;
+        if command.is_response() {
+            return Ok(()); // Nothing is ever asked over an accepted connection.
+        }
+        let reply = match Request::read(&command) {
+            Err(refusal) => refusal.into(),
+            Ok(Request::Query(query)) => self.read().look(query, self.now()),
+            Ok(Request::Change(change)) => {
+                let (reply, effects) = self.write().apply(change, channel, self.now());
+                match self.keep(&effects).await {
+                    Ok(()) => {
+                        self.tell(effects);
+                        reply
+                    }
+                    Err(sentence) => {
+                        log::error!("{sentence}");
+                        Reply::error(sentence)
+                    }
+                }
+            }
+        };
+        if !command.is_oneway() {
+            outbox.extend_from_slice(&into_command(reply, command.opaque).encode(frame.codec));
+        }
+        Ok(())
+    }
+
+    /// Writes the files that are out of date.
+    async fn keep(&self, effects: &Effects) -> Result<(), String> {
+        if !effects.kv_changed && !effects.config_changed {
+            return Ok(());
+        }
+        let _turn = self.files.lock().await;
+        let mut files = Vec::new();
+        {
+            let state = self.read();
+            if effects.kv_changed {
+                files.push((state.settings().kv_config_path.clone(), persist::kv_text(state.kv())));
+            }
+            if effects.config_changed {
+                files.push((state.settings().config_store_path.clone(), state.config().to_text()));
+            }
+        }
+        let write = move || {
+            files.iter().try_for_each(|(path, text)| {
+                persist::replace(path, text).map_err(|error| {
+                    format!("changed, but not kept: cannot write {}: {error}", path.display())
+                })
+            })
+        };
+        tokio::task::spawn_blocking(write).await.expect("replacing a file does not panic")
+    }
+
+    /// Carries out what a change asks of other connections.
+    fn tell(&self, effects: Effects) {
+        let mut connections = lock(&self.connections);
+        for channel in &effects.close {
+            connections.remove(channel);
+        }
+        drop(connections);
+        for change in effects.notify {
+            for address in change.to.clone() {
+                let frame = min_id_frame(&change);
+                tokio::spawn(async move {
+                    if let Err(error) = send_oneway(&address, &frame).await {
+                        log::warn!("cannot tell {address} about its lowest broker id: {error}");
+                    }
+                });
+            }
+        }
+    }
+
+    fn now(&self) -> Millis {
+        Millis::try_from(self.clock.elapsed().as_millis()).expect("half a billion years fit")
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, NameServer> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, NameServer> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn into_command(reply: Reply, opaque: i32) -> RemotingCommand {
+    let mut command = RemotingCommand::response(reply.code, opaque).body(reply.body);
+    command.remark = reply.remark;
+    command.ext_fields = reply.fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    command
+}
+
+fn min_id_frame(change: &MinIdChange) -> Vec<u8> {
+    let mut command = RemotingCommand::request(protocol::code::request::NOTIFY_MIN_BROKER_ID_CHANGE)
+        .oneway()
+        .field("minBrokerId", change.min_broker_id)
+        .field("brokerName", &change.broker_name)
+        .field("minBrokerAddr", &change.min_broker_addr);
+    if let Some(address) = &change.offline_broker_addr {
+        command = command.field("offlineBrokerAddr", address);
+    }
+    if let Some(address) = &change.ha_broker_addr {
+        command = command.field("haBrokerAddr", address);
+    }
+    command.encode(protocol::Codec::Json)
+}
+
+async fn send_oneway(address: &str, frame: &[u8]) -> io::Result<()> {
+    let send = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(frame).await?;
+        stream.shutdown().await
+    };
+    timeout(NOTIFY_LIMIT, send).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// A reader is given its answers once they are this many bytes, before more of its requests are read.
+const OUTBOX_BYTES_MAX: usize = 256 << 10;
+const READ_BYTES_MIN: usize = 4 << 10;
+/// Long enough for file descriptors to come free again, short enough that nobody notices.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const NOTIFY_LIMIT: Duration = Duration::from_secs(3);

@@ -1,0 +1,344 @@
+//! The name server over real sockets: framing, closing, one-way calls, files, and the program itself.
+#![allow(clippy::unwrap_used)] // In a test, the place where it stops says enough.
+
+mod world;
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use controlplane::config::Config;
+use controlplane::namesrv::NameServer;
+use controlplane::persist;
+use controlplane::server::Server;
+use protocol::code::request;
+use protocol::frame::{self, Found};
+use protocol::{Codec, RemotingCommand};
+use tokio::sync::oneshot;
+use world::{Broker, ask};
+
+/// A server in a thread of its own; it stops when this is dropped.
+struct Running {
+    address: SocketAddr,
+    folder: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(name: &str, settings: &[&str]) -> Self {
+        let folder = std::env::temp_dir().join(format!("controlplane-{name}-{}", std::process::id()));
+        let mut config = Config::new(folder.to_str().unwrap(), None);
+        config.read_argument("bindAddress=127.0.0.1").unwrap();
+        config.read_argument("listenPort=0").unwrap();
+        settings.iter().for_each(|setting| config.read_argument(setting).unwrap());
+        let kv = persist::load_kv(&config.settings().kv_config_path).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let server = Server::bind(|now| NameServer::new(config, kv, now)).unwrap();
+                tell.send(server.local_addr().unwrap()).unwrap();
+                server.run(async { drop(stopped.await) }).await;
+            });
+        });
+        Self { address: told.recv().unwrap(), folder, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn connect(&self) -> Connection {
+        Connection::open(self.address)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    inbox: Vec<u8>,
+    codec: Codec,
+}
+
+impl Connection {
+    fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self { stream, inbox: Vec::new(), codec: Codec::Json }
+    }
+
+    fn send(&mut self, command: &RemotingCommand) {
+        self.stream.write_all(&command.encode(self.codec)).unwrap();
+    }
+
+    fn receive(&mut self) -> RemotingCommand {
+        loop {
+            if let Found::Whole { frame, bytes_len } = frame::find(&self.inbox).unwrap() {
+                assert_eq!(frame.codec, self.codec, "an answer comes in the codec of its request");
+                let command = RemotingCommand::from_frame(&frame).unwrap();
+                self.inbox.drain(..bytes_len);
+                return command;
+            }
+            let mut chunk = [0; 4096];
+            let len = self.stream.read(&mut chunk).unwrap();
+            assert!(len > 0, "the server closed the connection");
+            self.inbox.extend_from_slice(&chunk[..len]);
+        }
+    }
+
+    fn call(&mut self, command: &RemotingCommand) -> RemotingCommand {
+        self.send(command);
+        self.receive()
+    }
+
+    /// Waits until the other side has closed.
+    fn is_closed(&mut self) -> bool {
+        let mut chunk = [0; 64];
+        match self.stream.read(&mut chunk) {
+            Ok(len) => len == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
+    fn has_route(&mut self, topic: &str) -> bool {
+        self.call(&ask(request::GET_ROUTEINFO_BY_TOPIC, &[("topic", topic)])).code == 0
+    }
+}
+
+/// Goal: bytes that are no frame cost their own connection only. Method: garbage, a frame too big, a header too long,
+/// a header that is no JSON, while another connection goes on.
+#[test]
+fn bad_bytes_close_their_own_connection() {
+    let server = Running::start("garbage", &[]);
+    let mut good = server.connect();
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
+        &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0],
+        &[0, 0, 0, 8, 0, 0, 1, 0, 0, 0, 0, 0],
+        &[0, 0, 0, 8, 0, 0, 0, 4, b'n', b'o', b'p', b'e'],
+    ] {
+        let mut bad = server.connect();
+        bad.stream.write_all(bytes).unwrap();
+        assert!(bad.is_closed(), "{bytes:?}");
+        assert_eq!(good.call(&ask(request::GET_BROKER_CLUSTER_INFO, &[])).code, 0);
+    }
+}
+
+/// Goal: frames may come in any pieces and any number. Method: three requests a byte at a time, then 2,000 at once.
+#[test]
+fn frames_come_in_any_pieces() {
+    let server = Running::start("pieces", &[]);
+    let mut connection = server.connect();
+    connection.stream.set_nodelay(true).unwrap();
+    let numbered = |opaque: i32| {
+        let mut command = ask(request::GET_ROUTEINFO_BY_TOPIC, &[("topic", "T")]);
+        command.opaque = opaque;
+        command.encode(Codec::Json)
+    };
+    for byte in (1..=3).flat_map(numbered) {
+        connection.stream.write_all(&[byte]).unwrap();
+    }
+    (1..=3).for_each(|opaque| assert_eq!(connection.receive().opaque, opaque));
+    let many: Vec<u8> = (0..2_000).flat_map(numbered).collect();
+    connection.stream.write_all(&many).unwrap();
+    (0..2_000).for_each(|opaque| assert_eq!(connection.receive().opaque, opaque));
+}
+
+#[test]
+fn both_codecs_are_spoken_and_one_way_calls_are_not_answered() {
+    let server = Running::start("codecs", &[]);
+    for codec in [Codec::Json, Codec::Binary] {
+        let mut connection = Connection { codec, ..server.connect() };
+        connection.send(&ask(request::GET_ROUTEINFO_BY_TOPIC, &[("topic", "T")]).oneway());
+        connection.send(&ask(77_777, &[]).oneway());
+        let mut put = ask(request::PUT_KV_CONFIG, &[("namespace", "N"), ("key", "k"), ("value", "\u{1}v")]);
+        put.opaque = 7;
+        let answer = connection.call(&put);
+        assert_eq!((answer.opaque, answer.code, answer.is_response()), (7, 0, true));
+        let answer = connection.call(&ask(request::GET_KV_CONFIG, &[("namespace", "N"), ("key", "k")]));
+        assert_eq!(answer.ext("value"), Some("\u{1}v"));
+    }
+}
+
+/// Goal: a broker whose connection closes is out of the routes at once, and back as soon as it registers again.
+#[test]
+fn a_closed_connection_takes_its_broker() {
+    let server = Running::start("closed", &[]);
+    let mut client = server.connect();
+    for _ in 0..3 {
+        let mut broker = server.connect();
+        assert_eq!(broker.call(&Broker::default().registration()).code, 0);
+        assert!(client.has_route("A"));
+        drop(broker);
+        let since = Instant::now();
+        while client.has_route("A") {
+            assert!(since.elapsed() < Duration::from_secs(1));
+        }
+    }
+}
+
+/// Goal: a connection on which nothing moves is closed; one on which something moves is not.
+#[test]
+fn idle_connections_are_closed() {
+    let server = Running::start("idle", &["serverChannelMaxIdleTimeSeconds=1"]);
+    let (mut idle, mut busy) = (server.connect(), server.connect());
+    let since = Instant::now();
+    for _ in 0..5 {
+        busy.has_route("A");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert!(idle.is_closed());
+    assert!(since.elapsed() >= Duration::from_secs(1));
+    assert!(!busy.has_route("A"), "still answered");
+}
+
+/// Goal: the scan takes out a silent broker and closes its connection.
+#[test]
+fn a_silent_broker_is_closed() {
+    let server = Running::start("silent", &["scanNotActiveBrokerInterval=20"]);
+    let mut broker = server.connect();
+    let hasty = Broker { more: vec![("heartbeatTimeoutMillis", "100")], ..Broker::default() };
+    broker.call(&hasty.registration());
+    assert!(broker.is_closed());
+    assert!(!server.connect().has_route("A"));
+}
+
+/// Goal: KV settings and the server's own survive a restart; the KV file has the official form.
+#[test]
+fn settings_survive_a_restart() {
+    let file = {
+        let server = Running::start("restart", &[]);
+        let mut connection = server.connect();
+        let put = ask(request::PUT_KV_CONFIG, &[("namespace", "N"), ("key", "k"), ("value", "v")]);
+        assert_eq!(connection.call(&put).code, 0);
+        let change = ask(request::UPDATE_NAMESRV_CONFIG, &[]).body("orderMessageEnable=true");
+        assert_eq!(connection.call(&change).code, 0);
+        std::fs::read_to_string(server.folder.join("namesrv/namesrv.properties")).unwrap()
+    };
+    assert!(file.contains("orderMessageEnable=true\n"));
+    let server = Running::start("restart", &[]);
+    let answer = server.connect().call(&ask(request::GET_KV_CONFIG, &[("namespace", "N"), ("key", "k")]));
+    assert_eq!(answer.ext("value"), Some("v"));
+    let kept = std::fs::read_to_string(server.folder.join("namesrv/kvConfig.json")).unwrap();
+    assert_eq!(kept, r#"{"configTable":{"N":{"k":"v"}}}"#);
+    std::fs::remove_dir_all(&server.folder).unwrap();
+}
+
+/// Goal: a change that cannot be kept is not answered with success.
+#[test]
+fn a_change_that_cannot_be_kept_says_so() {
+    let server = Running::start("unkept", &["kvConfigPath=/proc/nowhere/kvConfig.json"]);
+    let put = ask(request::PUT_KV_CONFIG, &[("namespace", "N"), ("key", "k"), ("value", "v")]);
+    let answer = server.connect().call(&put);
+    assert_eq!(answer.code, 1);
+    assert!(answer.remark.unwrap().contains("cannot write /proc/nowhere/kvConfig.json"));
+}
+
+/// Goal: members of a broker hear of a new lowest id. Method: a member that listens, and a master that comes and goes.
+#[test]
+fn members_are_told_of_a_new_lowest_id() {
+    let server = Running::start("lowest", &["notifyMinBrokerIdChanged=true"]);
+    let member = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: &'static str = member.local_addr().unwrap().to_string().leak();
+    let acting = |broker: Broker| Broker { more: vec![("enableActingMaster", "true")], ..broker };
+    let mut slave = server.connect();
+    slave.call(&acting(Broker { addr: address, ..Broker::slave() }).registration());
+    let heard = || {
+        let stream = member.accept().unwrap().0;
+        Connection { stream, inbox: Vec::new(), codec: Codec::Json }.receive()
+    };
+    let mut master = server.connect();
+    master.call(&acting(Broker::default()).registration());
+    let command = heard();
+    assert_eq!((command.code, command.is_oneway()), (905, true));
+    assert_eq!(
+        (command.ext("minBrokerId"), command.ext("minBrokerAddr")),
+        (Some("0"), Some("10.0.0.1:10911"))
+    );
+    drop(master);
+    let command = heard();
+    assert_eq!(
+        (command.ext("minBrokerId"), command.ext("offlineBrokerAddr")),
+        (Some("1"), Some("10.0.0.1:10911"))
+    );
+}
+
+/// The program, killed when it is dropped.
+struct Program(Child);
+
+impl Program {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_afterburner-controlplane"));
+        command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env("HOME", std::env::temp_dir());
+        Self(command.spawn().unwrap())
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line
+    }
+
+    /// What it says when it does not start.
+    fn refuses(arguments: &[&str]) -> String {
+        let mut program = Self::start(arguments);
+        let mut text = String::new();
+        program.0.stderr.as_mut().unwrap().read_to_string(&mut text).unwrap();
+        assert!(!program.0.wait().unwrap().success(), "{arguments:?}");
+        text
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Goal: ready in 100 ms with the line that scripts wait for; SIGTERM ends it well, with connections open.
+#[test]
+fn the_program_starts_fast_and_stops_well() {
+    let since = Instant::now();
+    let mut program =
+        Program::start(&["-n", "ignored:1", "--set", "listenPort=0", "--set", "bindAddress=127.0.0.1"]);
+    let line = program.line();
+    let took = since.elapsed();
+    let prefix = "The Name Server boot success. serializeType=JSON, address ";
+    let address = line.trim_end().strip_prefix(prefix).unwrap_or_else(|| panic!("{line}"));
+    assert!(took < Duration::from_millis(500), "{took:?}; alone on a machine it is a few ms");
+    let mut connection = Connection::open(address.parse().unwrap());
+    assert!(!connection.has_route("A"));
+    Command::new("kill").args(["-TERM", &program.0.id().to_string()]).status().unwrap();
+    assert!(program.0.wait().unwrap().success());
+    assert!(connection.is_closed());
+}
+
+#[test]
+fn the_program_explains_what_stops_it() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("listenPort={}", holder.local_addr().unwrap().port());
+    let said = Program::refuses(&["--set", "bindAddress=127.0.0.1", "--set", &port]);
+    assert!(said.contains("cannot listen on 127.0.0.1:"), "{said}");
+    assert!(Program::refuses(&["-c", "/nowhere/ns.conf"]).contains("cannot read /nowhere/ns.conf"));
+    assert!(Program::refuses(&["--set", "listenprt=1"]).contains("did you mean `listenPort`?"));
+}
+
+#[test]
+fn the_program_prints_its_settings() {
+    let mut program = Program::start(&["-p", "--set", "listenPort=1234"]);
+    let mut text = String::new();
+    program.0.stdout.as_mut().unwrap().read_to_string(&mut text).unwrap();
+    assert!(program.0.wait().unwrap().success());
+    assert!(text.contains("listenPort=1234\n") && text.contains("bindAddress=0.0.0.0\n"));
+}

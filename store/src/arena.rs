@@ -1,0 +1,408 @@
+//! FENCE: the hot log's memory. A ring of segments, one writer, one reader, no lock.
+//!
+//! ```text
+//! segment file: | header, one page: magic, store id, generation, base, published | data ............................. |
+//!                                                            data: | published | being written by `tail` | never seen |
+//!
+//! ring:     [gen 9] [gen 10] [gen 11] [gen 4] [gen 5] ..
+//!             '-- reader here  '-- writer here  '-- older than the reader's: free to be recycled
+//! ```
+//!
+//! The header lives in the mapped file, so that whoever maps it after a kill -9 finds how far the log was published.
+//! A kill stops a prefix of the program: bytes are complete before `published` covers them, and a segment that is being
+//! recycled has generation 0, which replay passes over.
+//!
+//! What a record is, and which offset comes next, is not known here. Implements D-1 and D-2 (docs/PROMISES.md).
+#![allow(unsafe_code)] // A fence, listed in docs/UNSAFE.md.
+
+use std::fs::File;
+use std::io;
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::utils::CachePadded;
+use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
+
+use crate::offsets::PhysicalOffset;
+
+/// What names the owner of a hot segment.
+pub type StoreId = u128;
+
+/// One mapped segment. A medium hands it out once at a time: two writers over one file would break everything here.
+pub struct HotMap {
+    map: Arc<MmapRaw>,
+}
+
+impl HotMap {
+    /// Maps a file of hugetlbfs or tmpfs, which must have `bytes` bytes and must not shrink.
+    pub fn of_file(file: &File, bytes: usize) -> io::Result<Self> {
+        Ok(Self::new(MmapOptions::new().len(bytes).map_raw(file)?))
+    }
+
+    /// Memory without a file: what the simulated medium keeps through its kills.
+    pub fn of_memory(bytes: usize) -> io::Result<Self> {
+        Ok(Self::new(MmapMut::map_anon(bytes)?.into()))
+    }
+
+    /// The same memory once more; for a medium that hands it out again when its owner is gone.
+    pub fn again(&self) -> Self {
+        Self { map: Arc::clone(&self.map) }
+    }
+
+    /// Whether nobody else holds this memory.
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.map) == 1
+    }
+
+    /// Touches every page now: an untouched one costs its first user up to 60 ms.
+    pub fn populate(&self) -> io::Result<()> {
+        // Huge pages where the kernel offers them for shared memory; not being offered is no fault.
+        let _ = self.map.advise(Advice::HugePage);
+        self.map.advise(Advice::PopulateWrite)
+    }
+
+    /// What the header says, if it is one of ours that was not being recycled.
+    pub fn found(&self) -> Option<FoundSegment<'_>> {
+        let generation = self.word(WORD_GENERATION).load(Ordering::Acquire);
+        if self.word(WORD_MAGIC).load(Ordering::Relaxed) != MAGIC || generation == 0 {
+            return None;
+        }
+        let published = usize::try_from(self.word(WORD_PUBLISHED).load(Ordering::Acquire)).ok()?;
+        if published > self.data_bytes() {
+            return None;
+        }
+        let id_high = self.word(WORD_ID).load(Ordering::Relaxed);
+        let id_low = self.word(WORD_ID + 1).load(Ordering::Relaxed);
+        let base = self.word(WORD_BASE).load(Ordering::Relaxed) as i64;
+        Some(FoundSegment {
+            store: (StoreId::from(id_high) << 64) | StoreId::from(id_low),
+            generation,
+            base: PhysicalOffset(base),
+            bytes: self.data(0, published),
+        })
+    }
+
+    fn new(map: MmapRaw) -> Self {
+        assert!(map.len() > HEADER_BYTES);
+        Self { map: Arc::new(map) }
+    }
+
+    fn data_bytes(&self) -> usize {
+        self.map.len() - HEADER_BYTES
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        assert!(index < HEADER_WORDS);
+        // SAFETY: the map is page-aligned, longer than the header (checked in `new`) and lives as long as `self`; header
+        // words are only ever touched as atomics, through this function.
+        // WHY: the published mark must lie in the mapped file to survive us, and both threads use it.
+        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(index)) }
+    }
+
+    /// Bytes that were published: nobody writes them until the segment is recycled.
+    fn data(&self, at: usize, len: usize) -> &[u8] {
+        assert!(at <= self.data_bytes());
+        assert!(len <= self.data_bytes() - at);
+        // SAFETY: the asserts keep the range inside the mapping. Callers pass ranges below the published mark only, which
+        // no one writes: `HotWriter::tail` starts at the mark, and a segment is recycled only when the writer itself
+        // (`&mut`) does it, after the reader has left it (`HotWriter::roll`).
+        // WHY: records are sent and written out as they lie; a copy would be one of the two body copies a message may cost.
+        unsafe { slice::from_raw_parts(self.map.as_ptr().add(HEADER_BYTES + at), len) }
+    }
+}
+
+/// A segment as an earlier run left it.
+pub struct FoundSegment<'a> {
+    pub store: StoreId,
+    pub generation: u64,
+    pub base: PhysicalOffset,
+    /// What was published of it.
+    pub bytes: &'a [u8],
+}
+
+/// Takes the segments into use, empty, the log going on at `base`. What they held is forgotten.
+pub fn start(maps: Vec<HotMap>, store: StoreId, base: PhysicalOffset) -> (HotWriter, HotReader) {
+    assert!(maps.len() >= 2);
+    for map in &maps {
+        map.word(WORD_GENERATION).store(0, Ordering::Release);
+    }
+    for map in &maps {
+        map.word(WORD_MAGIC).store(MAGIC, Ordering::Relaxed);
+        map.word(WORD_ID).store((store >> 64) as u64, Ordering::Relaxed);
+        map.word(WORD_ID + 1).store(store as u64, Ordering::Relaxed);
+        map.word(WORD_PUBLISHED).store(0, Ordering::Release);
+    }
+    let windows = vec![Window { base: PhysicalOffset(0), len: 0, generation: 0 }; maps.len()];
+    let ring = Arc::new(Ring {
+        maps: maps.into_boxed_slice(),
+        writer_generation: CachePadded::new(AtomicU64::new(0)),
+        reader_generation: CachePadded::new(AtomicU64::new(1)),
+    });
+    let mut writer = HotWriter { ring: Arc::clone(&ring), windows, current: 0 };
+    writer.open_segment(0, base, 1);
+    (writer, HotReader { ring, current: 0, generation: 1, base, at: 0 })
+}
+
+/// Says that nothing in the segments is needed any more: a clean stop.
+pub fn retire(reader: HotReader) {
+    for map in &reader.ring.maps {
+        map.word(WORD_GENERATION).store(0, Ordering::Release);
+    }
+}
+
+struct Ring {
+    maps: Box<[HotMap]>,
+    /// Generation of the segment being written.
+    writer_generation: CachePadded<AtomicU64>,
+    /// Generation of the segment the reader is in; older ones are free.
+    reader_generation: CachePadded<AtomicU64>,
+}
+
+/// The writer's own copy of a segment's header.
+#[derive(Clone, Copy)]
+struct Window {
+    base: PhysicalOffset,
+    len: usize,
+    generation: u64,
+}
+
+/// The one writer; also reads what it published.
+pub struct HotWriter {
+    ring: Arc<Ring>,
+    windows: Vec<Window>,
+    current: usize,
+}
+
+impl HotWriter {
+    /// The first byte not yet published.
+    #[inline]
+    pub fn end(&self) -> PhysicalOffset {
+        let window = &self.windows[self.current];
+        window.base.plus(window.len as u64)
+    }
+
+    /// The first byte that is still here.
+    pub fn start(&self) -> PhysicalOffset {
+        let oldest = self.windows.iter().filter(|window| window.generation > 0);
+        oldest.map(|window| window.base).min().unwrap_or_default()
+    }
+
+    /// Bytes left in the current segment.
+    #[inline]
+    pub fn left(&self) -> usize {
+        self.segment_bytes() - self.windows[self.current].len
+    }
+
+    /// Data bytes of a segment.
+    #[inline]
+    pub fn segment_bytes(&self) -> usize {
+        self.ring.maps[self.current].data_bytes()
+    }
+
+    /// How many segments `roll` may take in a row now.
+    pub fn free_segments(&self) -> usize {
+        let reader_generation = self.ring.reader_generation.load(Ordering::Acquire);
+        self.windows.iter().filter(|window| window.generation < reader_generation).count()
+    }
+
+    /// Goes on in the next segment of the ring, whatever is left of this one. `false`: the reader is still in it.
+    #[cold]
+    pub fn roll(&mut self) -> bool {
+        let next = (self.current + 1) % self.windows.len();
+        let reader_generation = self.ring.reader_generation.load(Ordering::Acquire);
+        if self.windows[next].generation >= reader_generation {
+            return false;
+        }
+        let base = self.end();
+        let generation = self.windows[self.current].generation + 1;
+        self.open_segment(next, base, generation);
+        true
+    }
+
+    /// Where the next `len` bytes of the log are written. Nobody sees them until `publish`.
+    #[inline]
+    pub fn tail(&mut self, len: usize) -> &mut [u8] {
+        let at = self.windows[self.current].len;
+        let map = &self.ring.maps[self.current];
+        assert!(len <= map.data_bytes() - at);
+        // SAFETY: the assert keeps the range inside the mapping (`at` is at most `data_bytes`). It starts at the published
+        // mark, and every shared slice ends there or before; `&mut self` is the only writer, so no two of these exist.
+        // WHY: a record is encoded straight into the mapping; a safe `&mut [u8]` over the whole of it would alias the
+        // slices that readers hold.
+        unsafe { slice::from_raw_parts_mut(map.map.as_mut_ptr().add(HEADER_BYTES + at), len) }
+    }
+
+    /// The first `len` bytes of `tail` are complete: the reader and any later run may see them.
+    #[inline]
+    pub fn publish(&mut self, len: usize) {
+        let window = &mut self.windows[self.current];
+        let map = &self.ring.maps[self.current];
+        assert!(len <= map.data_bytes() - window.len);
+        window.len += len;
+        map.word(WORD_PUBLISHED).store(window.len as u64, Ordering::Release);
+    }
+
+    /// Published bytes, if all of them are still here.
+    #[inline]
+    pub fn bytes(&self, at: PhysicalOffset, len: usize) -> Option<&[u8]> {
+        let (index, window) = self.window_of(at)?;
+        let from = at.since(window.base) as usize;
+        if len > window.len - from {
+            return None; // A range never crosses a segment: a record does not.
+        }
+        Some(self.ring.maps[index].data(from, len))
+    }
+
+    #[inline]
+    fn window_of(&self, at: PhysicalOffset) -> Option<(usize, &Window)> {
+        let holds = |window: &Window| {
+            window.generation > 0 && at >= window.base && at < window.base.plus(window.len as u64)
+        };
+        let current = &self.windows[self.current];
+        if holds(current) {
+            return Some((self.current, current));
+        }
+        self.windows.iter().enumerate().find(|(_, window)| holds(window))
+    }
+
+    fn open_segment(&mut self, index: usize, base: PhysicalOffset, generation: u64) {
+        let map = &self.ring.maps[index];
+        // Generation 0 while the header changes: a kill in between leaves a segment that replay passes over.
+        map.word(WORD_GENERATION).store(0, Ordering::Release);
+        map.word(WORD_BASE).store(base.0 as u64, Ordering::Release);
+        map.word(WORD_PUBLISHED).store(0, Ordering::Release);
+        map.word(WORD_GENERATION).store(generation, Ordering::Release);
+        self.windows[index] = Window { base, len: 0, generation };
+        self.current = index;
+        self.ring.writer_generation.store(generation, Ordering::Release);
+    }
+}
+
+/// The one reader: follows the writer, and frees what it has passed.
+pub struct HotReader {
+    ring: Arc<Ring>,
+    current: usize,
+    generation: u64,
+    base: PhysicalOffset,
+    at: usize,
+}
+
+impl HotReader {
+    /// The first byte not yet passed.
+    pub fn position(&self) -> PhysicalOffset {
+        self.base.plus(self.at as u64)
+    }
+
+    /// Published bytes from `position` on, up to the end of their segment. Empty: nothing is waiting.
+    pub fn pending(&mut self) -> &[u8] {
+        // The generation first: when it has moved on, the mark read after it is this segment's last.
+        let writer_generation = self.ring.writer_generation.load(Ordering::Acquire);
+        let mut published = self.published();
+        if self.at == published && writer_generation > self.generation {
+            self.base = self.position();
+            self.at = 0;
+            self.current = (self.current + 1) % self.ring.maps.len();
+            self.generation += 1;
+            self.ring.reader_generation.store(self.generation, Ordering::Release);
+            published = self.published();
+        }
+        self.ring.maps[self.current].data(self.at, published - self.at)
+    }
+
+    /// Passes `len` bytes of `pending`: they are never asked for again.
+    pub fn pass(&mut self, len: usize) {
+        assert!(len <= self.published() - self.at);
+        self.at += len;
+    }
+
+    fn published(&self) -> usize {
+        self.ring.maps[self.current].word(WORD_PUBLISHED).load(Ordering::Acquire) as usize
+    }
+}
+
+/// Bytes before the data of a segment.
+pub const HEADER_BYTES: usize = 4096;
+/// Segment files are multiples of a huge page.
+pub const SEGMENT_ALIGN: usize = 2 << 20;
+
+const MAGIC: u64 = u64::from_be_bytes(*b"ABHOTLG1");
+const WORD_MAGIC: usize = 0;
+const WORD_ID: usize = 1;
+const WORD_GENERATION: usize = 3;
+const WORD_BASE: usize = 4;
+const WORD_PUBLISHED: usize = 8; // On its own cache line: written with every append.
+const HEADER_WORDS: usize = 16;
+
+const _: () = assert!(HEADER_WORDS * 8 <= HEADER_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(segments: usize) -> (Vec<HotMap>, HotWriter, HotReader) {
+        let maps: Vec<_> = (0..segments).map(|_| HotMap::of_memory(HEADER_BYTES + 100).unwrap()).collect();
+        let kept = maps.iter().map(HotMap::again).collect();
+        let (writer, reader) = start(maps, 7, PhysicalOffset(1_000));
+        (kept, writer, reader)
+    }
+
+    fn put(writer: &mut HotWriter, bytes: &[u8]) {
+        writer.tail(bytes.len()).copy_from_slice(bytes);
+        writer.publish(bytes.len());
+    }
+
+    /// D-1. Goal: the reader sees exactly what was published, in order, over segments. Method: put, roll, put.
+    #[test]
+    fn the_reader_follows_the_writer() {
+        let (_kept, mut writer, mut reader) = ring(3);
+        assert!(reader.pending().is_empty());
+        put(&mut writer, b"one");
+        writer.tail(3).copy_from_slice(b"xxx");
+        assert_eq!(reader.pending(), b"one");
+        reader.pass(1);
+        assert!(writer.roll());
+        put(&mut writer, b"two");
+        assert_eq!(reader.pending(), b"ne");
+        reader.pass(2);
+        assert_eq!(reader.pending(), b"two");
+        assert_eq!(reader.position(), PhysicalOffset(1_003));
+        assert_eq!(writer.bytes(PhysicalOffset(1_000), 3), Some(&b"one"[..]));
+        assert_eq!(writer.bytes(PhysicalOffset(1_002), 2), None);
+        assert_eq!(writer.end(), PhysicalOffset(1_006));
+    }
+
+    /// D-2. Goal: what the reader has not passed is never overwritten. Method: roll round the ring with a lazy reader.
+    #[test]
+    fn a_segment_is_recycled_only_behind_the_reader() {
+        let (_kept, mut writer, mut reader) = ring(3);
+        put(&mut writer, b"a");
+        assert_eq!(writer.free_segments(), 2);
+        assert!(writer.roll());
+        put(&mut writer, b"b");
+        assert!(writer.roll());
+        assert!(!writer.roll());
+        assert_eq!(reader.pending(), b"a");
+        assert!(!writer.roll());
+        reader.pass(1);
+        assert!(!writer.roll()); // Still in it: it may have a slice of it.
+        assert_eq!(reader.pending(), b"b");
+        assert!(writer.roll());
+        assert_eq!(writer.bytes(PhysicalOffset(1_000), 1), None);
+        assert_eq!(writer.start(), PhysicalOffset(1_001));
+    }
+
+    /// D-1. Goal: a later run finds what was published, and nothing else. Method: look at the maps of a running ring.
+    #[test]
+    fn a_later_run_finds_what_was_published() {
+        let (kept, mut writer, _reader) = ring(3);
+        put(&mut writer, b"kept");
+        writer.tail(4).copy_from_slice(b"lost");
+        let found = kept[0].found().unwrap();
+        assert_eq!((found.store, found.generation, found.base), (7, 1, PhysicalOffset(1_000)));
+        assert_eq!(found.bytes, b"kept");
+        assert!(kept[1].found().is_none());
+        kept[0].word(WORD_GENERATION).store(0, Ordering::Relaxed);
+        assert!(kept[0].found().is_none());
+    }
+}

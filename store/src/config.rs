@@ -1,0 +1,122 @@
+//! What the store must be told before it opens.
+
+use std::path::{Path, PathBuf};
+
+use protocol::record::BLANK_BYTES;
+
+use crate::arena;
+use crate::error::StoreError;
+
+/// When an append counts as kept (design: ack levels `mem` and `disk`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlushMode {
+    /// ASYNC_FLUSH: survives kill -9; the disk is synced every `flush_interval_ms`.
+    #[default]
+    Async,
+    /// SYNC_FLUSH: the cold side syncs after every write-out; `Store::synced_to` says how far.
+    Sync,
+}
+
+/// RocketMQ's name of a field is in brackets where it has one.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// [storePathRootDir]
+    pub root: PathBuf,
+    /// [storePathCommitLog]; `<root>/commitlog` when not given.
+    pub commitlog: Option<PathBuf>,
+    /// [mappedFileSizeCommitLog]
+    pub commitlog_file_bytes: u64,
+    /// [mappedFileSizeConsumeQueue] a multiple of 20.
+    pub consumequeue_file_bytes: u64,
+    /// [flushDiskType]
+    pub flush: FlushMode,
+    /// [flushIntervalCommitLog]
+    pub flush_interval_ms: i64,
+    /// Largest record, and largest batch as a whole [maxMessageSize + 64 KiB].
+    pub record_bytes_max: usize,
+    /// [messageDelayLevel] in ms, level 1 first: the schedule topic's entries hold the delivery time.
+    pub delay_levels_ms: Vec<i64>,
+    /// [hotLogPath] directory of the hot log; found by itself when not given.
+    pub hot_dir: Option<PathBuf>,
+    /// [hotLogBytes] all hot segments together.
+    pub hot_bytes: usize,
+    /// How many hot segments; one of them is always being recycled.
+    pub hot_segments: usize,
+    /// Memory for the consume queue entries of the hot window.
+    pub unit_bytes: usize,
+}
+
+impl StoreConfig {
+    /// The defaults on a directory.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            commitlog: None,
+            commitlog_file_bytes: 1 << 30,
+            consumequeue_file_bytes: 6_000_000,
+            flush: FlushMode::Async,
+            flush_interval_ms: 500,
+            record_bytes_max: (4 << 20) + (64 << 10),
+            delay_levels_ms: default_delay_levels_ms(),
+            hot_dir: None,
+            hot_bytes: 256 << 20,
+            hot_segments: 8,
+            unit_bytes: 12 << 20,
+        }
+    }
+
+    pub fn commitlog_dir(&self) -> PathBuf {
+        self.commitlog.clone().unwrap_or_else(|| self.root.join("commitlog"))
+    }
+
+    pub fn consumequeue_dir(&self) -> PathBuf {
+        self.root.join("consumequeue")
+    }
+
+    pub fn config_dir(&self) -> PathBuf {
+        self.root.join("config")
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Bytes of one hot segment file: a multiple of a huge page, its header included.
+    pub fn hot_segment_bytes(&self) -> usize {
+        (self.hot_bytes / self.hot_segments.max(1)).next_multiple_of(arena::SEGMENT_ALIGN)
+    }
+
+    /// Largest record that fits everywhere: small hot segments or commitlog files lower the configured limit.
+    pub fn record_bytes_limit(&self) -> usize {
+        let hot = self.hot_segment_bytes() - arena::HEADER_BYTES;
+        let file = usize::try_from(self.commitlog_file_bytes).unwrap_or(usize::MAX);
+        self.record_bytes_max.min(hot.min(file) - BLANK_BYTES)
+    }
+
+    /// What ties the sizes together. The sentence names the key to change.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let complain = |what| Err(StoreError::Config { what });
+        if self.hot_segments < HOT_SEGMENTS_MIN {
+            return complain("the hot log needs at least 3 segments");
+        }
+        if self.commitlog_file_bytes < COMMITLOG_FILE_BYTES_MIN {
+            return complain("mappedFileSizeCommitLog must be at least 65536");
+        }
+        if self.commitlog_file_bytes > u64::from(u32::MAX) >> 1 {
+            return complain("mappedFileSizeCommitLog must be below 2 GiB");
+        }
+        if self.consumequeue_file_bytes == 0 || !self.consumequeue_file_bytes.is_multiple_of(20) {
+            return complain("mappedFileSizeConsumeQueue must be a multiple of 20");
+        }
+        Ok(())
+    }
+}
+
+/// `1s 5s 10s 30s 1m .. 10m 20m 30m 1h 2h`.
+pub fn default_delay_levels_ms() -> Vec<i64> {
+    let seconds = [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1_200, 1_800, 3_600, 7_200];
+    seconds.iter().map(|seconds| seconds * 1_000).collect()
+}
+
+const HOT_SEGMENTS_MIN: usize = 3;
+const COMMITLOG_FILE_BYTES_MIN: u64 = 64 << 10;

@@ -1,0 +1,93 @@
+//! SEAM: what the store asks of the machine: hot memory, files, directories, a lock, a clock for its own timings.
+//!
+//! The real half is `real_medium.rs`; the simulated one (`sim_medium.rs`) kills, cuts power and fails on purpose.
+//! What a kill -9 leaves: hot maps and every completed `write_at`. What a power cut leaves: only what was synced.
+
+use std::path::{Path, PathBuf};
+
+use crate::arena::HotMap;
+use crate::error::MediumError;
+
+pub trait Medium: Send + Sync {
+    /// Where hot segments could live, best first, for `bytes` bytes in all.
+    fn hot_places(&self, bytes: usize) -> Vec<HotPlace>;
+    /// Maps a hot segment of exactly `bytes` bytes; created when `create`, else `None` if there is none of that size.
+    fn map_hot(&self, path: &Path, bytes: usize, create: bool) -> Result<Option<HotMap>, MediumError>;
+
+    /// Opens an existing file for reading and writing; `None` when there is none.
+    fn open(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError>;
+    /// Creates a file of `bytes` zero bytes, sparse, with its directories; durable with its name when this returns.
+    fn create(&self, path: &Path, bytes: u64) -> Result<Box<dyn MediumFile>, MediumError>;
+    /// The whole of a small file; `None` when there is none.
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, MediumError>;
+    /// Entries of a directory, sorted by name; empty when there is none.
+    fn list(&self, dir: &Path) -> Result<Vec<Entry>, MediumError>;
+    fn create_dir(&self, dir: &Path) -> Result<(), MediumError>;
+    /// Renames over what is there.
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), MediumError>;
+    /// Removes a file; that there is none is no fault.
+    fn remove(&self, path: &Path) -> Result<(), MediumError>;
+    /// Removes a directory and all in it; that there is none is no fault.
+    fn remove_dir(&self, dir: &Path) -> Result<(), MediumError>;
+    /// Makes created, renamed and removed names in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> Result<(), MediumError>;
+
+    /// Takes the lock file as RocketMQ does, and holds it until dropped; `None` when another process has it.
+    fn lock(&self, path: &Path) -> Result<Option<Box<dyn Send>>, MediumError>;
+    /// A number that no other store has.
+    fn fresh_id(&self) -> u128;
+    /// Our process number, as the abort file tells it.
+    fn pid(&self) -> u32;
+    /// Milliseconds of a clock that only goes forward.
+    fn elapsed_ms(&self) -> u64;
+}
+
+/// An open file. Positioned reads and writes only: no two users share a cursor.
+pub trait MediumFile: Send {
+    /// Fills `out` from byte `at`; returns how much there was before the end of the file.
+    fn read_at(&self, at: u64, out: &mut [u8]) -> Result<usize, MediumError>;
+    /// Writes all of `bytes` at `at`.
+    fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), MediumError>;
+    /// Everything written so far survives a power cut when this returns.
+    fn sync(&self) -> Result<(), MediumError>;
+    fn len(&self) -> Result<u64, MediumError>;
+
+    fn is_empty(&self) -> Result<bool, MediumError> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    pub is_dir: bool,
+    pub bytes: u64,
+}
+
+/// A directory for hot segments, and what kind of memory it gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HotPlace {
+    pub dir: PathBuf,
+    pub kind: HotKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HotKind {
+    /// hugetlbfs.
+    HugePages,
+    /// tmpfs.
+    Tmpfs,
+    /// The store's own directory: survives kill -9 as well, but the kernel writes it to disk behind us.
+    Disk,
+}
+
+impl std::fmt::Display for HotKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::HugePages => "huge pages",
+            Self::Tmpfs => "tmpfs",
+            Self::Disk => "ordinary files",
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! The real half of the medium: files of this machine.
+//!
+//! Hot segments go to a hugetlbfs mount with enough free pages, else to tmpfs. Both are files, so both survive kill -9.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rustix::fs::{FallocateFlags, FlockOperation};
+
+use crate::arena::HotMap;
+use crate::error::MediumError;
+use crate::medium::{Entry, HotKind, HotPlace, Medium, MediumFile};
+
+/// Files of this machine.
+pub struct RealMedium {
+    start: Instant,
+}
+
+impl RealMedium {
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for RealMedium {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Medium for RealMedium {
+    fn hot_places(&self, bytes: usize) -> Vec<HotPlace> {
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let huge = hugetlbfs_mounts(&mounts).filter(|_| free_huge_page_bytes() >= bytes);
+        let huge = huge.map(|dir| HotPlace { dir: dir.join(HOT_DIR), kind: HotKind::HugePages });
+        let tmpfs = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
+        let tmpfs = tmpfs.into_iter().filter(|dir| is_tmpfs(&mounts, dir));
+        let tmpfs = tmpfs.map(|dir| HotPlace { dir: dir.join(HOT_DIR), kind: HotKind::Tmpfs });
+        huge.chain(tmpfs).collect()
+    }
+
+    fn map_hot(&self, path: &Path, bytes: usize, create: bool) -> Result<Option<HotMap>, MediumError> {
+        if create {
+            let dir = path.parent().unwrap_or(path);
+            fs::create_dir_all(dir).map_err(MediumError::at("create", dir))?;
+        }
+        let mut options = OpenOptions::new();
+        let file = match options.read(true).write(true).create(create).truncate(false).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
+            Err(error) => return Err(MediumError::at("open", path)(error)),
+        };
+        let len = file.metadata().map_err(MediumError::at("look at", path))?.len();
+        if !create && len != bytes as u64 {
+            return Ok(None);
+        }
+        if create {
+            file.set_len(bytes as u64).map_err(MediumError::at("size", path))?;
+            // Reserves every page: a tmpfs that is full would otherwise end us by SIGBUS at the first touch.
+            rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes as u64)
+                .map_err(|error| MediumError::at("reserve", path)(error.into()))?;
+        }
+        let map = HotMap::of_file(&file, bytes).map_err(MediumError::at("map", path))?;
+        if create {
+            map.populate().map_err(MediumError::at("touch", path))?;
+        }
+        Ok(Some(map))
+    }
+
+    fn open(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError> {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => Ok(Some(Box::new(RealFile { file, path: path.to_path_buf() }))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(MediumError::at("open", path)(error)),
+        }
+    }
+
+    fn create(&self, path: &Path, bytes: u64) -> Result<Box<dyn MediumFile>, MediumError> {
+        let dir = path.parent().unwrap_or(path);
+        if !dir.is_dir() {
+            self.create_dir(dir)?;
+        }
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .map_err(MediumError::at("create", path))?;
+        file.set_len(bytes).map_err(MediumError::at("size", path))?;
+        file.sync_all().map_err(MediumError::at("sync", path))?;
+        self.sync_dir(dir)?;
+        Ok(Box::new(RealFile { file, path: path.to_path_buf() }))
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, MediumError> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(MediumError::at("read", path)(error)),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<Entry>, MediumError> {
+        let at = |error| MediumError::at("list", dir)(error);
+        let listing = match fs::read_dir(dir) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(at(error)),
+        };
+        let mut entries = Vec::new();
+        for entry in listing {
+            let entry = entry.map_err(at)?;
+            let about = entry.metadata().map_err(at)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            entries.push(Entry { name, is_dir: about.is_dir(), bytes: about.len() });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn create_dir(&self, dir: &Path) -> Result<(), MediumError> {
+        fs::create_dir_all(dir).map_err(MediumError::at("create", dir))?;
+        match dir.parent() {
+            Some(parent) => self.sync_dir(parent),
+            None => Ok(()),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), MediumError> {
+        fs::rename(from, to).map_err(MediumError::at("rename", from))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), MediumError> {
+        absent_is_fine(fs::remove_file(path)).map_err(MediumError::at("remove", path))
+    }
+
+    fn remove_dir(&self, dir: &Path) -> Result<(), MediumError> {
+        absent_is_fine(fs::remove_dir_all(dir)).map_err(MediumError::at("remove", dir))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<(), MediumError> {
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(MediumError::at("sync", dir))
+    }
+
+    fn lock(&self, path: &Path) -> Result<Option<Box<dyn Send>>, MediumError> {
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(MediumError::at("open", path))?;
+        // Two kinds of lock that do not see each other: one for Java, one for a second store in this process.
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(MediumError::at("lock", path)(error)),
+        }
+        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(None),
+            Err(error) => return Err(MediumError::at("lock", path)(error.into())),
+        }
+        file.write_all_at(b"lock", 0).map_err(MediumError::at("write", path))?;
+        Ok(Some(Box::new(file)))
+    }
+
+    fn fresh_id(&self) -> u128 {
+        let mut id = [0; 16];
+        match File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut id)) {
+            Ok(()) => u128::from_ne_bytes(id),
+            // No /dev in this sandbox: the standard library's own random keys.
+            Err(_) => {
+                let half = || u128::from(RandomState::new().build_hasher().finish());
+                (half() << 64) | half()
+            }
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+}
+
+struct RealFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl MediumFile for RealFile {
+    fn read_at(&self, at: u64, out: &mut [u8]) -> Result<usize, MediumError> {
+        let mut filled = 0;
+        while filled < out.len() {
+            match self.file.read_at(&mut out[filled..], at + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(MediumError::at("read", &self.path)(error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), MediumError> {
+        self.file.write_all_at(bytes, at).map_err(MediumError::at("write", &self.path))
+    }
+
+    fn sync(&self) -> Result<(), MediumError> {
+        self.file.sync_data().map_err(MediumError::at("sync", &self.path))
+    }
+
+    fn len(&self) -> Result<u64, MediumError> {
+        Ok(self.file.metadata().map_err(MediumError::at("look at", &self.path))?.len())
+    }
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Mount points of hugetlbfs with pages of the default size that we may write to.
+fn hugetlbfs_mounts(mounts: &str) -> impl Iterator<Item = PathBuf> {
+    let default_page = format!("pagesize={}M", huge_page_bytes() >> 20);
+    let fits = move |options: &str| !options.contains("pagesize=") || options.contains(&default_page);
+    let lines = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        Some((words.nth(1)?, words.next()?, words.next()?))
+    });
+    lines
+        .filter(move |(_, kind, options)| *kind == "hugetlbfs" && fits(options))
+        .map(|(dir, _, _)| PathBuf::from(dir))
+        .filter(|dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok())
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn is_tmpfs(mounts: &str, dir: &Path) -> bool {
+    mounts.lines().any(|line| {
+        let mut words = line.split(' ');
+        words.nth(1).map(Path::new) == Some(dir) && words.next() == Some("tmpfs")
+    })
+}
+
+/// Free huge pages of the default size, in bytes.
+fn free_huge_page_bytes() -> usize {
+    meminfo("HugePages_Free:").saturating_sub(meminfo("HugePages_Rsvd:")) * huge_page_bytes()
+}
+
+fn huge_page_bytes() -> usize {
+    meminfo("Hugepagesize:") << 10
+}
+
+/// One number of /proc/meminfo; 0 when it is not there.
+fn meminfo(name: &str) -> usize {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// The directory of all hot logs of this machine, under the mount.
+const HOT_DIR: &str = "afterburner";

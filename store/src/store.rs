@@ -1,0 +1,433 @@
+//! The shard's half of the store: append, look up, read what is hot. Never blocks, never waits for a disk.
+//!
+//! ```text
+//! append --> [hot log segments] --ColdStore::step--> commitlog/, consumequeue/
+//!    '-----> [hot units]             (cold thread)        '--> ColdReader: what is no longer hot
+//! ```
+//!
+//! Appending allocates nothing and makes no system call. Implements D-1, D-4 and D-5 (docs/PROMISES.md).
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use protocol::batch;
+use protocol::properties;
+use protocol::record::{self, BLANK_BYTES, RecordDraft, RecordView, Stamp};
+
+use crate::arena::HotWriter;
+use crate::error::AppendError;
+use crate::marks::Marks;
+use crate::offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
+use crate::units::{HotUnits, Units};
+
+/// Where a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub physical: PhysicalOffset,
+    /// Bytes of the record.
+    pub size: u32,
+    /// Its number in the queue; 0 for a message that gets none (prepared or rolled back).
+    pub queue_offset: QueueOffset,
+}
+
+impl Appended {
+    /// What `synced_to` must reach for this message to survive a power cut.
+    pub fn end(&self) -> PhysicalOffset {
+        self.physical.plus(u64::from(self.size))
+    }
+}
+
+/// What lies at a queue offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitAt {
+    Hot(Unit),
+    /// On disk only: ask the cold side.
+    NotHot,
+    /// Below `min` or at `max` and above.
+    None,
+}
+
+/// The shard's half of an open store. Dropping it is how the shard says that it has stopped appending.
+pub struct Store {
+    hot: HotWriter,
+    marks: Arc<Marks>,
+    names: HashMap<Box<str>, Vec<(i32, QueueIndex)>>,
+    queues: Vec<QueueName>,
+    hot_units: Vec<HotUnits>,
+    units: Units,
+    commitlog_file_bytes: u64,
+    record_bytes_max: usize,
+}
+
+struct QueueName {
+    topic: Box<str>,
+    queue_id: i32,
+    min: i64,
+}
+
+/// One queue as recovery found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueFound {
+    pub topic: String,
+    pub queue_id: i32,
+    pub min: QueueOffset,
+    /// The offset the next message gets.
+    pub max: QueueOffset,
+}
+
+impl Store {
+    pub(crate) fn new(
+        hot: HotWriter,
+        marks: Arc<Marks>,
+        found: &[QueueFound],
+        config: &crate::StoreConfig,
+    ) -> Self {
+        let mut store = Self {
+            hot,
+            marks,
+            names: HashMap::new(),
+            queues: Vec::new(),
+            hot_units: Vec::new(),
+            units: Units::new(config.unit_bytes),
+            commitlog_file_bytes: config.commitlog_file_bytes,
+            record_bytes_max: config.record_bytes_limit(),
+        };
+        for queue in found {
+            let index = store.queue(&queue.topic, queue.queue_id);
+            store.queues[index.as_usize()].min = queue.min.0;
+            store.hot_units[index.as_usize()] = HotUnits::new(queue.max.0);
+        }
+        store
+    }
+
+    /// The queue's number in this store. A new name is interned, which allocates; afterwards only a look-up, which a desk
+    /// saves by keeping the number.
+    pub fn queue(&mut self, topic: &str, queue_id: i32) -> QueueIndex {
+        if let Some(index) = self.find_queue(topic, queue_id) {
+            return index;
+        }
+        let index = QueueIndex(u32::try_from(self.queues.len()).expect("fewer than 2^32 queues"));
+        self.queues.push(QueueName { topic: topic.into(), queue_id, min: 0 });
+        self.hot_units.push(HotUnits::new(0));
+        self.names.entry(topic.into()).or_default().push((queue_id, index));
+        index
+    }
+
+    /// As [`Store::queue`], but interns nothing: `None` for a queue that never had a message here.
+    pub fn find_queue(&self, topic: &str, queue_id: i32) -> Option<QueueIndex> {
+        let queues = self.names.get(topic)?;
+        queues.iter().find(|(id, _)| *id == queue_id).map(|(_, index)| *index)
+    }
+
+    /// Topic and queue id of an interned queue.
+    pub fn queue_name(&self, queue: QueueIndex) -> (&str, i32) {
+        let name = &self.queues[queue.as_usize()];
+        (&name.topic, name.queue_id)
+    }
+
+    /// Every interned queue.
+    pub fn queues(&self) -> impl Iterator<Item = QueueIndex> + use<> {
+        (0..self.queues.len() as u32).map(QueueIndex)
+    }
+
+    /// Whether one append of up to `bytes` (a record or a whole batch as encoded; a request's length plus 1 KiB is a safe
+    /// guess for a single message) finds room. `false`: stop reading from sockets until the cold side has caught up. A
+    /// read-only log has room: it answers its error at once.
+    #[inline]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let chunks = Units::chunks_for(bytes / record::RECORD_BYTES_MIN);
+        let room_here = bytes + BLANK_BYTES <= self.hot.left() && bytes + BLANK_BYTES <= self.file_left();
+        (room_here && self.units.has_free(chunks, PhysicalOffset(0))) || self.has_room_slow(bytes, chunks)
+    }
+
+    /// Appends one message. Fills in its queue offset, its place and `now_ms` as its store time; when this returns, it
+    /// survives kill -9. `tags_code` goes into the consume queue entry: `properties::tags_code`, or for the schedule topic
+    /// `now_ms` plus the delay ([`crate::entry_tags_code`] is the rule that recovery follows).
+    #[inline]
+    pub fn append(
+        &mut self,
+        queue: QueueIndex,
+        draft: &RecordDraft<'_>,
+        tags_code: i64,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let size = draft.encoded_len();
+        self.reserve(size, 1, draft.fits())?;
+        let appended = self.encode(queue, draft, size, 0, 0, now_ms);
+        self.hot.publish(size);
+        if draft.is_queued() {
+            let unit = Unit { physical: appended.physical, tags_code, size: appended.size };
+            self.units.push(queue.0, unit, &mut self.hot_units);
+        }
+        Ok(appended)
+    }
+
+    /// Appends the messages of a batch body (320) with consecutive queue offsets: all of them or none, also across a kill.
+    /// `common` holds what they share; flag, body and properties come from inside. The place of each goes to `places`
+    /// (cleared first); the first one is returned.
+    pub fn append_batch(
+        &mut self,
+        queue: QueueIndex,
+        common: &RecordDraft<'_>,
+        messages: batch::Messages<'_>,
+        now_ms: i64,
+        places: &mut Vec<PhysicalOffset>,
+    ) -> Result<BatchAppended, BatchAppendError> {
+        places.clear();
+        let (mut total, mut count) = (0_usize, 0_usize);
+        for message in messages.clone() {
+            let draft = draft_of(common, &message.map_err(BatchAppendError::Batch)?);
+            if !draft.fits() || !draft.is_queued() {
+                return Err(AppendError::TooBig { size: draft.encoded_len() }.into());
+            }
+            total += draft.encoded_len();
+            count += 1;
+        }
+        let first_offset = self.offsets(queue).end;
+        self.reserve(total, count, true)?;
+        let physical = self.hot.end();
+        let mut at = 0;
+        for (nth, message) in messages.clone().enumerate() {
+            let draft = draft_of(common, &message.map_err(BatchAppendError::Batch)?);
+            let size = draft.encoded_len();
+            let appended = self.encode(queue, &draft, size, at, nth as i64, now_ms);
+            places.push(appended.physical);
+            at += size;
+        }
+        self.hot.publish(total);
+        let mut ends = places.iter().skip(1).copied().chain([physical.plus(total as u64)]);
+        for (message, place) in messages.zip(places.iter()) {
+            let message = message.map_err(BatchAppendError::Batch)?;
+            let end = ends.next().expect("one end for every place");
+            let tags_code = properties::tags_code(message.properties);
+            let unit = Unit { physical: *place, tags_code, size: end.since(*place) as u32 };
+            self.units.push(queue.0, unit, &mut self.hot_units);
+        }
+        Ok(BatchAppended { physical, bytes: total, count, first_offset })
+    }
+
+    /// First offset kept, and the one the next message gets.
+    #[inline]
+    pub fn offsets(&self, queue: QueueIndex) -> Range<QueueOffset> {
+        let index = queue.as_usize();
+        QueueOffset(self.queues[index].min)..QueueOffset(self.hot_units[index].next)
+    }
+
+    /// The entries from `offset` on that are hot and lie together (at most 64). Empty: not hot, or at the end. A pull
+    /// walks from run to run.
+    #[inline]
+    pub fn units(&self, queue: QueueIndex, offset: QueueOffset) -> &[Unit] {
+        self.units.run(queue.0, &self.hot_units[queue.as_usize()], offset.0)
+    }
+
+    /// What lies at one offset.
+    #[inline]
+    pub fn unit(&self, queue: QueueIndex, offset: QueueOffset) -> UnitAt {
+        if let Some(unit) = self.units(queue, offset).first() {
+            return UnitAt::Hot(*unit);
+        }
+        if self.offsets(queue).contains(&offset) { UnitAt::NotHot } else { UnitAt::None }
+    }
+
+    /// The first offset whose entry is hot; equal to `offsets().end` when none is.
+    pub fn first_hot(&self, queue: QueueIndex) -> QueueOffset {
+        QueueOffset(self.hot_units[queue.as_usize()].first)
+    }
+
+    /// The bytes of a record, or of a run of records within one hot segment. `None`: no longer hot, ask the cold side.
+    #[inline]
+    pub fn bytes(&self, physical: PhysicalOffset, len: u32) -> Option<&[u8]> {
+        self.hot.bytes(physical, len as usize)
+    }
+
+    /// As [`Store::bytes`].
+    pub fn range(&self, range: LogRange) -> Option<&[u8]> {
+        self.bytes(range.physical, range.len)
+    }
+
+    /// The record at `physical` if it is hot. `physical` may come from a client: anything but a record's start is `None`.
+    pub fn record_at(&self, physical: PhysicalOffset) -> Option<RecordView<'_>> {
+        let head = self.hot.bytes(physical, BLANK_BYTES)?;
+        let size = u32::from_be_bytes(*head.first_chunk()?);
+        let view = RecordView::parse(self.bytes(physical, size)?).ok()?;
+        (view.physical_offset == physical.0).then_some(view)
+    }
+
+    /// The end of the log: everything below survives kill -9.
+    #[inline]
+    pub fn published(&self) -> PhysicalOffset {
+        self.hot.end()
+    }
+
+    /// Everything below survives a power cut.
+    #[inline]
+    pub fn synced_to(&self) -> PhysicalOffset {
+        self.marks.synced_to()
+    }
+
+    /// Everything below is in the files, synced or not.
+    pub fn written_to(&self) -> PhysicalOffset {
+        self.marks.written_to()
+    }
+
+    /// First byte of the log that is kept.
+    pub fn min_physical(&self) -> PhysicalOffset {
+        self.marks.min_physical()
+    }
+
+    /// First byte that `bytes` can still give.
+    pub fn hot_start(&self) -> PhysicalOffset {
+        self.hot.start()
+    }
+
+    /// Whether a failed write has ended all appending.
+    pub fn is_read_only(&self) -> bool {
+        self.marks.read_only()
+    }
+
+    /// Makes sure that `total` bytes in a row and `count` entries fit, going on in the next file or segment if need be.
+    #[inline]
+    fn reserve(&mut self, total: usize, count: usize, fits: bool) -> Result<(), AppendError> {
+        if self.marks.read_only() {
+            return Err(AppendError::ReadOnly);
+        }
+        if total > self.record_bytes_max || !fits {
+            return Err(AppendError::TooBig { size: total });
+        }
+        let chunks = Units::chunks_for(count);
+        if !self.units.has_free(chunks, PhysicalOffset(0)) {
+            self.make_units_free(chunks)?;
+        }
+        if total > self.hot.left() || total + BLANK_BYTES > self.file_left() {
+            self.go_on(total)?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn make_units_free(&mut self, chunks: usize) -> Result<(), AppendError> {
+        let persisted = self.marks.written_to();
+        // A few more than needed, so that this is not done for every message.
+        if self.units.make_free(chunks + UNIT_CHUNKS_AHEAD, persisted, &mut self.hot_units)
+            || self.units.has_free(chunks, PhysicalOffset(0))
+        {
+            return Ok(());
+        }
+        Err(AppendError::NoRoom)
+    }
+
+    /// Ends the commitlog file with a blank, or the hot segment, or both. Writes nothing unless all of it fits.
+    #[cold]
+    fn go_on(&mut self, total: usize) -> Result<(), AppendError> {
+        if self.segments_needed(total) > self.hot.free_segments() {
+            return Err(AppendError::NoRoom);
+        }
+        let file_left = self.file_left();
+        if total + BLANK_BYTES > file_left {
+            if file_left > self.hot.left() {
+                assert!(self.hot.roll());
+            }
+            // D-4: a record never crosses a commitlog file. The blank covers the rest of it here as on disk, so that a
+            // place in the log is a place in a segment.
+            let blank = record::blank(file_left as u32);
+            self.hot.tail(BLANK_BYTES).copy_from_slice(&blank);
+            self.hot.publish(file_left);
+        }
+        if total > self.hot.left() {
+            assert!(self.hot.roll());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn has_room_slow(&self, bytes: usize, chunks: usize) -> bool {
+        if self.marks.read_only() || bytes > self.record_bytes_max {
+            return true; // Will be refused, not delayed.
+        }
+        // One segment more than needed: what the desks append besides (op messages, delayed ones) finds room too.
+        self.units.has_free(chunks, self.marks.written_to())
+            && self.segments_needed(bytes) < self.hot.free_segments()
+    }
+
+    /// How many segments `go_on` takes for a record of `total` bytes.
+    fn segments_needed(&self, total: usize) -> usize {
+        let (mut left, mut segments) = (self.hot.left(), 0);
+        let file_left = self.file_left();
+        let blank = if total + BLANK_BYTES > file_left { file_left } else { 0 };
+        for part in [blank, total] {
+            if part > left {
+                left = self.hot.segment_bytes();
+                segments += 1;
+            }
+            left -= part;
+        }
+        segments
+    }
+
+    /// Bytes to the end of the commitlog file that the log's end is in.
+    #[inline]
+    fn file_left(&self) -> usize {
+        (self.commitlog_file_bytes - self.hot.end().0 as u64 % self.commitlog_file_bytes) as usize
+    }
+
+    /// Writes a record `at` bytes behind the log's end, `nth` behind the queue's; nobody sees it yet.
+    #[inline]
+    fn encode(
+        &mut self,
+        queue: QueueIndex,
+        draft: &RecordDraft<'_>,
+        size: usize,
+        at: usize,
+        nth: i64,
+        now_ms: i64,
+    ) -> Appended {
+        let name = &self.queues[queue.as_usize()];
+        assert!(name.queue_id == draft.queue_id);
+        assert!(name.topic.as_bytes() == draft.topic);
+        let next = self.hot_units[queue.as_usize()].next;
+        let queue_offset = if draft.is_queued() { next + nth } else { 0 };
+        let physical = self.hot.end().plus(at as u64);
+        let stamp = Stamp { queue_offset, physical_offset: physical.0, store_timestamp: now_ms };
+        draft.encode_into(&mut self.hot.tail(at + size)[at..], &stamp);
+        Appended { physical, size: size as u32, queue_offset: QueueOffset(queue_offset) }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.marks.set_writer_gone();
+    }
+}
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchAppended {
+    pub physical: PhysicalOffset,
+    pub bytes: usize,
+    pub count: usize,
+    /// Queue offset of the first message.
+    pub first_offset: QueueOffset,
+}
+
+impl BatchAppended {
+    /// What `synced_to` must reach for all of it to survive a power cut.
+    pub fn end(&self) -> PhysicalOffset {
+        self.physical.plus(self.bytes as u64)
+    }
+}
+
+/// Why a batch was not appended: nothing of it is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchAppendError {
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Batch(batch::BatchError),
+}
+
+fn draft_of<'a>(common: &RecordDraft<'a>, message: &batch::BatchMessage<'a>) -> RecordDraft<'a> {
+    RecordDraft { flag: message.flag, body: message.body, properties: message.properties, ..*common }
+}
+
+const UNIT_CHUNKS_AHEAD: usize = 8;
