@@ -23,7 +23,7 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024 + 4;
 /// Memory for joined frames, over all connections. At the bound a connection waits, unread, for its buffer.
 pub const JOIN_POOL_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// A joined frame that gains no byte for this long gives its buffer back: its connection is closed.
-pub const JOIN_STALL_MS_MAX: i64 = 30_000;
+pub const JOIN_STALL_MS_MAX: u64 = 30_000;
 
 /// Encoded bytes waiting for one connection's send ring above which that connection is not read any more.
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
@@ -56,7 +56,7 @@ pub const COLD_LANE_MAX: usize = 1024;
 pub const COLD_REPLIES_PER_TURN_MAX: u32 = 64;
 
 /// A connection with no traffic in or out for this long is closed (`serverChannelMaxIdleTimeSeconds`).
-pub const IDLE_MS_MAX: i64 = 120_000;
+pub const IDLE_MS_MAX: u64 = 120_000;
 /// Connections looked at for idleness in one sweep step (one step a millisecond).
 pub const IDLE_SWEEP_STEP: usize = 64;
 

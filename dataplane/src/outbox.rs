@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use protocol::code::response;
 use protocol::frame::Codec;
 use protocol::header::HeaderWriter;
+use store::LogRange;
 use protocol::headers::HeartbeatRequestHeader as NoFields;
 
 use crate::broker::{Refusal, ReplyTo};
@@ -36,13 +37,6 @@ pub enum Body<'a> {
     Owned(Vec<u8>),
     /// Stored records as they lie in the log, one after the other.
     Log(&'a [LogRange]),
-}
-
-/// A stretch of the log, as the broker names it: physical offset and length. What lies there is not our business.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogRange {
-    pub physical: i64,
-    pub len: u32,
 }
 
 /// The lines of all connections of a shard.
@@ -84,6 +78,7 @@ struct Line {
     items: VecDeque<Item>,
     /// Bytes of all items.
     queued: usize,
+    sent_bytes: u64,
     dirty: bool,
     /// The front item is on its way from the cold thread.
     fetching: bool,
@@ -210,6 +205,11 @@ impl Outbox {
         line.reader_waits
     }
 
+    /// Bytes that this connection's send ring has taken since it was opened.
+    pub fn sent_bytes(&self, conn: ConnId) -> u64 {
+        self.lines.get(conn.slot as usize).filter(|line| line.is(conn)).map_or(0, |line| line.sent_bytes)
+    }
+
     /// Bytes not yet given to the send ring.
     pub fn queued(&self, conn: ConnId) -> usize {
         self.lines.get(conn.slot as usize).filter(|line| line.is(conn)).map_or(0, |line| line.queued)
@@ -287,6 +287,7 @@ impl Outbox {
             let wanted = bytes.len();
             let sent = net.send(conn, bytes);
             line.queued -= sent;
+            line.sent_bytes += sent as u64;
             if let Item::Chunk(_) = item {
                 line.head += sent;
             }
@@ -414,16 +415,11 @@ impl Item {
         match self {
             Item::Chunk(len) => *len -= sent,
             Item::Owned(_, at) => *at += sent,
-            Item::Log(range) => *range = range.from(sent),
+            Item::Log(range) => {
+                range.physical = range.physical.plus(sent as u64);
+                range.len -= sent as u32;
+            }
         }
-    }
-}
-
-impl LogRange {
-    /// What follows its first `sent` bytes.
-    fn from(self, sent: usize) -> LogRange {
-        assert!(sent <= self.len as usize);
-        LogRange { physical: self.physical + sent as i64, len: self.len - sent as u32 }
     }
 }
 

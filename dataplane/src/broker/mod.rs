@@ -18,38 +18,69 @@ pub mod bodies;
 pub mod client;
 pub mod consumers;
 pub mod delay;
+pub mod errands;
+pub mod filter;
+pub mod gate;
 pub mod groups;
 pub mod halves;
 pub mod heartbeat;
+pub mod held_pull;
+pub mod hold;
 pub mod locks;
 pub mod offsets;
 pub mod peers;
 pub mod persist_ops;
 pub mod producers;
+pub mod pull;
+mod pull_checks;
+pub mod put;
+pub mod read;
 pub mod request;
+mod send;
+mod send_checks;
+mod send_properties;
+mod sent;
+pub mod start;
 pub mod topics;
 pub mod version;
 
 use std::net::SocketAddr;
 
 use protocol::code::request as codes;
+use protocol::ids::UniqKeys;
+use store::Store;
 
 use crate::broker::admin::Admin;
 use crate::broker::consumers::Consumers;
+use crate::broker::errands::{Answer, Errand, Errands};
+use crate::broker::gate::Gate;
 use crate::broker::groups::Groups;
 use crate::broker::heartbeat::Beats;
+use crate::broker::hold::Holds;
 use crate::broker::locks::Locks;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::peers::Peers;
-use crate::broker::persist_ops::PersistOps;
+use crate::broker::persist_ops::{PersistOp, PersistOps};
 use crate::broker::producers::Producers;
+use crate::broker::put::{Queues, Scratch};
 pub use crate::broker::request::{Refusal, ReplyTo, Request, Served};
+use crate::broker::sent::MsgIds;
+pub use crate::broker::start::BrokerStart;
 use crate::broker::topics::Topics;
 use crate::config::Config;
-use crate::net::ConnId;
+use crate::counters::Counters;
+use crate::lane::LaneIn;
+use crate::limits::{COLD_REPLIES_PER_TURN_MAX, HOLDS_PER_TURN_MAX};
+use crate::net::{ConnId, NetTx};
 use crate::outbox::Outbox;
 use crate::rng::Rng;
 use crate::time::TurnTime;
+
+/// What official remarks end with.
+const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
+
+/// What a stored message takes besides its body, most of the time; `Refusal::no_room` catches the others.
+const HEADER_ROOM_BYTES: usize = 2048;
 
 /// One shard's broker: plain tables, owned by one thread.
 pub struct Broker {
@@ -66,9 +97,22 @@ pub struct Broker {
     pub locks: Locks,
     pub peers: Peers,
     pub admin: Admin,
+    pub store: Store,
+    pub holds: Holds,
+    pub gate: Gate,
+    /// Questions to the cold thread.
+    pub errands: Errands,
     /// Changes on their way to the cold side's files.
     pub ops: PersistOps,
+    persist: LaneIn<PersistOp>,
     pub rng: Rng,
+    pub counters: Counters,
+    uniq_keys: UniqKeys,
+    msg_ids: MsgIds,
+    /// Properties that every stored message gets.
+    stamp: Vec<u8>,
+    queues: Queues,
+    scratch: Scratch,
     ticked_ms: u64,
 }
 
@@ -78,10 +122,42 @@ impl Broker {
     pub fn serve(&mut self, req: &Request<'_>, out: &mut Outbox) -> Served {
         if req.header.is_response() {
             self.answered(req, out);
-        } else if let Err(refusal) = self.dispatch(req, out) {
+            return Served::Done;
+        }
+        if !self.has_room_for(req) {
+            self.counters.waits += 1;
+            return Served::Wait;
+        }
+        self.counters.requests += 1;
+        if let Err(refusal) = self.dispatch(req, out) {
+            if refusal.is_no_room() {
+                self.counters.waits += 1;
+                return Served::Wait;
+            }
+            self.counters.refusals += 1;
             out.refuse(req.reply_to(), &refusal);
         }
         Served::Done
+    }
+
+    /// Whether this request could be finished now. Requests that store nothing pass while the log is full, so that
+    /// consumers go on and the disk can catch up.
+    #[inline]
+    fn has_room_for(&self, req: &Request<'_>) -> bool {
+        if self.errands.is_full() {
+            return false;
+        }
+        let stores = matches!(
+            req.header.code,
+            codes::SEND_MESSAGE_V2
+                | codes::SEND_MESSAGE
+                | codes::SEND_BATCH_MESSAGE
+                | codes::SEND_REPLY_MESSAGE
+                | codes::SEND_REPLY_MESSAGE_V2
+                | codes::CONSUMER_SEND_MSG_BACK
+                | codes::END_TRANSACTION
+        );
+        !stores || self.store.has_room(req.body.len() + HEADER_ROOM_BYTES)
     }
 
     /// A connection begins.
@@ -91,6 +167,7 @@ impl Broker {
 
     /// A connection is gone: its client leaves every group, its holds and calls vanish.
     pub fn closed(&mut self, conn: ConnId, _now: &TurnTime, out: &mut Outbox) {
+        self.holds.closed(conn);
         self.client_left(conn, out);
         self.peers.closed(conn);
     }
@@ -101,13 +178,60 @@ impl Broker {
             return 0;
         }
         self.ticked_ms = now.mono_ms();
+        self.holds.expire(now.mono_ms());
         self.locks.sweep(now.wall_ms);
         self.scan_clients(now, out);
         0
     }
 
+    /// What happened since the requests of this turn: the disk, the cold thread, messages for those who wait.
+    /// Returns how much was done.
+    pub fn settle(&mut self, now: &TurnTime, net: &mut impl NetTx, out: &mut Outbox) -> u32 {
+        let mut work = self.release_synced(now, out);
+        for _ in 0..COLD_REPLIES_PER_TURN_MAX {
+            let Some((errand, answer)) = self.errands.next() else { break };
+            self.errand_done(errand, answer, now, net, out);
+            work += 1;
+        }
+        work + self.run_due_holds(now, HOLDS_PER_TURN_MAX, out)
+    }
+
+    /// Gives the cold side what this turn has for it.
+    pub fn hand_over(&mut self) {
+        let mut gave = false;
+        while let Some(op) = self.ops.pop() {
+            if let Err(op) = self.persist.push(op) {
+                self.ops.unpop(op);
+                break;
+            }
+            gave = true;
+        }
+        if gave {
+            self.persist.wake();
+        }
+        self.errands.wake();
+    }
+
+    /// The cold thread has an answer: back to who asked.
+    fn errand_done(
+        &mut self,
+        errand: Errand,
+        answer: Answer,
+        now: &TurnTime,
+        net: &mut impl NetTx,
+        out: &mut Outbox,
+    ) {
+        match (errand, answer) {
+            (Errand::Pull(pull), Answer::Pulled(pulled)) => self.pulled_cold(&pull, pulled, now, out),
+            (Errand::Rest(conn), Answer::Bytes(bytes)) => out.fetched(conn, bytes, net),
+            (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),
+        }
+    }
+
     fn dispatch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         match req.header.code {
+            codes::SEND_MESSAGE_V2 | codes::SEND_MESSAGE | codes::SEND_BATCH_MESSAGE => self.send(req, out),
+            codes::PULL_MESSAGE | codes::LITE_PULL_MESSAGE if !req.vip => self.pull(req, out),
             codes::HEART_BEAT => self.heartbeat(req, out),
             codes::UNREGISTER_CLIENT => self.unregister_client(req, out),
             codes::GET_CONSUMER_LIST_BY_GROUP => self.consumer_list(req, out),

@@ -67,6 +67,16 @@ impl Refusal {
         Refusal::new(response::SYSTEM_ERROR, error.to_string())
     }
 
+    /// The log has no room: the request is left where it is and offered again (back-pressure), never answered.
+    #[cold]
+    pub fn no_room() -> Refusal {
+        Refusal::new(NO_ROOM, "")
+    }
+
+    pub fn is_no_room(&self) -> bool {
+        self.code == NO_ROOM
+    }
+
     /// As `new`, for codes whose answers have a header class.
     #[cold]
     pub fn with_empty_fields(code: i32, remark: impl Into<Cow<'static, str>>) -> Refusal {
@@ -91,3 +101,6 @@ pub enum Served {
     /// Nothing was done for want of room: leave the frame where it is and offer it again.
     Wait,
 }
+
+/// No code of the wire.
+const NO_ROOM: i32 = i32::MIN;

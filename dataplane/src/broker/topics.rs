@@ -22,6 +22,13 @@ use super::version::DataVersion;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicIndex(u32);
 
+impl TopicIndex {
+    /// For tables that run beside this one.
+    pub fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A topic as the broker uses it. The JSON form is `protocol::body`'s.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfig {

@@ -1,0 +1,190 @@
+//! Errands: what the shard asks of the cold thread, and what waits for the answers.
+//!
+//! ```text
+//! desk --ask--> Question + token --lane--> cold thread: files, indexes
+//!      '-------> Errand, kept under the token          |
+//! desk <--- (Errand, Answer) <---------- lane <--------'
+//! ```
+//!
+//! The shard never waits: a question that finds the lane full stays in a backlog, and a request that might need an
+//! errand is not taken from its connection while too many are under way (`is_full`). An answer whose connection is gone
+//! is simply answered into the void. Each desk that asks adds its question, its answer and its errand here.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use store::{LogRange, PhysicalOffset, QueueIndex};
+
+use crate::broker::filter::TagFilter;
+use crate::broker::held_pull::HeldPull;
+use crate::broker::read::{Read, ReadLimits};
+use crate::lane::{LaneIn, LaneOut, lane};
+use crate::limits::{COLD_LANE_MAX, ERRANDS_MAX};
+use crate::net::ConnId;
+
+/// One question on the lane. The answer carries the same token.
+#[derive(Debug)]
+pub struct ColdRequest {
+    pub token: Token,
+    pub question: Question,
+}
+
+/// One answer on the lane back.
+#[derive(Debug)]
+pub struct ColdReply {
+    pub token: Token,
+    pub answer: Answer,
+}
+
+/// What the cold thread can do for the shard.
+#[derive(Debug)]
+pub enum Question {
+    /// A pull of what has left the hot log. Answered with `Answer::Pulled`.
+    Pull(ColdPull),
+    /// The bytes of a range. Answered with `Answer::Bytes`.
+    Bytes(LogRange),
+    /// The record that begins at this physical offset. Answered with `Answer::Bytes`.
+    Record { physical: PhysicalOffset },
+    /// The queue offset of a time. Answered with `Answer::Offset`.
+    SearchByTime { queue: QueueIndex, timestamp_ms: i64, upper: bool },
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    Pulled(ColdPulled),
+    /// None: no longer, or never, in the log.
+    Bytes(Option<Vec<u8>>),
+    Offset(i64),
+}
+
+#[derive(Debug)]
+pub struct ColdPull {
+    pub queue: QueueIndex,
+    pub offset: i64,
+    /// What consumers may see of the queue.
+    pub visible: Range<i64>,
+    pub limits: ReadLimits,
+    pub filter: TagFilter,
+}
+
+#[derive(Debug)]
+pub enum ColdPulled {
+    /// What was read, and the records one behind the other.
+    Read(Read, Vec<u8>),
+    /// The files do not have it yet: the hot log does.
+    TryHot,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub enum Errand {
+    Pull(Box<HeldPull>),
+    /// The rest of a pull answer that left the hot log before it was sent.
+    Rest(ConnId),
+}
+
+/// Names a question under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    slot: u32,
+    generation: u32,
+}
+
+/// The cold thread's ends of the two lanes.
+pub struct ColdEnds {
+    pub requests: LaneOut<ColdRequest>,
+    pub replies: LaneIn<ColdReply>,
+}
+
+/// The shard's half.
+pub struct Errands {
+    requests: LaneIn<ColdRequest>,
+    replies: LaneOut<ColdReply>,
+    backlog: VecDeque<ColdRequest>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    pushed: bool,
+}
+
+struct Slot {
+    generation: u32,
+    errand: Option<Errand>,
+}
+
+impl Errands {
+    /// Both halves of a pair of lanes.
+    pub fn new() -> (Errands, ColdEnds) {
+        let (requests_in, requests_out) = lane(COLD_LANE_MAX);
+        let (replies_in, replies_out) = lane(COLD_LANE_MAX);
+        let errands = Errands {
+            requests: requests_in,
+            replies: replies_out,
+            backlog: VecDeque::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            pushed: false,
+        };
+        (errands, ColdEnds { requests: requests_out, replies: replies_in })
+    }
+
+    /// Sends a question on its way; `errand` comes back with the answer.
+    pub fn ask(&mut self, question: Question, errand: Errand) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, errand: None });
+            self.slots.len() as u32 - 1
+        });
+        let place = &mut self.slots[slot as usize];
+        assert!(place.errand.is_none());
+        place.errand = Some(errand);
+        let token = Token { slot, generation: place.generation };
+        self.backlog.push_back(ColdRequest { token, question });
+        self.flush();
+    }
+
+    /// The next answer, with whom it is for.
+    pub fn next(&mut self) -> Option<(Errand, Answer)> {
+        loop {
+            let ColdReply { token, answer } = self.replies.pop()?;
+            let place = &mut self.slots[token.slot as usize];
+            assert!(place.generation == token.generation);
+            place.generation = place.generation.wrapping_add(1);
+            self.free.push(token.slot);
+            if let Some(errand) = place.errand.take() {
+                return Some((errand, answer));
+            }
+        }
+    }
+
+    /// Moves what the lane takes, and wakes the cold thread if there was anything. Called once a turn.
+    pub fn flush(&mut self) {
+        while let Some(request) = self.backlog.pop_front() {
+            if let Err(request) = self.requests.push(request) {
+                self.backlog.push_front(request);
+                break;
+            }
+            self.pushed = true;
+        }
+    }
+
+    /// Wakes the cold thread if anything was pushed since the last time.
+    pub fn wake(&mut self) {
+        self.flush();
+        if std::mem::take(&mut self.pushed) {
+            self.requests.wake();
+        }
+    }
+
+    /// Questions without an answer yet.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// No request that may need another errand should be taken now.
+    pub fn is_full(&self) -> bool {
+        self.len() >= ERRANDS_MAX
+    }
+}

@@ -1,0 +1,78 @@
+//! A pull that outlives its request: what it needs to run again, as owned text.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use protocol::frame::Codec;
+
+use crate::broker::ReplyTo;
+use crate::broker::pull::{Pull, PullNumbers};
+use crate::net::ConnId;
+
+/// One buffer for all texts, used again for the next pull that waits in the same place.
+#[derive(Clone, Debug)]
+pub struct HeldPull {
+    to: ReplyTo,
+    peer: SocketAddr,
+    lite: bool,
+    numbers: PullNumbers,
+    /// Group, topic, then subscription and expression type where there are any.
+    texts: String,
+    group_len: usize,
+    topic_len: usize,
+    subscription_len: Option<usize>,
+    has_expression_type: bool,
+}
+
+impl HeldPull {
+    pub fn copy_from(&mut self, pull: &Pull<'_>) {
+        self.to = pull.to;
+        self.peer = pull.peer;
+        self.lite = pull.lite;
+        self.numbers = pull.numbers;
+        self.texts.clear();
+        for text in [Some(pull.group), Some(pull.topic), pull.subscription, pull.expression_type] {
+            self.texts.push_str(text.unwrap_or_default());
+        }
+        self.group_len = pull.group.len();
+        self.topic_len = pull.topic.len();
+        self.subscription_len = pull.subscription.map(str::len);
+        self.has_expression_type = pull.expression_type.is_some();
+    }
+
+    pub fn as_pull(&self) -> Pull<'_> {
+        let (group, rest) = self.texts.split_at(self.group_len);
+        let (topic, rest) = rest.split_at(self.topic_len);
+        let (subscription, expression_type) = rest.split_at(self.subscription_len.unwrap_or(0));
+        Pull {
+            to: self.to,
+            peer: self.peer,
+            lite: self.lite,
+            group,
+            topic,
+            subscription: self.subscription_len.map(|_| subscription),
+            expression_type: self.has_expression_type.then_some(expression_type),
+            numbers: self.numbers,
+        }
+    }
+}
+
+impl Default for HeldPull {
+    fn default() -> HeldPull {
+        HeldPull {
+            to: ReplyTo {
+                conn: ConnId { slot: 0, generation: 0 },
+                opaque: 0,
+                codec: Codec::Json,
+                oneway: true,
+            },
+            peer: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            lite: false,
+            numbers: PullNumbers::default(),
+            texts: String::new(),
+            group_len: 0,
+            topic_len: 0,
+            subscription_len: None,
+            has_expression_type: false,
+        }
+    }
+}

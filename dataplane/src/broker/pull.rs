@@ -1,0 +1,261 @@
+//! The pull desk: codes 11 and 361.
+//!
+//! ```text
+//! header --checks--> filter --> read (read.rs)
+//!                                |-- found: head + record bytes straight from the hot log
+//!                                |-- nothing new, may suspend: park in Holds; woken, it runs once more from the top
+//!                                '-- below the hot log: the cold thread reads; answered when it comes back
+//! ```
+//!
+//! The checks, their order, codes and remarks are behaviour.md §4. A pull that runs again never waits again.
+//! Deliberately absent: reading from slaves, and SQL92, which is refused as the official broker does while
+//! enablePropertyFilter is false.
+
+use std::net::SocketAddr;
+
+use protocol::code::{request, response};
+use protocol::headers::{
+    CustomHeader, PULL_COMMIT_OFFSET, PULL_SUSPEND, PullMessageRequestHeader, PullMessageResponseHeader,
+};
+use store::{LogRange, QueueIndex};
+
+use crate::broker::errands::{ColdPull, ColdPulled, Errand, Question};
+use crate::broker::held_pull::HeldPull;
+use crate::broker::pull_checks::PullRefusal;
+use crate::broker::put::Scratch;
+use crate::broker::read::{Level, Read, ReadLimits, ReadStatus, read, visible_offsets};
+use crate::broker::{Broker, Refusal, ReplyTo, Request};
+use crate::config::FlushDiskType;
+use crate::net::ConnId;
+use crate::outbox::{Body, Outbox};
+use crate::time::TurnTime;
+
+/// One pull, whether it lies in a request or in a hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Pull<'a> {
+    pub to: ReplyTo,
+    pub peer: SocketAddr,
+    /// Code 361.
+    pub lite: bool,
+    pub group: &'a str,
+    pub topic: &'a str,
+    pub subscription: Option<&'a str>,
+    pub expression_type: Option<&'a str>,
+    pub numbers: PullNumbers,
+}
+
+/// The fixed part of a pull.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PullNumbers {
+    pub queue_id: i32,
+    pub queue_offset: i64,
+    pub max_msg_nums: i32,
+    pub max_msg_bytes: i32,
+    pub sys_flag: i32,
+    pub commit_offset: i64,
+    pub suspend_ms: i64,
+    pub sub_version: i64,
+}
+
+/// Whether this is the first try of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Try {
+    First,
+    Again,
+}
+
+impl Broker {
+    pub(super) fn pull(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let header = PullMessageRequestHeader::read(&req.header.fields)?;
+        let group = header.consumer_group.to_cow();
+        let topic = header.topic.to_cow();
+        let subscription = header.subscription.map(|text| text.to_cow());
+        let expression_type = header.expression_type.map(|text| text.to_cow());
+        let pull = Pull {
+            to: req.reply_to(),
+            peer: req.peer,
+            lite: req.header.code == request::LITE_PULL_MESSAGE,
+            group: &group,
+            topic: &topic,
+            subscription: subscription.as_deref(),
+            expression_type: expression_type.as_deref(),
+            numbers: PullNumbers {
+                queue_id: header.queue_id,
+                queue_offset: header.queue_offset,
+                max_msg_nums: header.max_msg_nums,
+                max_msg_bytes: header.max_msg_bytes.unwrap_or(i32::MAX),
+                sys_flag: header.sys_flag,
+                commit_offset: header.commit_offset,
+                suspend_ms: header.suspend_timeout_millis,
+                sub_version: header.sub_version,
+            },
+        };
+        self.counters.pulls += 1;
+        self.run_pull(&pull, Try::First, req.now, out);
+        Ok(())
+    }
+
+    /// Runs the held pulls that a message or their deadline has woken.
+    pub(super) fn run_due_holds(&mut self, now: &TurnTime, holds_max: u32, out: &mut Outbox) -> u32 {
+        let mut run = 0;
+        while run < holds_max
+            && let Some(hold) = self.holds.take_due()
+        {
+            self.run_pull(&hold.pull.as_pull(), Try::Again, now, out);
+            self.holds.recycle(hold);
+            run += 1;
+        }
+        run
+    }
+
+    fn run_pull(&mut self, pull: &Pull<'_>, turn: Try, now: &TurnTime, out: &mut Outbox) {
+        if let Err(refused) = self.try_pull(pull, turn, now, out) {
+            out.refuse_with(pull.to, &refused.refusal, |w| w.with(&refused.fields));
+        }
+    }
+
+    fn try_pull(&mut self, pull: &Pull<'_>, turn: Try, now: &TurnTime, out: &mut Outbox) -> Result<(), PullRefusal> {
+        let PullNumbers { queue_id, queue_offset, sys_flag, commit_offset, .. } = pull.numbers;
+        let topic = self.check_pull(pull, now)?;
+        let queue = self.queue(topic, queue_id);
+        if turn == Try::First && sys_flag & PULL_COMMIT_OFFSET != 0 {
+            self.offsets.commit(pull.group, pull.topic, queue_id, commit_offset);
+        }
+        let limits = self.read_limits(pull);
+        let visible = visible_offsets(&self.store, queue, self.level());
+        let Scratch { filter, ranges, .. } = &mut self.scratch;
+        let read = match self.offsets.take_reset(pull.group, pull.topic, queue_id) {
+            Some(offset) => Some(Read::without_records(ReadStatus::OffsetReset, offset, &visible)),
+            None => read(&self.store, queue, queue_offset, &visible, &limits, filter, ranges),
+        };
+        let Some(read) = read else {
+            self.pull_cold(pull, queue, limits);
+            return Ok(());
+        };
+        self.offsets.pulled(pull.group, pull.topic, queue_id, read.next_offset);
+        if turn == Try::First && read.code(queue_offset) == response::PULL_NOT_FOUND && self.hold(pull, queue, now) {
+            return Ok(());
+        }
+        self.answer_pull(pull, &read, None, out);
+        Ok(())
+    }
+
+    /// Lets a pull wait that may; false when it must be answered now.
+    fn hold(&mut self, pull: &Pull<'_>, queue: QueueIndex, now: &TurnTime) -> bool {
+        if pull.numbers.sys_flag & PULL_SUSPEND == 0 || pull.to.oneway {
+            return false;
+        }
+        let wait_ms = if self.config.long_polling_enable {
+            pull.numbers.suspend_ms.max(0) as u64
+        } else {
+            self.config.short_polling_time_mills
+        };
+        let held = self.holds.park(queue, pull, &self.scratch.filter, now.mono_ms().saturating_add(wait_ms));
+        self.counters.holds += u64::from(held);
+        held
+    }
+
+    /// Answers with what was read: the ranges in the scratch list, or the bytes the cold thread brought.
+    fn answer_pull(&mut self, pull: &Pull<'_>, read: &Read, cold_bytes: Option<Vec<u8>>, out: &mut Outbox) {
+        let code = read.code(pull.numbers.queue_offset);
+        match code {
+            response::SUCCESS => {
+                self.counters.got_messages += u64::from(read.records);
+                self.counters.got_bytes += read.bytes;
+                self.counters.pulls_found += 1;
+            }
+            _ => self.counters.pulls_missed += 1,
+        }
+        let header = PullMessageResponseHeader {
+            suggest_which_broker_id: MASTER_ID,
+            next_begin_offset: read.next_offset,
+            min_offset: read.min_offset,
+            max_offset: read.max_offset,
+            offset_delta: None,
+            topic_sys_flag: Some(self.topics.config(pull.topic).map_or(0, |topic| topic.topic_sys_flag)),
+            group_sys_flag: Some(self.groups.get(pull.group).map_or(0, |group| group.group_sys_flag)),
+            forbidden_type: None,
+        };
+        let body = match (code, cold_bytes) {
+            (response::SUCCESS, Some(bytes)) => Body::Owned(bytes),
+            (response::SUCCESS, None) => Body::Log(&self.scratch.ranges),
+            _ => Body::None,
+        };
+        out.reply(pull.to, code, |w| w.with(&header).remark(read.status.name()), body);
+    }
+
+    /// Sends a pull to the cold thread, which reads the queue's files.
+    #[cold]
+    fn pull_cold(&mut self, pull: &Pull<'_>, queue: QueueIndex, limits: ReadLimits) {
+        self.counters.cold_pulls += 1;
+        let mut held = Box::<HeldPull>::default();
+        held.copy_from(pull);
+        let question = ColdPull {
+            queue,
+            offset: pull.numbers.queue_offset,
+            visible: visible_offsets(&self.store, queue, self.level()),
+            limits: ReadLimits {
+                kind_records_max: self.config.max_transfer_count_on_message_in_disk,
+                kind_bytes_max: self.config.max_transfer_bytes_on_message_in_disk,
+                ..limits
+            },
+            filter: self.scratch.filter.clone(),
+        };
+        self.errands.ask(Question::Pull(question), Errand::Pull(held));
+    }
+
+    /// The cold thread has read for a pull.
+    pub(super) fn pulled_cold(&mut self, pull: &HeldPull, pulled: ColdPulled, now: &TurnTime, out: &mut Outbox) {
+        let pull = pull.as_pull();
+        match pulled {
+            ColdPulled::Read(read, bytes) => {
+                self.offsets.pulled(pull.group, pull.topic, pull.numbers.queue_id, read.next_offset);
+                self.answer_pull(&pull, &read, Some(bytes), out);
+            }
+            // What was asked for has become hot, or was made meanwhile: the hot log knows better.
+            ColdPulled::TryHot => self.run_pull(&pull, Try::Again, now, out),
+        }
+    }
+
+    /// What consumers may see: nothing that has not reached the level that senders are promised.
+    pub fn level(&self) -> Level {
+        match self.config.flush_disk_type {
+            FlushDiskType::AsyncFlush => Level::Memory,
+            FlushDiskType::SyncFlush => Level::Disk,
+        }
+    }
+
+    /// Asks for the rest of an answer that left the hot log before it was sent.
+    #[cold]
+    pub fn fetch_rest(&mut self, conn: ConnId, range: LogRange) {
+        self.errands.ask(Question::Bytes(range), Errand::Rest(conn));
+    }
+
+    fn read_limits(&self, pull: &Pull<'_>) -> ReadLimits {
+        ReadLimits {
+            records_max: pull.numbers.max_msg_nums,
+            bytes_max: pull.numbers.max_msg_bytes,
+            kind_records_max: self.config.max_transfer_count_on_message_in_memory,
+            kind_bytes_max: self.config.max_transfer_bytes_on_message_in_memory,
+        }
+    }
+}
+
+impl Read {
+    /// The code a status is answered with; it depends on what was asked for.
+    fn code(&self, queue_offset: i64) -> i32 {
+        match self.status {
+            ReadStatus::Found => response::SUCCESS,
+            ReadStatus::NoMatchedMessage | ReadStatus::MessageWasRemoving => response::PULL_RETRY_IMMEDIATELY,
+            ReadStatus::OffsetFoundNull | ReadStatus::OffsetOverflowOne => response::PULL_NOT_FOUND,
+            ReadStatus::NoMessageInQueue if queue_offset == 0 => response::PULL_NOT_FOUND,
+            ReadStatus::NoMessageInQueue
+            | ReadStatus::OffsetOverflowBadly
+            | ReadStatus::OffsetTooSmall
+            | ReadStatus::OffsetReset => response::PULL_OFFSET_MOVED,
+        }
+    }
+}
+
+/// slaveReadEnable is false here: the master is always the one to ask.
+const MASTER_ID: i64 = 0;

@@ -1,0 +1,82 @@
+//! How a broker begins: what was loaded, and the seams it is given.
+
+use std::net::SocketAddr;
+
+use protocol::ids::UniqKeys;
+use store::Store;
+
+use crate::broker::admin::Admin;
+use crate::broker::consumers::Consumers;
+use crate::broker::errands::Errands;
+use crate::broker::groups::Groups;
+use crate::broker::heartbeat::Beats;
+use crate::broker::locks::Locks;
+use crate::broker::offsets::ConsumerOffsets;
+use crate::broker::peers::Peers;
+use crate::broker::persist_ops::{PersistOp, PersistOps};
+use crate::broker::producers::Producers;
+use crate::broker::send_properties::stamp;
+use crate::broker::sent::MsgIds;
+use crate::broker::topics::Topics;
+use crate::broker::{Broker, Gate, Holds, Queues, Scratch};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::lane::LaneIn;
+use crate::rng::Rng;
+
+/// Everything a broker is made of that comes from outside.
+pub struct BrokerStart {
+    pub config: Config,
+    /// brokerIP1 and listenPort.
+    pub address: SocketAddr,
+    pub store: Store,
+    pub topics: Topics,
+    pub groups: Groups,
+    pub offsets: ConsumerOffsets,
+    /// What loading the tables has changed already.
+    pub ops: PersistOps,
+    pub persist: LaneIn<PersistOp>,
+    pub errands: Errands,
+    pub rng: Rng,
+    pub admin: Admin,
+    /// Our process number, for the message ids we make.
+    pub pid: u32,
+}
+
+impl Broker {
+    pub fn new(start: BrokerStart) -> Broker {
+        let BrokerStart { config, address, mut rng, .. } = start;
+        Broker {
+            topics: start.topics,
+            groups: start.groups,
+            offsets: start.offsets,
+            consumers: Consumers::default(),
+            producers: Producers::default(),
+            beats: Beats::default(),
+            locks: Locks::default(),
+            peers: Peers::default(),
+            admin: start.admin,
+            store: start.store,
+            holds: Holds::default(),
+            gate: Gate::default(),
+            errands: start.errands,
+            ops: start.ops,
+            persist: start.persist,
+            counters: Counters::default(),
+            uniq_keys: UniqKeys::new(address.ip(), start.pid, rng.next_u32()),
+            msg_ids: MsgIds::new(address),
+            stamp: stamp(&config.region_id, config.trace_on, &config.broker_cluster_name),
+            queues: Queues::default(),
+            scratch: Scratch::default(),
+            ticked_ms: 0,
+            rng,
+            address,
+            config,
+        }
+    }
+
+    /// Settings have changed: what was made from them is made again.
+    pub fn config_changed(&mut self) {
+        self.stamp = stamp(&self.config.region_id, self.config.trace_on, &self.config.broker_cluster_name);
+    }
+}

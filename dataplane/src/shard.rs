@@ -1,0 +1,134 @@
+//! One core's world, and its `turn`.
+//!
+//! ```text
+//! ingress -> events -> visits (frames served, answers encoded) -> settle (disk, cold thread, held pulls)
+//!         -> tick -> drain (answers to the send rings) -> egress        every step bounded
+//! ```
+//!
+//! The caller owns time and the loop. Nothing here blocks, logs or takes a lock; what must wait has left by a lane.
+
+use protocol::frame::Frame;
+
+use crate::broker::{Broker, Request, Served};
+use crate::limits::{REQUESTS_PER_TURN_MAX, RX_BURST_MAX, TX_BURST_MAX};
+use crate::net::{Net, NetEvent};
+use crate::outbox::Outbox;
+use crate::session::{Ends, Sessions, Silent, Verdict};
+use crate::time::TurnTime;
+
+/// A network, a broker, and the connections between them.
+pub struct Shard<N: Net> {
+    pub net: N,
+    pub broker: Broker,
+    pub sessions: Sessions,
+    pub outbox: Outbox,
+    swept_ms: u64,
+}
+
+impl<N: Net> Shard<N> {
+    pub fn new(net: N, broker: Broker) -> Shard<N> {
+        Shard { net, broker, sessions: Sessions::default(), outbox: Outbox::new(), swept_ms: 0 }
+    }
+
+    /// One bounded turn of one core. Returns how much was done, so the caller can count idle turns.
+    pub fn turn(&mut self, now: &TurnTime) -> u32 {
+        let mut work = self.net.ingress(now, RX_BURST_MAX);
+        work += self.take_events(now);
+        work += self.serve_sessions(now);
+        work += self.broker.settle(now, self.net.split().1, &mut self.outbox);
+        work += self.broker.tick(now, &mut self.outbox);
+        self.sweep(now);
+        work += self.drain();
+        self.broker.hand_over();
+        work + self.net.egress(now, TX_BURST_MAX)
+    }
+
+    fn take_events(&mut self, now: &TurnTime) -> u32 {
+        let mut events = 0;
+        while let Some(event) = self.net.next_event() {
+            events += 1;
+            match event {
+                NetEvent::Opened { conn, peer, local } => {
+                    self.outbox.opened(conn);
+                    self.sessions.opened(Ends { conn, peer, local }, now.mono_ms());
+                    self.broker.opened(conn, peer);
+                }
+                NetEvent::Readable(conn) => self.sessions.readable(conn, now.mono_ms()),
+                NetEvent::Writable(conn) => self.outbox.writable(conn),
+                NetEvent::PeerFinished(conn) => self.sessions.finished(conn),
+                NetEvent::Closed(conn) => {
+                    self.outbox.closed(conn);
+                    self.sessions.closed(conn);
+                    self.broker.closed(conn, now, &mut self.outbox);
+                }
+            }
+        }
+        events
+    }
+
+    /// Visits the connections that have something, in the order they came, until the turn's budget is used up.
+    fn serve_sessions(&mut self, now: &TurnTime) -> u32 {
+        let Shard { net, broker, sessions, outbox, .. } = self;
+        let vip_port = vip_port(broker);
+        let mut serve = |frame: Frame<'_>, ends: &Ends, outbox: &mut Outbox| {
+            let Ok(header) = frame.header() else { return Verdict::Close };
+            let req = Request {
+                conn: ends.conn,
+                peer: ends.peer,
+                local: ends.local,
+                vip: ends.local.port() == vip_port,
+                codec: frame.codec,
+                header,
+                body: frame.body,
+                now,
+            };
+            match broker.serve(&req, outbox) {
+                Served::Done => Verdict::Done,
+                Served::Wait => Verdict::Wait,
+            }
+        };
+        let mut served = 0;
+        for _ in 0..sessions.start_round() {
+            if served >= REQUESTS_PER_TURN_MAX {
+                break;
+            }
+            let Some(conn) = sessions.next_ready() else { break };
+            let budget = REQUESTS_PER_TURN_MAX - served;
+            served += sessions.visit(conn, now.mono_ms(), budget, net, outbox, &mut serve);
+        }
+        served
+    }
+
+    /// Moves answers to the send rings, and lets readers go on whose outbox has room again.
+    fn drain(&mut self) -> u32 {
+        let store = &self.broker.store;
+        let mut moved = self.outbox.drain(self.net.split().1, |range| store.range(range));
+        while let Some(conn) = self.outbox.take_resumed() {
+            self.sessions.resumed(conn);
+            moved += 1;
+        }
+        while let Some((conn, range)) = self.outbox.take_missing() {
+            self.broker.fetch_rest(conn, range);
+        }
+        moved
+    }
+
+    /// Ends connections that have been silent for too long.
+    fn sweep(&mut self, now: &TurnTime) {
+        if self.swept_ms == now.mono_ms() {
+            return;
+        }
+        self.swept_ms = now.mono_ms();
+        let idle_ms_max = self.broker.config.server_channel_max_idle_time_seconds * 1000;
+        match self.sessions.sweep(now.mono_ms(), idle_ms_max, &self.outbox) {
+            Some(Silent::Close(conn)) => self.net.close(conn),
+            Some(Silent::Abort(conn)) => self.net.abort(conn),
+            None => {}
+        }
+    }
+}
+
+/// The port that serves everything but pulls.
+fn vip_port(broker: &Broker) -> u16 {
+    broker.config.listen_port.wrapping_sub(2)
+}
