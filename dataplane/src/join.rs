@@ -67,7 +67,9 @@ impl JoinPool {
 
     /// Moves a frame into a buffer of the next class; false when the pool is at its bound.
     fn grow(&mut self, joining: &mut Joining) -> bool {
-        let Some(class) = CLASSES.iter().position(|bytes| *bytes > joining.buffer.len()) else { return false };
+        let Some(class) = CLASSES.iter().position(|bytes| *bytes > joining.buffer.len()) else {
+            return false;
+        };
         let Some(mut bigger) = self.get(class) else { return false };
         bigger.extend_from_slice(&joining.buffer);
         self.keep(std::mem::replace(&mut joining.buffer, bigger));

@@ -17,8 +17,8 @@ use std::collections::VecDeque;
 use protocol::code::response;
 use protocol::frame::Codec;
 use protocol::header::HeaderWriter;
-use store::LogRange;
 use protocol::headers::HeartbeatRequestHeader as NoFields;
+use store::LogRange;
 
 use crate::broker::{Refusal, ReplyTo};
 use crate::limits::{

@@ -242,7 +242,11 @@ impl Sessions {
             let was_closing = std::mem::replace(&mut session.closing, true);
             session.active_ms = now_ms;
             self.counters.silent += 1;
-            return Some(if was_closing || sits { Silent::Abort(ends.conn) } else { Silent::Close(ends.conn) });
+            return Some(if was_closing || sits {
+                Silent::Abort(ends.conn)
+            } else {
+                Silent::Close(ends.conn)
+            });
         }
         None
     }

@@ -36,7 +36,9 @@ impl TagFilter {
     /// Takes an expression: nothing, `*`, or tags joined by `||`.
     pub fn set_expression(&mut self, expression: Option<&str>) -> Result<(), NoTags> {
         self.set_all();
-        let Some(expression) = expression.filter(|text| !text.is_empty() && *text != "*") else { return Ok(()) };
+        let Some(expression) = expression.filter(|text| !text.is_empty() && *text != "*") else {
+            return Ok(());
+        };
         self.all = false;
         if expression.split("||").all(str::is_empty) {
             return Err(NoTags);

@@ -116,7 +116,8 @@ impl Broker {
         while released < GATE_PER_TURN_MAX
             && let Some(waiting) = self.gate.next(synced_to, now.mono_ms())
         {
-            let code = if waiting.end <= synced_to { response::SUCCESS } else { response::FLUSH_DISK_TIMEOUT };
+            let code =
+                if waiting.end <= synced_to { response::SUCCESS } else { response::FLUSH_DISK_TIMEOUT };
             self.counters.flush_timeouts += u64::from(code != response::SUCCESS);
             let sent = Sent {
                 queue_id: waiting.queue_id,

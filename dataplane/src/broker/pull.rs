@@ -114,7 +114,13 @@ impl Broker {
         }
     }
 
-    fn try_pull(&mut self, pull: &Pull<'_>, turn: Try, now: &TurnTime, out: &mut Outbox) -> Result<(), PullRefusal> {
+    fn try_pull(
+        &mut self,
+        pull: &Pull<'_>,
+        turn: Try,
+        now: &TurnTime,
+        out: &mut Outbox,
+    ) -> Result<(), PullRefusal> {
         let PullNumbers { queue_id, queue_offset, sys_flag, commit_offset, .. } = pull.numbers;
         let topic = self.check_pull(pull, now)?;
         let queue = self.queue(topic, queue_id);
@@ -133,7 +139,10 @@ impl Broker {
             return Ok(());
         };
         self.offsets.pulled(pull.group, pull.topic, queue_id, read.next_offset);
-        if turn == Try::First && read.code(queue_offset) == response::PULL_NOT_FOUND && self.hold(pull, queue, now) {
+        if turn == Try::First
+            && read.code(queue_offset) == response::PULL_NOT_FOUND
+            && self.hold(pull, queue, now)
+        {
             return Ok(());
         }
         self.answer_pull(pull, &read, None, out);
@@ -205,7 +214,13 @@ impl Broker {
     }
 
     /// The cold thread has read for a pull.
-    pub(super) fn pulled_cold(&mut self, pull: &HeldPull, pulled: ColdPulled, now: &TurnTime, out: &mut Outbox) {
+    pub(super) fn pulled_cold(
+        &mut self,
+        pull: &HeldPull,
+        pulled: ColdPulled,
+        now: &TurnTime,
+        out: &mut Outbox,
+    ) {
         let pull = pull.as_pull();
         match pulled {
             ColdPulled::Read(read, bytes) => {

@@ -29,14 +29,21 @@ impl Broker {
         let (group, topic) = (pull.group, pull.topic);
         if !self.config.broker_permission.can_read() {
             let ip = self.address.ip();
-            return Err(forbidden(FORBIDDEN_BROKER, format!("the broker[{ip}] pulling message is forbidden")));
+            return Err(forbidden(
+                FORBIDDEN_BROKER,
+                format!("the broker[{ip}] pulling message is forbidden"),
+            ));
         }
         if pull.lite && !self.config.lite_pull_message_enable {
             let ip = self.address.ip();
-            return Err(forbidden(FORBIDDEN_BROKER, format!("the broker[{ip}] for lite pull consumer is forbidden")));
+            return Err(forbidden(
+                FORBIDDEN_BROKER,
+                format!("the broker[{ip}] for lite pull consumer is forbidden"),
+            ));
         }
         let auto_create = self.config.auto_create_subscription_group;
-        let Some(group_config) = self.groups.find_or_create(group, auto_create, now.wall_ms, &mut self.ops) else {
+        let Some(group_config) = self.groups.find_or_create(group, auto_create, now.wall_ms, &mut self.ops)
+        else {
             let remark = format!("subscription group [{group}] does not exist, {FAQ}");
             return Err(refused(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
         };
@@ -50,7 +57,10 @@ impl Broker {
         };
         let config = self.topics.get(index).expect("just found");
         if !config.is_readable() {
-            return Err(forbidden(FORBIDDEN_TOPIC, format!("the topic[{topic}] pulling message is forbidden")));
+            return Err(forbidden(
+                FORBIDDEN_TOPIC,
+                format!("the topic[{topic}] pulling message is forbidden"),
+            ));
         }
         let (queue_id, queues) = (pull.numbers.queue_id, config.read_queue_nums);
         if !(0..queues).contains(&queue_id) {
@@ -70,7 +80,8 @@ impl Broker {
 
     /// The request brings its own subscription.
     fn filter_of_request(&mut self, pull: &Pull<'_>) -> Result<(), PullRefusal> {
-        let unparsable = || refused(response::SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
+        let unparsable =
+            || refused(response::SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
         match pull.expression_type {
             None | Some(TAG) => {
                 self.scratch.filter.set_expression(pull.subscription).map_err(|_| unparsable())?;

@@ -48,7 +48,11 @@ impl Broker {
     /// The store's index of a queue.
     #[inline]
     pub fn queue(&mut self, topic: TopicIndex, queue_id: i32) -> QueueIndex {
-        let known = self.queues.rows.get(topic.as_usize()).and_then(|row| row.get(queue_id as usize).copied().flatten());
+        let known = self
+            .queues
+            .rows
+            .get(topic.as_usize())
+            .and_then(|row| row.get(queue_id as usize).copied().flatten());
         match known {
             Some(queue) => queue,
             None => self.intern_queue(topic, queue_id),
@@ -56,7 +60,12 @@ impl Broker {
     }
 
     /// Stores a message for a desk; with a level above 0 it goes to its queue when the delay is over.
-    pub fn put(&mut self, draft: &RecordDraft<'_>, delay_level: i32, now: &TurnTime) -> Result<Appended, Refusal> {
+    pub fn put(
+        &mut self,
+        draft: &RecordDraft<'_>,
+        delay_level: i32,
+        now: &TurnTime,
+    ) -> Result<Appended, Refusal> {
         if delay_level > 0 {
             return self.put_delayed(draft, delay_level, now);
         }
@@ -78,7 +87,11 @@ impl Broker {
         let clamped = delay::clamp(&self.config.message_delay_level, level);
         let mut list = std::mem::take(&mut self.scratch.rebuilt);
         list.clear();
-        properties::extend_without(&mut list, draft.properties, &[key::REAL_TOPIC, key::REAL_QID, key::DELAY]);
+        properties::extend_without(
+            &mut list,
+            draft.properties,
+            &[key::REAL_TOPIC, key::REAL_QID, key::DELAY],
+        );
         push_number(&mut list, key::DELAY, clamped);
         properties::push(&mut list, key::REAL_TOPIC, draft.topic);
         push_number(&mut list, key::REAL_QID, draft.queue_id);
@@ -103,7 +116,9 @@ impl Broker {
         tags_code: i64,
         now: &TurnTime,
     ) -> Result<Appended, Refusal> {
-        if draft.properties.len() > PROPERTIES_BYTES_MAX || draft.body.len() > self.config.max_message_size as usize {
+        if draft.properties.len() > PROPERTIES_BYTES_MAX
+            || draft.body.len() > self.config.max_message_size as usize
+        {
             return Err(self.illegal_message());
         }
         let queue = self.queue(topic, draft.queue_id);
@@ -129,7 +144,8 @@ impl Broker {
         now: &TurnTime,
     ) -> Result<BatchAppended, Refusal> {
         if body.len() > self.config.max_message_size as usize {
-            let remark = format!("message batch of {}B is longer than {}B", body.len(), self.config.max_message_size);
+            let remark =
+                format!("message batch of {}B is longer than {}B", body.len(), self.config.max_message_size);
             return Err(Refusal::new(response::SYSTEM_ERROR, remark));
         }
         let queue = self.queue(topic, common.queue_id);

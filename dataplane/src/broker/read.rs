@@ -162,14 +162,7 @@ pub fn outside(offset: i64, visible: &Range<i64>) -> Option<(ReadStatus, i64)> {
 
 impl Read {
     pub fn without_records(status: ReadStatus, next_offset: i64, bounds: &Range<i64>) -> Read {
-        Read {
-            status,
-            next_offset,
-            min_offset: bounds.start,
-            max_offset: bounds.end,
-            records: 0,
-            bytes: 0,
-        }
+        Read { status, next_offset, min_offset: bounds.start, max_offset: bounds.end, records: 0, bytes: 0 }
     }
 }
 

@@ -19,7 +19,10 @@ impl Broker {
     ) -> Result<Target, Refusal> {
         if req.now.wall_ms < self.config.start_accept_send_request_time_stamp {
             let until = self.config.start_accept_send_request_time_stamp;
-            return Err(Refusal::new(response::SYSTEM_ERROR, format!("broker unable to service, until {until}")));
+            return Err(Refusal::new(
+                response::SYSTEM_ERROR,
+                format!("broker unable to service, until {until}"),
+            ));
         }
         let name = header.topic.to_cow();
         let topic = match self.topics.find(&name) {
@@ -49,7 +52,12 @@ impl Broker {
         let queue_id = match header.queue_id {
             0.. => header.queue_id,
             _ if queues > 0 => self.rng.below(queues as u64) as i32,
-            _ => return Err(Refusal::new(response::SYSTEM_ERROR, format!("topic[{name}] has no queue to write to"))),
+            _ => {
+                return Err(Refusal::new(
+                    response::SYSTEM_ERROR,
+                    format!("topic[{name}] has no queue to write to"),
+                ));
+            }
         };
         Ok(Target { topic, queue_id })
     }
@@ -73,9 +81,13 @@ impl Broker {
         }
         let sys_flag = if header.unit_mode { TOPIC_SYS_FLAG_UNIT } else { 0 };
         let (template, wanted) = (header.default_topic.to_cow(), header.default_topic_queue_nums);
-        let made = self.topics.create_for_send(name, &template, wanted, sys_flag, req.now.wall_ms, &mut self.ops);
+        let made =
+            self.topics.create_for_send(name, &template, wanted, sys_flag, req.now.wall_ms, &mut self.ops);
         made.ok_or_else(|| {
-            Refusal::new(response::TOPIC_NOT_EXIST, format!("topic[{name}] not exist, apply first please!{FAQ}"))
+            Refusal::new(
+                response::TOPIC_NOT_EXIST,
+                format!("topic[{name}] not exist, apply first please!{FAQ}"),
+            )
         })
     }
 
@@ -90,7 +102,8 @@ impl Broker {
         let name = self.topics.get(topic).expect("checked").name.clone();
         let group = name.strip_prefix(RETRY_PREFIX).expect("asked for retry topics only");
         let auto_create = self.config.auto_create_subscription_group;
-        let Some(config) = self.groups.find_or_create(group, auto_create, req.now.wall_ms, &mut self.ops) else {
+        let Some(config) = self.groups.find_or_create(group, auto_create, req.now.wall_ms, &mut self.ops)
+        else {
             let remark = format!("subscription group not exist, {group} {FAQ}");
             return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
         };
@@ -104,7 +117,11 @@ impl Broker {
 
     /// The dead letter queue of a retry topic's group; made if it is missing.
     #[cold]
-    pub(super) fn dead_letter_target(&mut self, topic: TopicIndex, now: &TurnTime) -> Result<Target, Refusal> {
+    pub(super) fn dead_letter_target(
+        &mut self,
+        topic: TopicIndex,
+        now: &TurnTime,
+    ) -> Result<Target, Refusal> {
         let name = self.topics.get(topic).expect("checked").name.clone();
         let group = name.strip_prefix(RETRY_PREFIX).expect("asked for retry topics only");
         let dead = format!("{DLQ_PREFIX}{group}");

@@ -127,8 +127,10 @@ mod tests {
             let places = [0, 123_456_789, i64::MAX].map(PhysicalOffset);
             let mut ids = MsgIds::new(host);
             ids.set(&places);
-            let expected: Vec<_> =
-                places.iter().map(|place| protocol::ids::offset_id(host, place.0).as_str().to_string()).collect();
+            let expected: Vec<_> = places
+                .iter()
+                .map(|place| protocol::ids::offset_id(host, place.0).as_str().to_string())
+                .collect();
             assert_eq!(ids.as_bytes(), expected.join(",").as_bytes());
             ids.set(&places[1..2]);
             assert_eq!(ids.as_bytes(), expected[1].as_bytes());
