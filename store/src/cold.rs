@@ -219,7 +219,9 @@ impl ColdStore {
     /// A round over all queues with new entries, a few per step; then the checkpoint.
     fn sync_queues(&mut self, now_ms: i64) -> Result<(), Failure> {
         if self.round_timestamp.is_none() {
-            if now_ms.saturating_sub(self.last_queue_sync_ms) < QUEUE_SYNC_MS || !self.disk.queues.begin_sync() {
+            if now_ms.saturating_sub(self.last_queue_sync_ms) < QUEUE_SYNC_MS
+                || !self.disk.queues.begin_sync()
+            {
                 return Ok(());
             }
             self.last_queue_sync_ms = now_ms;

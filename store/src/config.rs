@@ -84,7 +84,11 @@ impl StoreConfig {
     /// Bytes of one hot segment file, its header included: a multiple of a huge page, or of a page if it is smaller.
     pub fn hot_segment_bytes(&self) -> usize {
         let share = self.hot_bytes / self.hot_segments.max(1);
-        share.next_multiple_of(if share >= arena::HUGE_PAGE_BYTES { arena::HUGE_PAGE_BYTES } else { arena::PAGE_BYTES })
+        share.next_multiple_of(if share >= arena::HUGE_PAGE_BYTES {
+            arena::HUGE_PAGE_BYTES
+        } else {
+            arena::PAGE_BYTES
+        })
     }
 
     /// Largest record that fits everywhere: small hot segments or commitlog files lower the configured limit.

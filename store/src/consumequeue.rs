@@ -112,7 +112,9 @@ impl QueueFiles {
     pub fn highest_entry(&mut self) -> Result<Option<Unit>, MediumError> {
         let furthest = (0..self.queues.len()).max_by_key(|index| self.queues[*index].last_end);
         match furthest.map(|index| (index, &self.queues[index])) {
-            Some((index, queue)) if queue.last_end > PhysicalOffset(0) => self.read_entry(index, queue.next - 1),
+            Some((index, queue)) if queue.last_end > PhysicalOffset(0) => {
+                self.read_entry(index, queue.next - 1)
+            }
             _ => Ok(None),
         }
     }
@@ -184,7 +186,8 @@ impl QueueFiles {
             }
             let queue = &self.queues[index];
             let (min, old_next) = (queue.min, queue.next);
-            let next = self.first_entry(index, min, old_next, |unit| is_real(unit) && unit.physical >= from)?;
+            let next =
+                self.first_entry(index, min, old_next, |unit| is_real(unit) && unit.physical >= from)?;
             let last = match next > min {
                 true => self.read_entry(index, next - 1)?.filter(is_real),
                 false => None,

@@ -71,7 +71,8 @@ impl Identity {
         for mut place in places {
             place.dir = place.dir.join(&self.store);
             let segments = config.hot_segments;
-            let identity = Self { store: self.store.clone(), dir: place.dir.clone(), segments, segment_bytes };
+            let identity =
+                Self { store: self.store.clone(), dir: place.dir.clone(), segments, segment_bytes };
             match identity.map_all(&**medium) {
                 Ok(maps) => {
                     for entry in medium.list(&place.dir)? {
@@ -89,7 +90,8 @@ impl Identity {
                 }
             }
         }
-        Err(failure.map_or(StoreError::Config { what: "there is no place for the hot log" }, StoreError::Medium))
+        Err(failure
+            .map_or(StoreError::Config { what: "there is no place for the hot log" }, StoreError::Medium))
     }
 
     pub fn save(&self, medium: &dyn Medium, root: &Path) -> Result<(), StoreError> {

@@ -99,7 +99,8 @@ impl ColdReader {
                 break;
             }
             for entry in found {
-                let Some(unit) = decode_entry(entry).filter(|unit| !is_real(unit) || unit.end() <= written_to)
+                let Some(unit) =
+                    decode_entry(entry).filter(|unit| !is_real(unit) || unit.end() <= written_to)
                 else {
                     break 'entries;
                 };

@@ -362,7 +362,9 @@ fn replay(
     }
     if !agrees(disk, hot, end.min(published))? {
         recovery.hot = HotFound::Diverged;
-        log::error!("another broker has written this commitlog since: the hot log of the last run is not replayed");
+        log::error!(
+            "another broker has written this commitlog since: the hot log of the last run is not replayed"
+        );
         return Ok(end);
     }
     recovery.hot = HotFound::Replayed;
@@ -397,8 +399,7 @@ fn replay(
 /// Whether files and hot log hold the same bytes before `to`. Another broker's records differ at once, in their times if
 /// in nothing else, so the last stretch says it all.
 fn agrees(disk: &mut Disk, hot: &[FoundSegment<'_>], to: PhysicalOffset) -> Result<bool, StoreError> {
-    let Some(segment) =
-        hot.iter().rev().find(|segment| segment.base < to) else { return Ok(true) };
+    let Some(segment) = hot.iter().rev().find(|segment| segment.base < to) else { return Ok(true) };
     let mut at = segment.base;
     let stretch = PhysicalOffset(to.0 - COMPARED_BYTES as i64);
     while at < to {

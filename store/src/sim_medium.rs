@@ -117,10 +117,15 @@ impl SimMedium {
         world.hot.clear();
         let World { files, names, durable_names, seed, .. } = &mut *world;
         // The names of a directory changed together, or not at all.
-        let dirs: BTreeSet<PathBuf> =
-            names.keys().chain(durable_names.keys()).filter_map(|path| path.parent()).map(PathBuf::from).collect();
+        let dirs: BTreeSet<PathBuf> = names
+            .keys()
+            .chain(durable_names.keys())
+            .filter_map(|path| path.parent())
+            .map(PathBuf::from)
+            .collect();
         for dir in dirs {
-            let (kept, other) = if random(seed, 2) == 0 { (&*durable_names, &*names) } else { (&*names, &*durable_names) };
+            let (kept, other) =
+                if random(seed, 2) == 0 { (&*durable_names, &*names) } else { (&*names, &*durable_names) };
             let kept: Vec<_> = in_dir(kept, &dir).collect();
             let gone: Vec<_> = in_dir(other, &dir).map(|(path, _)| path).collect();
             for path in gone {

@@ -57,7 +57,9 @@ fn a_kill_at_any_call_loses_nothing() {
             }
             world.kill();
             let recovery = world.open().unwrap();
-            assert!(recovery.max.0 >= world.kept.iter().flatten().map(|kept| kept.physical.0).max().unwrap_or(0));
+            assert!(
+                recovery.max.0 >= world.kept.iter().flatten().map(|kept| kept.physical.0).max().unwrap_or(0)
+            );
             world.check();
             for _ in 0..100 {
                 world.act();
@@ -117,7 +119,8 @@ fn what_is_synced_survives_a_power_cut() {
             for (kept, (topic, queue_id)) in world.kept.iter_mut().zip(world::TOPICS) {
                 let index = store.find_queue(topic, queue_id);
                 let max = index.map_or(0, |index| store.offsets(index).end.0 as usize);
-                let safe = kept.iter().filter(|kept| kept.physical.plus(kept.size.into()) <= synced_to).count();
+                let safe =
+                    kept.iter().filter(|kept| kept.physical.plus(kept.size.into()) <= synced_to).count();
                 assert!(max >= safe, "seed {seed}: {topic} {queue_id} has {max} of {safe}");
                 assert!(max <= kept.len());
                 kept.truncate(max);
@@ -131,7 +134,8 @@ fn what_is_synced_survives_a_power_cut() {
 /// Method: fail writes of the log, of queues, and syncs.
 #[test]
 fn a_failed_write_makes_the_log_read_only() {
-    let faults = [("commitlog", FaultKind::Write), ("consumequeue", FaultKind::Write), ("commitlog", FaultKind::Sync)];
+    let faults =
+        [("commitlog", FaultKind::Write), ("consumequeue", FaultKind::Write), ("commitlog", FaultKind::Sync)];
     for (path_part, what) in faults {
         let mut world = World::new(7, store::StoreConfig { flush: FlushMode::Sync, ..small_config() });
         world.open().unwrap();
@@ -163,13 +167,21 @@ fn a_failed_write_makes_the_log_read_only() {
 #[test]
 fn lost_queue_files_are_rebuilt() {
     use store::Medium;
-    for (clean, path) in [(true, "/store/consumequeue"), (false, "/store/consumequeue"), (false, "/store/consumequeue/TopicA/1")] {
+    for (clean, path) in [
+        (true, "/store/consumequeue"),
+        (false, "/store/consumequeue"),
+        (false, "/store/consumequeue/TopicA/1"),
+    ] {
         let mut world = World::new(3, small_config());
         world.open().unwrap();
         for _ in 0..800 {
             world.act();
         }
-        if clean { world.close() } else { world.kill() }
+        if clean {
+            world.close()
+        } else {
+            world.kill()
+        }
         world.medium.remove_dir(Path::new(path)).unwrap();
         world.open().unwrap();
         world.check();
@@ -223,7 +235,9 @@ fn a_foreign_continuation_is_noticed() {
     world.open().unwrap();
     for (kept, (topic, queue_id)) in world.kept.iter_mut().zip(world::TOPICS) {
         let (store, _) = world.running.as_ref().unwrap();
-        kept.truncate(store.find_queue(topic, queue_id).map_or(0, |index| store.offsets(index).end.0 as usize));
+        kept.truncate(
+            store.find_queue(topic, queue_id).map_or(0, |index| store.offsets(index).end.0 as usize),
+        );
     }
     world.now_ms += 1_000;
     for _ in 0..20 {

@@ -179,7 +179,11 @@ impl World {
                 assert!(kept.is_empty(), "{topic} {queue_id} is gone");
                 continue;
             };
-            assert_eq!(store.offsets(index), QueueOffset(0)..QueueOffset(kept.len() as i64), "{topic} {queue_id}");
+            assert_eq!(
+                store.offsets(index),
+                QueueOffset(0)..QueueOffset(kept.len() as i64),
+                "{topic} {queue_id}"
+            );
             let end = QueueOffset(kept.len() as i64);
             let mut offset = 0;
             while offset < kept.len() {
@@ -191,7 +195,8 @@ impl World {
                         match store.bytes(unit.physical, unit.size) {
                             Some(bytes) => check_record(bytes, expected, offset),
                             None => {
-                                let bytes = cold.reader().read_record(unit.physical).unwrap().expect("on disk");
+                                let bytes =
+                                    cold.reader().read_record(unit.physical).unwrap().expect("on disk");
                                 check_record(&bytes, expected, offset);
                             }
                         }
