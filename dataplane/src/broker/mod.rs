@@ -82,6 +82,9 @@ const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for
 /// What a stored message takes besides its body, most of the time; `Refusal::no_room` catches the others.
 const HEADER_ROOM_BYTES: usize = 2048;
 
+/// How often changed offsets are moved on towards their file.
+const OFFSETS_MS: u64 = 500;
+
 /// One shard's broker: plain tables, owned by one thread.
 pub struct Broker {
     /// The settings as they are now; code 25 changes a few.
@@ -114,6 +117,7 @@ pub struct Broker {
     queues: Queues,
     scratch: Scratch,
     ticked_ms: u64,
+    offsets_due_ms: u64,
 }
 
 impl Broker {
@@ -181,6 +185,8 @@ impl Broker {
         self.holds.expire(now.mono_ms());
         self.locks.sweep(now.wall_ms);
         self.scan_clients(now, out);
+        self.sample_rates(now);
+        self.offer_offsets(now.mono_ms());
         0
     }
 
@@ -210,6 +216,23 @@ impl Broker {
             self.persist.wake();
         }
         self.errands.wake();
+    }
+
+    /// Committed offsets may wait in their table: twice a second what changed is moved on, as far as there is room.
+    fn offer_offsets(&mut self, mono_ms: u64) {
+        if mono_ms >= self.offsets_due_ms {
+            self.offsets.drain_dirty(&mut self.ops);
+            if self.offsets.is_clean() {
+                self.offsets_due_ms = mono_ms + OFFSETS_MS;
+            }
+        }
+    }
+
+    /// Before a stop: all that changed goes to the cold side. True when nothing is left here.
+    pub fn hand_over_rest(&mut self) -> bool {
+        self.offsets.drain_dirty(&mut self.ops);
+        self.hand_over();
+        self.ops.is_empty() && self.offsets.is_clean()
     }
 
     /// The cold thread has an answer: back to who asked.

@@ -69,6 +69,7 @@ impl Broker {
             queues: Queues::default(),
             scratch: Scratch::default(),
             ticked_ms: 0,
+            offsets_due_ms: 0,
             rng,
             address,
             config,
