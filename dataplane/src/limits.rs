@@ -48,6 +48,16 @@ pub const HOLDS_PER_TURN_MAX: u32 = 256;
 /// Replies released from the flush gate in one turn.
 pub const GATE_PER_TURN_MAX: u32 = 1024;
 
+/// Delayed messages delivered in one turn, over all levels; the rest follow in the next.
+pub const DELIVERIES_PER_TURN_MAX: u32 = 64;
+/// Half and op messages looked at in one turn.
+pub const HALVES_PER_TURN_MAX: u32 = 64;
+/// Send-backs and ended transactions finished in one turn after their message came from the cold thread.
+pub const STALLED_PER_TURN_MAX: u32 = 16;
+/// Records, and bytes of them, that a desk reads ahead from below the hot log.
+pub const OLD_RECORDS_READ_MAX: u32 = 32;
+pub const OLD_RECORDS_READ_BYTES_MAX: u32 = 256 * 1024;
+
 /// Errands that may be under way with the cold thread; at the bound requests that would make one wait unread.
 pub const ERRANDS_MAX: usize = 4096;
 /// Capacity of the lanes to and from the cold thread.

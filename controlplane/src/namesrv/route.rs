@@ -180,8 +180,7 @@ impl RouteTable {
         }
         let changed = first || self.live.differs(key, Some(&registration.data_version));
         for (topic, config) in &registration.topics {
-            let known = self.topics.get_mut(topic).and_then(|queues| queues.get_mut(name));
-            if known.is_some() && !changed {
+            if !changed && self.topics.get(topic).is_some_and(|queues| queues.contains_key(name)) {
                 continue;
             }
             let queues = QueueData {
@@ -191,10 +190,7 @@ impl RouteTable {
                 perm: if read_only { config.perm & !PERM_WRITE } else { config.perm },
                 topic_sys_flag: config.topic_sys_flag,
             };
-            match known {
-                Some(known) => *known = queues,
-                None => drop(self.topics.entry(topic.clone()).or_default().insert(name.clone(), queues)),
-            }
+            self.topics.entry(topic.clone()).or_default().insert(name.clone(), queues);
         }
         if changed {
             for (topic, info) in &registration.mappings {

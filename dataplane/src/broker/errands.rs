@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use store::{LogRange, PhysicalOffset, QueueIndex};
 
+use crate::broker::desk_errands::DeskErrand;
 use crate::broker::filter::TagFilter;
 use crate::broker::held_pull::HeldPull;
 use crate::broker::read::{Read, ReadLimits};
@@ -81,6 +82,8 @@ pub enum Errand {
     Pull(Box<HeldPull>),
     /// The rest of a pull answer that left the hot log before it was sent.
     Rest(ConnId),
+    /// A desk's second half: what it still needs is in the desk's own type.
+    Desk(DeskErrand),
 }
 
 /// Names a question under way.

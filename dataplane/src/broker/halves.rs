@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! half queue   ....5 6 7 8 9 10 11          base = 6: everything before is decided, put back or given up
-//! decided          . x . x . .              one bit each from `base` on
+//! decided          . x . x . .              one mark each from `base` on
 //! op queue     (op 3 -> half 7) (op 4 -> 9) ops whose half lies before `base` need not be read again
 //! newest       5 -> 10                      the copy that was put back in place of an older one
 //! ```
@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 #[derive(Debug)]
 pub struct Halves {
     base: i64,
-    /// Bit n: the half message at `base + n` is decided. Shorter than the queue when nothing later is decided.
+    /// Mark n: the half message at `base + n` is decided. Shorter than the queue when nothing later is decided.
     decided: VecDeque<bool>,
     /// In op queue order: op offset and the half offset it decided.
     ops: VecDeque<(i64, i64)>,
@@ -85,7 +85,7 @@ impl Halves {
         half_offset < self.base || self.bit(half_offset)
     }
 
-    /// The first undecided half message at or after `from`; everything from the end of the bits on is undecided.
+    /// The first undecided half message at or after `from`; everything from the end of the marks on is undecided.
     pub fn undecided_from(&self, from: i64) -> i64 {
         let mut offset = from.max(self.base);
         while self.bit(offset) {
@@ -115,7 +115,7 @@ impl Halves {
             self.pass(copy);
             return true;
         }
-        if older < copy && !self.is_decided(copy) {
+        if older < copy && !self.is_decided(copy) && self.newest.get(&older) != Some(&copy) {
             self.carry_on(older, copy);
         }
         self.is_decided(copy)

@@ -4,6 +4,7 @@
 //! 34 HEART_BEAT ------> consumers, producers; %RETRY%group made; changed? 40 to every member, the sender included
 //! 35 UNREGISTER_CLIENT, closed connection, 120 s of silence -> out of every group; 40 to those who stay
 //! 38 GET_CONSUMER_LIST_BY_GROUP -> client ids of the members
+//! 46 CHECK_CLIENT_CONFIG -> whether its filter is one we know
 //! ```
 //!
 //! Nearly every heartbeat says what the last one said. Its bytes are kept per connection, and while no table it
@@ -13,7 +14,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use protocol::body::{
-    Body as _, ConsumerData, GetConsumerListByGroupResponseBody, HeartbeatData, SubscriptionData,
+    Body as _, CheckClientRequestBody, ConsumerData, GetConsumerListByGroupResponseBody, HeartbeatData,
+    SubscriptionData,
 };
 use protocol::code::{request, response};
 use protocol::headers::{
@@ -173,6 +175,20 @@ impl Broker {
         let body = GetConsumerListByGroupResponseBody { consumer_id_list }.encode();
         let write = GetConsumerListByGroupResponseHeader {};
         out.reply(req.reply_to(), response::SUCCESS, |w| w.with(&write), Body::Owned(body));
+        Ok(())
+    }
+
+    /// Code 46: whether this broker can filter as the client wants, asked before the client starts.
+    pub(super) fn check_client_config(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        if !req.body.is_empty() {
+            let asked = CheckClientRequestBody::decode(req.body).map_err(Refusal::of_body)?;
+            if !asked.subscription_data.is_tag() {
+                let kind = &asked.subscription_data.expression_type;
+                let remark = format!("The broker does not support consumer to filter message by {kind}");
+                return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+            }
+        }
+        out.done(req.reply_to());
         Ok(())
     }
 

@@ -15,9 +15,11 @@
 pub mod admin;
 pub mod assignment;
 pub mod bodies;
+pub mod calls;
 pub mod client;
 pub mod consumers;
 pub mod delay;
+pub mod desk_errands;
 pub mod errands;
 pub mod filter;
 pub mod gate;
@@ -27,6 +29,7 @@ pub mod heartbeat;
 pub mod held_pull;
 pub mod hold;
 pub mod locks;
+pub mod offset_desk;
 pub mod offsets;
 pub mod peers;
 pub mod persist_ops;
@@ -35,13 +38,19 @@ pub mod pull;
 mod pull_checks;
 pub mod put;
 pub mod read;
+mod relay;
+mod reply;
 pub mod request;
+pub mod schedule;
 mod send;
+pub mod send_back;
 mod send_checks;
 mod send_properties;
 mod sent;
 pub mod start;
 pub mod topics;
+pub mod transaction;
+pub mod transaction_check;
 pub mod version;
 
 use std::net::SocketAddr;
@@ -51,7 +60,9 @@ use protocol::ids::UniqKeys;
 use store::Store;
 
 use crate::broker::admin::Admin;
+use crate::broker::calls::Calls;
 use crate::broker::consumers::Consumers;
+use crate::broker::desk_errands::Stalled;
 use crate::broker::errands::{Answer, Errand, Errands};
 use crate::broker::gate::Gate;
 use crate::broker::groups::Groups;
@@ -64,9 +75,12 @@ use crate::broker::persist_ops::{PersistOp, PersistOps};
 use crate::broker::producers::Producers;
 use crate::broker::put::{Queues, Scratch};
 pub use crate::broker::request::{Refusal, ReplyTo, Request, Served};
+use crate::broker::schedule::Schedule;
 use crate::broker::sent::MsgIds;
 pub use crate::broker::start::BrokerStart;
 use crate::broker::topics::Topics;
+use crate::broker::transaction::EndedWaits;
+use crate::broker::transaction_check::Transactions;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::lane::LaneIn;
@@ -81,9 +95,6 @@ const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for
 
 /// What a stored message takes besides its body, most of the time; `Refusal::no_room` catches the others.
 const HEADER_ROOM_BYTES: usize = 2048;
-
-/// How often changed offsets are moved on towards their file.
-const OFFSETS_MS: u64 = 500;
 
 /// One shard's broker: plain tables, owned by one thread.
 pub struct Broker {
@@ -116,8 +127,16 @@ pub struct Broker {
     stamp: Vec<u8>,
     queues: Queues,
     scratch: Scratch,
+    schedule: Schedule,
+    transactions: Transactions,
+    ended_waits: EndedWaits,
+    /// Our calls to clients.
+    calls: Calls,
+    stalled: Stalled,
+    /// A stored message that a desk works on.
+    record_buffer: Vec<u8>,
+    offsets_kept_ms: i64,
     ticked_ms: u64,
-    offsets_due_ms: u64,
 }
 
 impl Broker {
@@ -173,6 +192,7 @@ impl Broker {
     pub fn closed(&mut self, conn: ConnId, _now: &TurnTime, out: &mut Outbox) {
         self.holds.closed(conn);
         self.client_left(conn, out);
+        self.lose_calls_to(conn, out);
         self.peers.closed(conn);
     }
 
@@ -185,9 +205,11 @@ impl Broker {
         self.holds.expire(now.mono_ms());
         self.locks.sweep(now.wall_ms);
         self.scan_clients(now, out);
-        self.sample_rates(now);
-        self.offer_offsets(now.mono_ms());
-        0
+        self.lose_late_calls(now, out);
+        self.release_ended(now, out);
+        self.run_stalled(now, out);
+        self.keep_offsets(now);
+        self.deliver_delayed(now) + self.check_transactions(now, out)
     }
 
     /// What happened since the requests of this turn: the disk, the cold thread, messages for those who wait.
@@ -218,23 +240,6 @@ impl Broker {
         self.errands.wake();
     }
 
-    /// Committed offsets may wait in their table: twice a second what changed is moved on, as far as there is room.
-    fn offer_offsets(&mut self, mono_ms: u64) {
-        if mono_ms >= self.offsets_due_ms {
-            self.offsets.drain_dirty(&mut self.ops);
-            if self.offsets.is_clean() {
-                self.offsets_due_ms = mono_ms + OFFSETS_MS;
-            }
-        }
-    }
-
-    /// Before a stop: all that changed goes to the cold side. True when nothing is left here.
-    pub fn hand_over_rest(&mut self) -> bool {
-        self.offsets.drain_dirty(&mut self.ops);
-        self.hand_over();
-        self.ops.is_empty() && self.offsets.is_clean()
-    }
-
     /// The cold thread has an answer: back to who asked.
     fn errand_done(
         &mut self,
@@ -247,6 +252,7 @@ impl Broker {
         match (errand, answer) {
             (Errand::Pull(pull), Answer::Pulled(pulled)) => self.pulled_cold(&pull, pulled, now, out),
             (Errand::Rest(conn), Answer::Bytes(bytes)) => out.fetched(conn, bytes, net),
+            (Errand::Desk(errand), answer) => self.desk_answered(errand, answer, now, out),
             (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),
         }
     }
@@ -260,10 +266,23 @@ impl Broker {
             codes::GET_CONSUMER_LIST_BY_GROUP => self.consumer_list(req, out),
             codes::LOCK_BATCH_MQ => self.lock_batch(req, out),
             codes::UNLOCK_BATCH_MQ => self.unlock_batch(req, out),
+            codes::UPDATE_CONSUMER_OFFSET => self.update_consumer_offset(req, out),
+            codes::QUERY_CONSUMER_OFFSET => self.query_consumer_offset(req, out),
+            codes::GET_MAX_OFFSET => self.max_offset(req, out),
+            codes::GET_MIN_OFFSET => self.min_offset(req, out),
+            codes::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(req, out),
+            codes::GET_EARLIEST_MSG_STORETIME => self.earliest_store_time(req, out),
+            codes::CONSUMER_SEND_MSG_BACK => self.send_back(req, out),
+            codes::END_TRANSACTION => self.end_transaction(req, out),
+            codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => self.send_reply(req, out),
+            codes::CHECK_CLIENT_CONFIG => self.check_client_config(req, out),
+            codes::GET_CONSUMER_RUNNING_INFO => self.consumer_running_info(req, out),
             _ => self.administer(req, out),
         }
     }
 
     /// A client answers a call of ours.
-    fn answered(&mut self, _req: &Request<'_>, _out: &mut Outbox) {}
+    fn answered(&mut self, req: &Request<'_>, out: &mut Outbox) {
+        self.call_answered(req, out);
+    }
 }

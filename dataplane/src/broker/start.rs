@@ -6,7 +6,9 @@ use protocol::ids::UniqKeys;
 use store::Store;
 
 use crate::broker::admin::Admin;
+use crate::broker::calls::Calls;
 use crate::broker::consumers::Consumers;
+use crate::broker::desk_errands::Stalled;
 use crate::broker::errands::Errands;
 use crate::broker::groups::Groups;
 use crate::broker::heartbeat::Beats;
@@ -15,9 +17,12 @@ use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::peers::Peers;
 use crate::broker::persist_ops::{PersistOp, PersistOps};
 use crate::broker::producers::Producers;
+use crate::broker::schedule::Schedule;
 use crate::broker::send_properties::stamp;
 use crate::broker::sent::MsgIds;
 use crate::broker::topics::Topics;
+use crate::broker::transaction::EndedWaits;
+use crate::broker::transaction_check::Transactions;
 use crate::broker::{Broker, Gate, Holds, Queues, Scratch};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -33,6 +38,8 @@ pub struct BrokerStart {
     pub topics: Topics,
     pub groups: Groups,
     pub offsets: ConsumerOffsets,
+    /// delayOffset.json: level, next entry to deliver.
+    pub delay_offsets: Vec<(u8, i64)>,
     /// What loading the tables has changed already.
     pub ops: PersistOps,
     pub persist: LaneIn<PersistOp>,
@@ -45,7 +52,9 @@ pub struct BrokerStart {
 
 impl Broker {
     pub fn new(start: BrokerStart) -> Broker {
-        let BrokerStart { config, address, mut rng, .. } = start;
+        let BrokerStart { config, address, mut store, mut rng, .. } = start;
+        let schedule = Schedule::start(&mut store, &config.message_delay_level, &start.delay_offsets);
+        let transactions = Transactions::start(&mut store, &start.offsets);
         Broker {
             topics: start.topics,
             groups: start.groups,
@@ -56,7 +65,14 @@ impl Broker {
             locks: Locks::default(),
             peers: Peers::default(),
             admin: start.admin,
-            store: start.store,
+            schedule,
+            transactions,
+            ended_waits: EndedWaits::default(),
+            calls: Calls::default(),
+            stalled: Stalled::default(),
+            record_buffer: Vec::new(),
+            offsets_kept_ms: 0,
+            store,
             holds: Holds::default(),
             gate: Gate::default(),
             errands: start.errands,
@@ -69,7 +85,6 @@ impl Broker {
             queues: Queues::default(),
             scratch: Scratch::default(),
             ticked_ms: 0,
-            offsets_due_ms: 0,
             rng,
             address,
             config,
