@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   cargo run --release --example net_bench -- [--rounds 3] [--seconds 1] [--only tap|kernel] [--tap ab-bench]
+//!       [--rx-ring-kib 128]
 //! ```
 //!
 //! The server polls on core 0. The client is the kernel's TCP, polled on core 1. Rows: ping-pong of 64 bytes at one in
@@ -37,12 +38,18 @@ struct Options {
     span: Duration,
     only: String,
     tap: String,
+    rx_ring_bytes: usize,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let mut options =
-        Options { rounds: 3, span: Duration::from_secs(1), only: String::new(), tap: "ab-bench".to_owned() };
+    let mut options = Options {
+        rounds: 3,
+        span: Duration::from_secs(1),
+        only: String::new(),
+        tap: "ab-bench".to_owned(),
+        rx_ring_bytes: NetLimits::default().rx_ring_bytes,
+    };
     while let Some(arg) = args.next() {
         let value = args.next().ok_or("every flag takes a value")?;
         match arg.as_str() {
@@ -50,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--seconds" => options.span = Duration::from_secs_f64(value.parse()?),
             "--only" => options.only = value,
             "--tap" => options.tap = value,
+            "--rx-ring-kib" => options.rx_ring_bytes = value.parse::<usize>()? << 10,
             _ => return Err(format!("unknown flag {arg}").into()),
         }
     }
@@ -74,9 +82,11 @@ fn round(kind: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     let (ip, server) = if kind == "tap" {
         let ip = Ipv4Addr::new(10, 77, 19, 2);
         let host = Some((Ipv4Addr::new(10, 77, 19, 1), 24));
-        let tap = Tap::open(&TapConfig { name: options.tap.clone(), mac: mac_for(ip), host, persist: false })?;
+        let tap =
+            Tap::open(&TapConfig { name: options.tap.clone(), mac: mac_for(ip), host, persist: false })?;
         let mut config = StackConfig::new(Address { ip, prefix_len: 24, gateway: None });
         config.spin = Spin::Always;
+        config.limits.rx_ring_bytes = options.rx_ring_bytes;
         let stack = Stack::new(tap, config, &mut Rng::from_os())?;
         (ip, std::thread::spawn(move || serve(stack, &until, &busy)))
     } else {

@@ -34,9 +34,14 @@ fn place(net: u8) -> (TapConfig, StackConfig) {
 /// A stack on a TAP of its own; none, with a word why, where there may be no TAP.
 fn stack(net: u8) -> Option<(Stack<Tap>, Ipv4Addr)> {
     let (tap, config) = place(net);
+    stack_with(&tap, config)
+}
+
+fn stack_with(tap: &TapConfig, config: StackConfig) -> Option<(Stack<Tap>, Ipv4Addr)> {
+    let ip = config.address.ip;
     let started = Instant::now();
     let tap = loop {
-        match Tap::open(&tap) {
+        match Tap::open(tap) {
             Ok(tap) => break tap,
             // A process that has just died may not have let go yet.
             Err(TapError::Busy { .. }) if started.elapsed() < Duration::from_secs(2) => {
@@ -49,7 +54,7 @@ fn stack(net: u8) -> Option<(Stack<Tap>, Ipv4Addr)> {
             Err(error) => panic!("{error}"),
         }
     };
-    Some((Stack::new(tap, config, &mut Rng::from_os()).unwrap(), config.address.ip))
+    Some((Stack::new(tap, config, &mut Rng::from_os()).unwrap(), ip))
 }
 
 fn start(net: u8) -> Option<(Running, Ipv4Addr)> {
@@ -118,6 +123,37 @@ fn a_restart_resets_old_connections() {
     let mut fresh = common::connect(ip, PORT);
     fresh.write_all(b"again").unwrap();
     fresh.read_exact(&mut [0; 5]).unwrap();
+}
+
+/// Goal: a peer that only waits learns of a crash too, at the restart. Method: as above, with a roll, and the peer
+/// blocked in a read.
+#[test]
+fn a_restart_resets_waiting_connections() {
+    let roll = std::env::temp_dir().join(format!("afterburner-tap-roll-{}", std::process::id()));
+    let with_roll = || {
+        let (tap, mut config) = place(16);
+        config.roll_path = Some(roll.clone());
+        stack_with(&tap, config)
+    };
+    let Some((stack, ip)) = with_roll() else { return };
+    let server = Running::start(stack, PORT).unwrap();
+    let mut streams: Vec<_> = (0..50).map(|_| common::connect(ip, PORT)).collect();
+    for stream in &mut streams {
+        stream.write_all(b"before").unwrap();
+        stream.read_exact(&mut [0; 6]).unwrap();
+    }
+    drop(streams.pop()); // An orderly end is not on the roll.
+    drop(server);
+
+    let Some((stack, _)) = with_roll() else { return };
+    let restarted = Instant::now();
+    let _server = Running::start(stack, PORT).unwrap();
+    for stream in &mut streams {
+        let error = stream.read(&mut [0; 16]).expect_err("the old connection is gone");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    assert!(restarted.elapsed() < Duration::from_secs(1), "{:?}", restarted.elapsed());
+    std::fs::remove_file(&roll).unwrap();
 }
 
 /// Goal: a second broker on the same interface is told so. Method: open it twice.

@@ -100,6 +100,8 @@ impl Tap {
         if name.is_empty() || name.len() >= libc::IFNAMSIZ || !name.bytes().all(is_plain) {
             return Err(TapError::BadName { name: name.clone() });
         }
+        let host = HostEnd::of(config)?;
+        let is_new = !host.exists();
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -128,8 +130,10 @@ impl Tap {
         if config.persist {
             control_value(&file, libc::TUNSETPERSIST, 1).map_err(|error| config.system("persist", error))?;
         }
-        let host = HostEnd::of(config)?;
         if let Some((address, prefix_len)) = config.host {
+            if is_new {
+                host.set_mac(host_mac(address))?;
+            }
             host.bring_up(address, prefix_len)?;
         }
         let mtu = host.mtu()?;
@@ -286,6 +290,22 @@ impl<'a> HostEnd<'a> {
         Ok(Self { socket, config })
     }
 
+    fn exists(&self) -> bool {
+        control(&self.socket, libc::SIOCGIFINDEX, &mut interface_request(&self.config.name)).is_ok()
+    }
+
+    /// The same after every start, so that what peers and we know of each other outlives the interface.
+    fn set_mac(&self, mac: Mac) -> Result<(), TapError> {
+        let mut request = interface_request(&self.config.name);
+        let mut data = [0; 14];
+        for (to, from) in data.iter_mut().zip(mac) {
+            *to = from as libc::c_char;
+        }
+        request.ifr_ifru.ifru_hwaddr = libc::sockaddr { sa_family: libc::ARPHRD_ETHER, sa_data: data };
+        control(&self.socket, libc::SIOCSIFHWADDR, &mut request)
+            .map_err(|error| self.failed("set the host's hardware address", error))
+    }
+
     /// Sets the address and brings the interface up, as far as it is not so already.
     fn bring_up(&self, address: Ipv4Addr, prefix_len: u8) -> Result<(), TapError> {
         let mask = Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or(0));
@@ -349,6 +369,12 @@ impl<'a> HostEnd<'a> {
             _ => self.config.system(what, error),
         }
     }
+}
+
+/// The host's end has a hardware address of its own, which follows from its IP address as ours does.
+fn host_mac(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [0x06, 0xab, a, b, c, d]
 }
 
 fn interface_request(name: &str) -> libc::ifreq {

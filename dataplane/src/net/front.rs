@@ -13,6 +13,7 @@ use super::packet::{
     self, ARP_BYTES, Arp, BROADCAST, ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, Ethernet, ICMP_BYTES,
     IPV4_BYTES, IpFault, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, TCP_BYTES, TCP_CHECKSUM_AT, Tcp, flag,
 };
+use super::stack::Survivor;
 use crate::device::{DeviceCaps, DeviceTx, Mac, Received, TxOffload};
 use crate::time::TurnTime;
 use std::net::Ipv4Addr;
@@ -264,7 +265,20 @@ impl Front {
         } else {
             (0, asked.seq.wrapping_add(asked.sequence_len()), flag::RST | flag::ACK)
         };
-        self.send_bare(segment, Bare { seq, ack, flags, window: 0 }, tx);
+        self.answer_bare(segment, Bare { seq, ack, flags, window: 0 }, tx);
+    }
+
+    /// Makes somebody who was connected to the process before us say where he is in the sequence, which is then refused.
+    pub fn probe(&self, survivor: &Survivor, seq: u32, tx: &mut impl DeviceTx) {
+        if tx.has_room() {
+            let ends = Ends {
+                mac: survivor.mac,
+                peer: survivor.peer,
+                peer_port: survivor.peer_port,
+                our_port: survivor.our_port,
+            };
+            self.send_bare(&ends, Bare { seq, ack: seq, flags: flag::ACK, window: 0 }, tx);
+        }
     }
 
     /// Tells the peer where we are in the sequence, for a segment that may be forged (RFC 5961).
@@ -274,20 +288,30 @@ impl Front {
             return;
         }
         self.counters.challenged += 1;
-        self.send_bare(segment, bare, tx);
+        self.answer_bare(segment, bare, tx);
     }
 
     /// Sends a segment without data back to where `segment` came from.
-    fn send_bare(&self, segment: &Segment<'_>, bare: Bare, tx: &mut impl DeviceTx) {
+    fn answer_bare(&self, segment: &Segment<'_>, bare: Bare, tx: &mut impl DeviceTx) {
+        let ends = Ends {
+            mac: segment.from_mac,
+            peer: segment.from,
+            peer_port: segment.tcp.from_port,
+            our_port: segment.tcp.to_port,
+        };
+        self.send_bare(&ends, bare, tx);
+    }
+
+    fn send_bare(&self, ends: &Ends, bare: Bare, tx: &mut impl DeviceTx) {
         tx.send(ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES, |frame| {
             let (ethernet, rest) = split_header::<ETHERNET_BYTES>(frame);
-            packet::write_ethernet(ethernet, segment.from_mac, self.caps.mac, ETHERTYPE_IPV4);
+            packet::write_ethernet(ethernet, ends.mac, self.caps.mac, ETHERTYPE_IPV4);
             let (header, rest) = split_header::<IPV4_BYTES>(rest);
-            packet::write_ipv4(header, self.address.ip, segment.from, PROTOCOL_TCP, TCP_BYTES);
+            packet::write_ipv4(header, self.address.ip, ends.peer, PROTOCOL_TCP, TCP_BYTES);
             let (tcp, _) = split_header::<TCP_BYTES>(rest);
             Tcp {
-                from_port: segment.tcp.to_port,
-                to_port: segment.tcp.from_port,
+                from_port: ends.our_port,
+                to_port: ends.peer_port,
                 seq: bare.seq,
                 ack: bare.ack,
                 flags: bare.flags,
@@ -296,12 +320,20 @@ impl Front {
                 data_bytes: 0,
             }
             .write(tcp);
-            let pseudo = packet::pseudo_sum(self.address.ip, segment.from, PROTOCOL_TCP, TCP_BYTES);
+            let pseudo = packet::pseudo_sum(self.address.ip, ends.peer, PROTOCOL_TCP, TCP_BYTES);
             let checksum = !packet::fold(pseudo + packet::sum(tcp));
             tcp[TCP_CHECKSUM_AT..TCP_CHECKSUM_AT + 2].copy_from_slice(&checksum.to_be_bytes());
             TxOffload::default()
         });
     }
+}
+
+/// Whom a segment goes to.
+struct Ends {
+    mac: Mac,
+    peer: Ipv4Addr,
+    peer_port: u16,
+    our_port: u16,
 }
 
 /// A segment without data or options.

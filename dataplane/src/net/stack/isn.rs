@@ -1,8 +1,8 @@
 //! Initial sequence numbers nobody can guess (RFC 6528): a clock plus a keyed hash of the connection's addresses.
 //!
 //! smoltcp draws its initial sequence number from the interface that takes the SYN, whose generator is seeded by us.
-//! So each SYN gets an interface of its own, seeded such that the first draw is the number we want. If smoltcp
-//! changed its generator, the number would still be an unguessable function of the key; the test below would tell.
+//! So each SYN gets an interface of its own, seeded such that the number we want is drawn. If smoltcp changed its
+//! generator, the number would still be an unguessable function of the key; a test in tests/frames.rs would tell.
 
 use super::flows::FlowKey;
 use crate::rng::KeyedHash;
@@ -14,10 +14,16 @@ pub fn initial_sequence(hash: &KeyedHash, key: FlowKey, now: &TurnTime) -> u32 {
     clock.wrapping_add(hash.of_words(&[key.as_word()]) as u32)
 }
 
-/// The seed after which smoltcp's generator draws `wanted` first. The generator multiplies and adds, then takes
-/// 32 bits whose place depends on the top three; with those zero the place is bit 29.
+/// The seed after which smoltcp's generator draws `wanted` second: a new interface has drawn a packet number before.
+/// The generator multiplies and adds, then takes 32 bits whose place depends on the top three; with those zero the
+/// place is bit 29. (One packet number in 65,536 is zero and drawn again: then the sequence number is just another one.)
 pub fn seed_for(wanted: u32) -> u64 {
-    (u64::from(wanted) << 29).wrapping_sub(GENERATOR_ADD).wrapping_mul(inverse(GENERATOR_MULTIPLY))
+    before(before(u64::from(wanted) << 29))
+}
+
+/// The generator's state one draw earlier.
+fn before(state: u64) -> u64 {
+    state.wrapping_sub(GENERATOR_ADD).wrapping_mul(inverse(GENERATOR_MULTIPLY))
 }
 
 /// The inverse of an odd number modulo 2^64, by Newton's iteration: each step doubles the right bits.

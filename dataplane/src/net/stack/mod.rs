@@ -13,11 +13,13 @@
 mod conn;
 mod flows;
 mod isn;
+mod roll;
 mod slab;
 mod wheel;
 mod wire;
 
 pub use conn::{StackRx, StackTx};
+pub use roll::Survivor;
 
 use super::events::Pending;
 use super::front::{Address, Bare, Front, FrontCounters, Segment};
@@ -29,6 +31,7 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::TurnTime;
 use conn::{Conn, Phase};
 use flows::{FlowKey, Flows};
+use roll::Roll;
 use slab::Slab;
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult};
 use smoltcp::socket::tcp::{CongestionControl, State};
@@ -36,12 +39,13 @@ use smoltcp::time::{Duration as StackDuration, Instant as StackInstant};
 use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint};
 use std::io;
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::time::Duration;
 use wheel::{NEVER, Wheel};
 use wire::{Sent, Wire};
 
 /// How a stack behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct StackConfig {
     pub address: Address,
     pub limits: NetLimits,
@@ -50,6 +54,9 @@ pub struct StackConfig {
     /// smoltcp's time is the real one times this: 5 makes its 1 s minimum retransmission timeout 200 ms.
     pub clock_factor: u32,
     pub spin: Spin,
+    /// A file, best on tmpfs, in which open connections are noted, so that the next process can reset them at once if
+    /// this one is killed.
+    pub roll_path: Option<PathBuf>,
 }
 
 impl StackConfig {
@@ -60,6 +67,7 @@ impl StackConfig {
             half_open_max: 1024,
             clock_factor: 5,
             spin: Spin::Adaptive,
+            roll_path: None,
         }
     }
 }
@@ -97,6 +105,7 @@ struct Core {
     tx: StackTx,
     listening: Vec<u16>,
     half_open: usize,
+    roll: Roll,
     counters: StackCounters,
 }
 
@@ -123,8 +132,11 @@ impl<D: Device> Stack<D> {
         let limits = config.limits;
         let caps = device.caps();
         let slab = Slab::new(limits.conns_max, limits.rx_ring_bytes, limits.tx_ring_bytes)?;
+        let (roll, survivors) = match &config.roll_path {
+            Some(path) => Roll::open(path)?,
+            None => (Roll::none(), Vec::new()),
+        };
         let mut core = Core {
-            config,
             caps,
             front: Front::new(config.address, caps),
             iface: new_interface(&caps, &config, 0, StackInstant::ZERO),
@@ -135,13 +147,18 @@ impl<D: Device> Stack<D> {
             tx: StackTx::new(slab, limits.conns_max),
             listening: Vec::new(),
             half_open: 0,
+            roll,
             counters: StackCounters::default(),
+            config,
         };
         for _ in 0..limits.conns_max.min(SLOTS_READY) {
             core.tx.make_slot(&mut core.rx);
         }
         core.tx.free.reverse(); // The lowest slots, in huge pages, are taken first.
         core.front.announce(device.split().1);
+        for survivor in &survivors {
+            core.front.probe(survivor, rng.next_u32(), device.split().1);
+        }
         device.kick();
         Ok(Self { device, core, idle, burst: 1 })
     }
@@ -388,6 +405,7 @@ impl Core {
             self.tx.conns_len += 1;
             self.rx.views[slot as usize].generation = conn.generation;
             self.tx.events.raise(slot, &mut conn.pending, Pending::OPENED);
+            self.roll.enter(slot, conn);
         }
         if conn.phase == Phase::Open {
             let received = conn.socket().recv_queue();
@@ -410,6 +428,9 @@ impl Core {
         let conn = &mut self.tx.conns[slot as usize];
         self.flows.remove(conn.key);
         self.wheel.set(slot, NEVER);
+        if conn.phase != Phase::Handshake {
+            self.roll.strike(slot);
+        }
         match conn.phase {
             Phase::Handshake => {
                 self.half_open -= 1;

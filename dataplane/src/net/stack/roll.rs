@@ -1,0 +1,129 @@
+//! The roll of open connections, kept where a kill -9 leaves it, so that the next process can tell their peers.
+//!
+//! ```text
+//!   | peer ip 4 | peer port 2 | our port 2 | peer mac 6 | 1 | 0 |   one record for each slot; all zero: nobody
+//! ```
+//!
+//! A peer that waits for an answer sends nothing, so a restarted broker could not refuse it: it would wait for its own
+//! timeout. At start each one on the roll gets a segment that cannot be in its window; it answers with what it has got
+//! (RFC 9293, 3.10.7.4), and that answer, belonging to nobody, is reset. Written when a connection opens or ends,
+//! never in between.
+
+use super::conn::Conn;
+use crate::device::Mac;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// The roll we write.
+pub struct Roll {
+    file: Option<File>,
+}
+
+/// Somebody who had a connection with the process before us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survivor {
+    pub peer: Ipv4Addr,
+    pub peer_port: u16,
+    pub our_port: u16,
+    pub mac: Mac,
+}
+
+impl Roll {
+    /// Keeps no roll.
+    pub fn none() -> Self {
+        Self { file: None }
+    }
+
+    /// Reads who was connected before, and starts an empty roll in the same file.
+    pub fn open(path: &Path) -> io::Result<(Self, Vec<Survivor>)> {
+        let old = match std::fs::read(path) {
+            Ok(old) => old,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (records, _torn) = old.as_chunks::<RECORD_BYTES>();
+        let survivors = records.iter().filter_map(Survivor::parse).collect();
+        let file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
+        Ok((Self { file: Some(file) }, survivors))
+    }
+
+    pub fn enter(&mut self, slot: u32, conn: &Conn) {
+        let survivor = Survivor {
+            peer: *conn.peer.ip(),
+            peer_port: conn.peer.port(),
+            our_port: conn.local.port(),
+            mac: conn.mac,
+        };
+        self.write(slot, &survivor.record());
+    }
+
+    pub fn strike(&mut self, slot: u32) {
+        self.write(slot, &[0; RECORD_BYTES]);
+    }
+
+    fn write(&mut self, slot: u32, record: &[u8; RECORD_BYTES]) {
+        if let Some(file) = &self.file
+            && let Err(error) = file.write_all_at(record, u64::from(slot) * RECORD_BYTES as u64)
+        {
+            log::warn!(
+                "the roll of connections cannot be kept, peers will learn of a crash more slowly: {error}"
+            );
+            self.file = None;
+        }
+    }
+}
+
+impl Survivor {
+    fn parse(record: &[u8; RECORD_BYTES]) -> Option<Self> {
+        let [a, b, c, d, p0, p1, o0, o1, m0, m1, m2, m3, m4, m5, is_there, _] = *record;
+        (is_there == 1).then_some(Self {
+            peer: Ipv4Addr::new(a, b, c, d),
+            peer_port: u16::from_be_bytes([p0, p1]),
+            our_port: u16::from_be_bytes([o0, o1]),
+            mac: [m0, m1, m2, m3, m4, m5],
+        })
+    }
+
+    fn record(&self) -> [u8; RECORD_BYTES] {
+        let mut record = [0; RECORD_BYTES];
+        record[..4].copy_from_slice(&self.peer.octets());
+        record[4..6].copy_from_slice(&self.peer_port.to_be_bytes());
+        record[6..8].copy_from_slice(&self.our_port.to_be_bytes());
+        record[8..14].copy_from_slice(&self.mac);
+        record[14] = 1;
+        record
+    }
+}
+
+const RECORD_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: who was there is found again, who left is not. Method: records written, one struck, read back.
+    #[test]
+    fn survivors_are_found() {
+        let path = std::env::temp_dir().join(format!("afterburner-roll-{}", std::process::id()));
+        let survivor = |port| Survivor {
+            peer: Ipv4Addr::new(10, 0, 0, 7),
+            peer_port: port,
+            our_port: 10911,
+            mac: [1, 2, 3, 4, 5, 6],
+        };
+        let (mut roll, none) = Roll::open(&path).unwrap();
+        assert!(none.is_empty());
+        for slot in 0..3 {
+            roll.write(slot, &survivor(1000 + slot as u16).record());
+        }
+        roll.strike(1);
+        let (_, survivors) = Roll::open(&path).unwrap();
+        assert_eq!(survivors, [survivor(1000), survivor(1002)]);
+        let (_, survivors) = Roll::open(&path).unwrap();
+        assert!(survivors.is_empty());
+        std::fs::remove_file(&path).unwrap();
+    }
+}
