@@ -55,6 +55,11 @@ impl HotMap {
         Arc::strong_count(&self.map) == 1
     }
 
+    /// Bytes of the whole segment file.
+    pub fn bytes(&self) -> usize {
+        self.map.len()
+    }
+
     /// Touches every page now: an untouched one costs its first user up to 60 ms.
     pub fn populate(&self) -> io::Result<()> {
         // Huge pages where the kernel offers them for shared memory; not being offered is no fault.
@@ -322,9 +327,9 @@ impl HotReader {
 }
 
 /// Bytes before the data of a segment.
-pub const HEADER_BYTES: usize = 4096;
-/// Segment files are multiples of a huge page.
-pub const SEGMENT_ALIGN: usize = 2 << 20;
+pub const HEADER_BYTES: usize = PAGE_BYTES;
+pub const PAGE_BYTES: usize = 4096;
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"ABHOTLG1");
 const WORD_MAGIC: usize = 0;

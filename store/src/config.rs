@@ -81,9 +81,14 @@ impl StoreConfig {
         &self.root
     }
 
-    /// Bytes of one hot segment file: a multiple of a huge page, its header included.
+    /// Bytes of one hot segment file, its header included: a multiple of a huge page, or of a page if it is smaller.
     pub fn hot_segment_bytes(&self) -> usize {
-        (self.hot_bytes / self.hot_segments.max(1)).next_multiple_of(arena::SEGMENT_ALIGN)
+        let share = self.hot_bytes / self.hot_segments.max(1);
+        share.next_multiple_of(if share >= arena::HUGE_PAGE_BYTES {
+            arena::HUGE_PAGE_BYTES
+        } else {
+            arena::PAGE_BYTES
+        })
     }
 
     /// Largest record that fits everywhere: small hot segments or commitlog files lower the configured limit.
@@ -98,6 +103,9 @@ impl StoreConfig {
         let complain = |what| Err(StoreError::Config { what });
         if self.hot_segments < HOT_SEGMENTS_MIN {
             return complain("the hot log needs at least 3 segments");
+        }
+        if self.hot_segment_bytes() < HOT_SEGMENT_BYTES_MIN {
+            return complain("hotLogBytes is too small");
         }
         if self.commitlog_file_bytes < COMMITLOG_FILE_BYTES_MIN {
             return complain("mappedFileSizeCommitLog must be at least 65536");
@@ -119,4 +127,5 @@ pub fn default_delay_levels_ms() -> Vec<i64> {
 }
 
 const HOT_SEGMENTS_MIN: usize = 3;
+const HOT_SEGMENT_BYTES_MIN: usize = 32 << 10;
 const COMMITLOG_FILE_BYTES_MIN: u64 = 64 << 10;

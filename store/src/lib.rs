@@ -12,18 +12,34 @@
 //! simulator can drive it too. Everything the store asks of the machine goes through one seam, `Medium`.
 
 pub mod arena;
+mod checkpoint;
+pub mod cold;
+mod commitlog;
 pub mod config;
+pub mod config_files;
+mod consumequeue;
+mod disk;
+pub mod dispatch;
 pub mod error;
+mod identity;
 mod marks;
 pub mod medium;
 pub mod offsets;
+pub mod reader;
 pub mod real_medium;
+pub mod recovery;
+#[cfg(feature = "sim")]
+pub mod sim_medium;
 pub mod store;
 mod units;
 
+pub use cold::{ColdStore, Work};
 pub use config::{FlushMode, StoreConfig};
+pub use dispatch::entry_tags_code;
 pub use error::{AppendError, MediumError, StoreError};
 pub use medium::Medium;
 pub use offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
+pub use reader::{Boundary, ColdPull, ColdReader, PullLimits};
 pub use real_medium::RealMedium;
+pub use recovery::{HotFound, Recovery, open};
 pub use store::{Appended, BatchAppendError, BatchAppended, QueueFound, Store, UnitAt};

@@ -16,7 +16,7 @@ pub trait Medium: Send + Sync {
 
     /// Opens an existing file for reading and writing; `None` when there is none.
     fn open(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError>;
-    /// Creates a file of `bytes` zero bytes, sparse, with its directories; durable with its name when this returns.
+    /// Creates a file of `bytes` zero bytes, sparse, with its directories. Its name survives a power cut after `sync_dir`.
     fn create(&self, path: &Path, bytes: u64) -> Result<Box<dyn MediumFile>, MediumError>;
     /// The whole of a small file; `None` when there is none.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, MediumError>;

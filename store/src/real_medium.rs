@@ -82,7 +82,7 @@ impl Medium for RealMedium {
     fn create(&self, path: &Path, bytes: u64) -> Result<Box<dyn MediumFile>, MediumError> {
         let dir = path.parent().unwrap_or(path);
         if !dir.is_dir() {
-            self.create_dir(dir)?;
+            fs::create_dir_all(dir).map_err(MediumError::at("create", dir))?;
         }
         let mut options = OpenOptions::new();
         let file = options
@@ -93,8 +93,6 @@ impl Medium for RealMedium {
             .open(path)
             .map_err(MediumError::at("create", path))?;
         file.set_len(bytes).map_err(MediumError::at("size", path))?;
-        file.sync_all().map_err(MediumError::at("sync", path))?;
-        self.sync_dir(dir)?;
         Ok(Box::new(RealFile { file, path: path.to_path_buf() }))
     }
 

@@ -180,7 +180,8 @@ impl RouteTable {
         }
         let changed = first || self.live.differs(key, Some(&registration.data_version));
         for (topic, config) in &registration.topics {
-            if !changed && self.topics.get(topic).is_some_and(|queues| queues.contains_key(name)) {
+            let known = self.topics.get_mut(topic).and_then(|queues| queues.get_mut(name));
+            if known.is_some() && !changed {
                 continue;
             }
             let queues = QueueData {
@@ -190,7 +191,10 @@ impl RouteTable {
                 perm: if read_only { config.perm & !PERM_WRITE } else { config.perm },
                 topic_sys_flag: config.topic_sys_flag,
             };
-            self.topics.entry(topic.clone()).or_default().insert(name.clone(), queues);
+            match known {
+                Some(known) => *known = queues,
+                None => drop(self.topics.entry(topic.clone()).or_default().insert(name.clone(), queues)),
+            }
         }
         if changed {
             for (topic, info) in &registration.mappings {

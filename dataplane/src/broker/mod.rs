@@ -209,6 +209,7 @@ impl Broker {
         self.release_ended(now, out);
         self.run_stalled(now, out);
         self.keep_offsets(now);
+        self.sample_rates(now);
         self.deliver_delayed(now) + self.check_transactions(now, out)
     }
 
@@ -238,6 +239,13 @@ impl Broker {
             self.persist.wake();
         }
         self.errands.wake();
+    }
+
+    /// Before a stop: all that changed goes to the cold side. True when nothing is left here.
+    pub fn hand_over_rest(&mut self) -> bool {
+        self.offsets.drain_dirty(&mut self.ops);
+        self.hand_over();
+        self.ops.is_empty() && self.offsets.is_clean()
     }
 
     /// The cold thread has an answer: back to who asked.

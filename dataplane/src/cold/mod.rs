@@ -8,9 +8,11 @@
 //! They may block, allocate and log; the shard never waits for them. An edge room: clocks, threads and the kernel's
 //! sockets are used here.
 
+pub mod facts;
 pub mod keeper;
 pub mod mirror;
 pub mod namesrv;
+pub mod nap;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -79,10 +79,10 @@ impl HugePages {
     /// `None` when this kernel has no huge pages of 2 MiB.
     pub fn look() -> Option<Self> {
         let folder = Path::new(HUGE_PAGES);
-        Some(Self {
-            total: read_number(folder.join("nr_hugepages"))?,
-            free: read_number(folder.join("free_hugepages"))?,
-        })
+        let number = |name: &str| read_number::<u64>(folder.join(name));
+        let spoken_for = number("resv_hugepages").unwrap_or(0);
+        let free = number("free_hugepages")?.saturating_sub(spoken_for);
+        Some(Self { total: number("nr_hugepages")?, free })
     }
 
     /// Where their number is written.

@@ -14,12 +14,14 @@ mod dumps;
 mod groups;
 pub mod rates;
 mod settings;
+mod status;
 mod topics;
 
 use protocol::body::DataVersion;
 use protocol::code::{request as codes, response};
 
 use super::{Broker, Refusal, Request};
+use crate::cold::facts::SharedFacts;
 use crate::outbox::Outbox;
 
 /// What only the desks of this room know.
@@ -30,14 +32,17 @@ pub struct Admin {
     /// Moves on with every change of the configuration (code 25).
     pub config_version: DataVersion,
     pub rates: rates::Rates,
+    /// What the cold side knows of the disk.
+    pub disk: SharedFacts,
 }
 
 impl Admin {
-    pub fn new(now_ms: i64, utc_offset_ms: i64) -> Admin {
+    pub fn new(now_ms: i64, utc_offset_ms: i64, disk: SharedFacts) -> Admin {
         Admin {
             started_ms: now_ms,
             config_version: DataVersion::new(now_ms),
             rates: rates::Rates::new(now_ms, utc_offset_ms),
+            disk,
         }
     }
 }
@@ -66,6 +71,8 @@ impl Broker {
             codes::QUERY_SUBSCRIPTION_BY_CONSUMER => self.subscription_of_consumer(req, out),
             codes::UPDATE_BROKER_CONFIG => self.update_settings(req, out),
             codes::GET_BROKER_CONFIG => self.all_settings(req, out),
+            codes::GET_BROKER_RUNTIME_INFO => self.runtime_info(req, out),
+            codes::GET_BROKER_HA_STATUS => self.ha_status(req, out),
             unknown => Err(Refusal::new(
                 response::REQUEST_CODE_NOT_SUPPORTED,
                 format!(" request type {unknown} not supported"),

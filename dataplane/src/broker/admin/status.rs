@@ -1,0 +1,155 @@
+//! How the broker is doing: code 28, which clusterList and brokerStatus print.
+//!
+//! Every key mqadmin and the dashboard look for is there, since a missing one makes them fail. Keys of thread pools say
+//! zero: requests wait in no queue here.
+
+use protocol::body::{Body as _, HARuntimeInfo, KVTable};
+use protocol::code::response;
+use protocol::version;
+
+use super::super::{Broker, Refusal, Request};
+use super::rates::Sums;
+use crate::outbox::{Body, Outbox};
+use crate::plan::Amount;
+use crate::time::TurnTime;
+
+impl Broker {
+    /// Called every turn; once a second the rates get their sample.
+    pub(in crate::broker) fn sample_rates(&mut self, now: &TurnTime) {
+        if self.admin.rates.is_due(now.mono_ms()) {
+            let sums = self.sums();
+            self.admin.rates.sample(now.mono_ms(), now.wall_ms, sums);
+        }
+    }
+
+    fn sums(&self) -> Sums {
+        Sums {
+            put_messages: self.counters.put_messages,
+            pulls_found: self.counters.pulls_found,
+            pulls_missed: self.counters.pulls_missed,
+            got_messages: self.counters.got_messages,
+        }
+    }
+
+    /// Code 28.
+    pub(super) fn runtime_info(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let mut body = KVTable::default();
+        let mut put = |key: &str, value: String| body.table.insert(key.to_owned(), value);
+        let now_ms = req.now.wall_ms;
+        let (counters, rates, disk) = (&self.counters, &self.admin.rates, self.admin.disk.read());
+
+        put("bootTimestamp", self.admin.started_ms.to_string());
+        put("brokerActive", "true".into());
+        put("brokerVersion", version::OURS.to_string());
+        put("brokerVersionDesc", version::name(version::OURS));
+        put("runtime", runtime(now_ms - self.admin.started_ms));
+        put("startAcceptSendRequestTimeStamp", self.config.start_accept_send_request_time_stamp.to_string());
+
+        put("putTps", rates.triple(|sums| sums.put_messages));
+        put("getFoundTps", rates.triple(|sums| sums.pulls_found));
+        put("getMissTps", rates.triple(|sums| sums.pulls_missed));
+        put("getTotalTps", rates.triple(|sums| sums.pulls_found + sums.pulls_missed));
+        put("getTransferredTps", rates.triple(|sums| sums.got_messages));
+        let (yesterday, today) = rates.mornings();
+        put("msgPutTotalYesterdayMorning", yesterday.put_messages.to_string());
+        put("msgPutTotalTodayMorning", today.put_messages.to_string());
+        put("msgPutTotalTodayNow", counters.put_messages.to_string());
+        put("msgGetTotalYesterdayMorning", yesterday.got_messages.to_string());
+        put("msgGetTotalTodayMorning", today.got_messages.to_string());
+        put("msgGetTotalTodayNow", counters.got_messages.to_string());
+
+        put("putMessageTimesTotal", counters.put_messages.to_string());
+        put("putMessageSizeTotal", counters.put_bytes.to_string());
+        put("putMessageFailedTimes", counters.put_failures.to_string());
+        let average = counters.put_bytes as f64 / counters.put_messages.max(1) as f64;
+        put("putMessageAverageSize", format!("{average:?}"));
+        put("putMessageEntireTimeMax", "0".into());
+        put("getMessageEntireTimeMax", "0".into());
+        put("putLatency99", "0.00".into());
+        put("putLatency999", "0.00".into());
+        put("putMessageDistributeTime", distribution(counters.put_messages));
+        put("pageCacheLockTimeMills", "0".into());
+
+        let (published, written) = (self.store.published(), self.store.written_to());
+        put("commitLogMinOffset", self.store.min_physical().to_string());
+        put("commitLogMaxOffset", published.to_string());
+        put("remainHowManyDataToFlush", Amount(published.since(self.store.synced_to())).to_string());
+        put("dispatchBehindBytes", published.since(written).to_string());
+        put("dispatchMaxBuffer", "0".into());
+        put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
+        put("earliestMessageTimeStamp", disk.earliest_ms.to_string());
+        put("commitLogDirCapacity", format!("Total : {}, Free : {}.", Amount(disk.total), Amount(disk.free)));
+        let ratio = format!("{:.2?}", disk.used_ratio());
+        let commitlog = self.config.store_path_commit_log.clone();
+        let commitlog = commitlog.unwrap_or_else(|| self.config.store_path_root_dir.join("commitlog"));
+        put(&format!("commitLogDiskRatio_{}", commitlog.display()), ratio.clone());
+        put("commitLogDiskRatio", ratio.clone());
+        put("consumeQueueDiskRatio", ratio);
+
+        for pool in ["send", "pull", "litePull", "query", "ack"] {
+            put(&format!("{pool}ThreadPoolQueueSize"), "0".into());
+            put(&format!("{pool}ThreadPoolQueueCapacity"), "0".into());
+            put(&format!("{pool}ThreadPoolQueueHeadWaitTimeMills"), "0".into());
+        }
+        put("EndTransactionQueueSize", "0".into());
+        put("EndTransactionThreadPoolQueueCapacity", "0".into());
+        put("timerReadBehind", "0".into());
+        put("timerOffsetBehind", "0".into());
+        put("timerCongestNum", "0".into());
+        put("timerEnqueueTps", "0.0".into());
+        put("timerDequeueTps", "0.0".into());
+        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
+        Ok(())
+    }
+
+    /// Code 907: a master without replicas.
+    pub(super) fn ha_status(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let body = HARuntimeInfo {
+            master: true,
+            master_commit_log_max_offset: self.store.published().0,
+            ..HARuntimeInfo::default()
+        };
+        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
+        Ok(())
+    }
+}
+
+/// As the official broker prints an uptime.
+fn runtime(uptime_ms: i64) -> String {
+    let seconds = uptime_ms.max(0) / 1_000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    format!("[ {days} days, {hours} hours, {minutes} minutes, {} seconds ]", seconds % 60)
+}
+
+/// How long puts took: an append is some hundred nanoseconds, so all stand in the first bucket.
+fn distribution(puts: u64) -> String {
+    let others = [
+        "0~10ms",
+        "10~50ms",
+        "50~100ms",
+        "100~200ms",
+        "200~500ms",
+        "500ms~1s",
+        "1~2s",
+        "2~3s",
+        "3~4s",
+        "4~5s",
+        "5~10s",
+        "10s~",
+    ];
+    let mut text = format!("[<=0ms]:{puts} ");
+    others.iter().for_each(|bucket| text += &format!("[{bucket}]:0 "));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_the_official_ones() {
+        assert_eq!(runtime(207_999), "[ 0 days, 0 hours, 3 minutes, 27 seconds ]");
+        assert_eq!(runtime(90_061_000), "[ 1 days, 1 hours, 1 minutes, 1 seconds ]");
+        assert!(distribution(28).starts_with("[<=0ms]:28 [0~10ms]:0 [10~50ms]:0 "));
+    }
+}

@@ -1,0 +1,266 @@
+//! The cold half of the store: one bounded step of work at a time, on an ordinary thread.
+//!
+//! ```text
+//! step: hot log --write--> commitlog/ and consumequeue/ --> written_to --fdatasync--> synced_to --> checkpoint
+//! ```
+//!
+//! A segment of the hot log is free again when its records and their queue entries are in the files. Under SYNC_FLUSH
+//! every step that wrote also syncs: all messages that came in since share that sync (group commit). A write or sync that
+//! fails turns the log read-only for good: what is in the hot log stays there and is replayed by the next start.
+//! Implements D-2, D-3 and D-7 (docs/PROMISES.md).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::arena::{self, HotReader};
+use crate::config::{FlushMode, StoreConfig};
+use crate::disk::{Disk, TakeInError};
+use crate::error::{MediumError, StoreError};
+use crate::marks::Marks;
+use crate::medium::Medium;
+use crate::offsets::{PhysicalOffset, QueueOffset};
+use crate::reader::{Boundary, ColdReader};
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// There may be more: step again at once.
+    Did { bytes: usize },
+    /// Nothing to do: sleep a little (1 ms; under SYNC_FLUSH spin or sleep shorter, a send is waiting for the next step).
+    Idle,
+}
+
+/// The cold half of an open store.
+pub struct ColdStore {
+    hot: HotReader,
+    marks: Arc<Marks>,
+    disk: Disk,
+    medium: Arc<dyn Medium>,
+    config: StoreConfig,
+    hot_dir: PathBuf,
+    last_write_ms: i64,
+    last_sync_ms: i64,
+    last_queue_sync_ms: i64,
+    /// Store time up to which the running round of queue syncs reaches.
+    round_timestamp: Option<i64>,
+    failure: Option<String>,
+    reader: ColdReader,
+    _lock: Box<dyn Send>,
+}
+
+/// What `open` puts together.
+pub(crate) struct Parts {
+    pub hot: HotReader,
+    pub marks: Arc<Marks>,
+    pub disk: Disk,
+    pub medium: Arc<dyn Medium>,
+    pub config: StoreConfig,
+    pub hot_dir: PathBuf,
+    pub lock: Box<dyn Send>,
+}
+
+impl ColdStore {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { hot, marks, disk, medium, config, hot_dir, lock } = parts;
+        let reader = ColdReader::new(Arc::clone(&medium), Arc::clone(&marks), &config);
+        Self {
+            hot,
+            marks,
+            disk,
+            medium,
+            config,
+            hot_dir,
+            last_write_ms: 0,
+            last_sync_ms: 0,
+            last_queue_sync_ms: 0,
+            round_timestamp: None,
+            failure: None,
+            reader,
+            _lock: lock,
+        }
+    }
+
+    /// One bounded piece of work: at most 4 MiB written, one sync of the log, a few syncs of queues.
+    pub fn step(&mut self, now_ms: i64) -> Work {
+        if self.failure.is_some() {
+            return Work::Idle;
+        }
+        match self.try_step(now_ms) {
+            Ok(work) => work,
+            Err(failure) => {
+                self.fail(failure);
+                Work::Idle
+            }
+        }
+    }
+
+    /// Why the log is read-only, if it is.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// A reader of its own for what is no longer hot; for one more thread, if wanted.
+    pub fn new_reader(&self) -> ColdReader {
+        ColdReader::new(Arc::clone(&self.medium), Arc::clone(&self.marks), &self.config)
+    }
+
+    /// This half's own reader.
+    pub fn reader(&mut self) -> &mut ColdReader {
+        &mut self.reader
+    }
+
+    /// The offset that SEARCH_OFFSET_BY_TIMESTAMP answers, the hot messages included: writes them out first, which is
+    /// bounded by the hot log.
+    pub fn search_by_time(
+        &mut self,
+        topic: &str,
+        queue_id: i32,
+        offsets: std::ops::Range<QueueOffset>,
+        timestamp: i64,
+        boundary: Boundary,
+        now_ms: i64,
+    ) -> Result<QueueOffset, StoreError> {
+        self.catch_up(now_ms);
+        self.reader.search_by_time(topic, queue_id, offsets, timestamp, boundary)
+    }
+
+    /// Store time of the first message kept; `None` in an empty log.
+    pub fn earliest_store_time(&mut self, now_ms: i64) -> Result<Option<i64>, StoreError> {
+        self.catch_up(now_ms);
+        self.reader.store_time(self.marks.min_physical())
+    }
+
+    /// Writes out all that was published when this was called.
+    pub fn catch_up(&mut self, now_ms: i64) {
+        while self.failure.is_none() && !self.hot.pending().is_empty() {
+            match self.write_some(now_ms) {
+                Ok(_) => {}
+                Err(failure) => self.fail(failure),
+            }
+        }
+    }
+
+    /// Everything written to files below.
+    pub fn written_to(&self) -> PhysicalOffset {
+        self.marks.written_to()
+    }
+
+    /// A clean stop, after the shard has dropped its half: writes and syncs everything, saves the checkpoint, gives the hot
+    /// log back and removes `abort`. When it fails the stop is an unclean one: the next start replays the hot log.
+    pub fn close(mut self, now_ms: i64) -> Result<(), StoreError> {
+        if !self.marks.writer_gone() {
+            return Err(StoreError::WriterAlive);
+        }
+        self.catch_up(now_ms);
+        if self.failure.is_some() {
+            return Ok(()); // `abort` stays, as with a full disk: told when it happened.
+        }
+        self.disk.log.sync()?;
+        self.marks.set_synced_to(self.marks.written_to());
+        loop {
+            self.disk.queues.begin_sync();
+            if self.disk.queues.sync_some(usize::MAX)? {
+                break;
+            }
+        }
+        self.disk.checkpoint.physic_timestamp = self.disk.store_timestamp;
+        self.disk.checkpoint.logics_timestamp = self.disk.store_timestamp;
+        self.disk.checkpoint.save()?;
+        arena::retire(self.hot);
+        self.medium.remove_dir(&self.hot_dir)?;
+        for name in ABORT_NAMES {
+            self.medium.remove(&self.config.root.join(name))?;
+        }
+        self.medium.sync_dir(&self.config.root)?;
+        Ok(())
+    }
+
+    fn try_step(&mut self, now_ms: i64) -> Result<Work, Failure> {
+        let waiting = self.hot.pending().len();
+        let is_sync = self.config.flush == FlushMode::Sync;
+        let write_now =
+            is_sync || waiting >= LAZY_BYTES || now_ms.saturating_sub(self.last_write_ms) >= LAZY_MS;
+        let mut bytes = 0;
+        if waiting > 0 && write_now {
+            bytes = self.write_some(now_ms)?;
+        }
+        let unsynced = self.marks.synced_to() < self.marks.written_to();
+        let sync_due = now_ms.saturating_sub(self.last_sync_ms) >= self.config.flush_interval_ms;
+        if unsynced && (is_sync || sync_due) {
+            self.sync_log(now_ms)?;
+        }
+        self.sync_queues(now_ms)?;
+        let more = bytes >= STEP_BYTES_MAX || (is_sync && bytes > 0);
+        Ok(if more { Work::Did { bytes } } else { Work::Idle })
+    }
+
+    /// Writes at most one step's bytes of one hot segment.
+    fn write_some(&mut self, now_ms: i64) -> Result<usize, Failure> {
+        let at = self.hot.position();
+        let pending = self.hot.pending();
+        let taken = self.disk.take_in(at, pending, STEP_BYTES_MAX, false)?;
+        self.disk.queues.write_out()?;
+        self.hot.pass(taken.bytes);
+        self.marks.set_written_to(self.hot.position());
+        self.last_write_ms = now_ms;
+        Ok(taken.bytes)
+    }
+
+    fn sync_log(&mut self, now_ms: i64) -> Result<(), Failure> {
+        let to = self.marks.written_to();
+        let timestamp = self.disk.store_timestamp;
+        self.disk.log.sync()?;
+        self.marks.set_synced_to(to);
+        self.disk.checkpoint.physic_timestamp = timestamp;
+        self.last_sync_ms = now_ms;
+        Ok(())
+    }
+
+    /// A round over all queues with new entries, a few per step; then the checkpoint.
+    fn sync_queues(&mut self, now_ms: i64) -> Result<(), Failure> {
+        if self.round_timestamp.is_none() {
+            if now_ms.saturating_sub(self.last_queue_sync_ms) < QUEUE_SYNC_MS
+                || !self.disk.queues.begin_sync()
+            {
+                return Ok(());
+            }
+            self.last_queue_sync_ms = now_ms;
+            self.round_timestamp = Some(self.disk.store_timestamp);
+        }
+        if self.disk.queues.sync_some(QUEUE_SYNCS_PER_STEP)? {
+            if let Some(timestamp) = self.round_timestamp.take() {
+                self.disk.checkpoint.logics_timestamp = timestamp;
+            }
+            self.disk.checkpoint.save()?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn fail(&mut self, failure: Failure) {
+        // D-7: nothing that is not yet safe is acknowledged from here on.
+        self.marks.set_read_only();
+        log::error!("the log is read-only from now on: {failure}");
+        self.failure = Some(failure.to_string());
+    }
+}
+
+/// What ends all appending.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    #[error(transparent)]
+    TakeIn(#[from] TakeInError),
+}
+
+/// Exist while a broker runs; the second is the one of 5.x.
+pub(crate) const ABORT_NAMES: [&str; 2] = ["abort", "abort.bak"];
+
+/// Bytes written by one step.
+const STEP_BYTES_MAX: usize = 4 << 20;
+/// Less than this waits up to `LAZY_MS` for more: fewer, larger writes.
+const LAZY_BYTES: usize = 256 << 10;
+const LAZY_MS: i64 = 10;
+const QUEUE_SYNC_MS: i64 = 1_000;
+const QUEUE_SYNCS_PER_STEP: usize = 8;

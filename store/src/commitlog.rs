@@ -1,0 +1,208 @@
+//! The commitlog on disk: files of one size, named by the offset of their first byte.
+//!
+//! A file is created sparse at its full size, so its length says nothing about how far it was written. No record crosses
+//! a file; callers write runs that end before its blank does. Formats: RocketMQ's, byte for byte.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{MediumError, StoreError};
+use crate::medium::{Medium, MediumFile};
+use crate::offsets::PhysicalOffset;
+
+/// The files of the log, for the one who writes them.
+pub(crate) struct LogFiles {
+    medium: Arc<dyn Medium>,
+    dir: PathBuf,
+    file_bytes: u64,
+    /// First bytes of all files, in order, without gaps.
+    starts: Vec<i64>,
+    current: Option<(i64, Box<dyn MediumFile>)>,
+    /// Files with unsynced bytes, besides the current one.
+    unsynced: Vec<Box<dyn MediumFile>>,
+    current_unsynced: bool,
+    names_unsynced: bool,
+}
+
+impl LogFiles {
+    /// Looks at the directory. An empty last file, which a kill in its creation leaves, is removed.
+    pub fn load(medium: Arc<dyn Medium>, dir: PathBuf, file_bytes: u64) -> Result<Self, StoreError> {
+        let mut entries = medium.list(&dir)?;
+        entries.retain(|entry| !entry.is_dir && offset_of_name(&entry.name).is_some());
+        if let Some(last) = entries.last()
+            && last.bytes == 0
+        {
+            medium.remove(&dir.join(&last.name))?;
+            entries.pop();
+        }
+        let mut starts: Vec<i64> = Vec::new();
+        for entry in &entries {
+            let path = dir.join(&entry.name);
+            if entry.bytes != file_bytes {
+                return Err(StoreError::LogFileSize { path, found: entry.bytes, expected: file_bytes });
+            }
+            let start = offset_of_name(&entry.name).expect("names were looked at above");
+            if starts.last().is_some_and(|last| last + file_bytes as i64 != start) {
+                let what = "the commitlog has a gap before this file";
+                return Err(StoreError::Damaged { path, what });
+            }
+            starts.push(start);
+        }
+        Ok(Self {
+            medium,
+            dir,
+            file_bytes,
+            starts,
+            current: None,
+            unsynced: Vec::new(),
+            current_unsynced: false,
+            names_unsynced: true,
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// First bytes of the files.
+    pub fn starts(&self) -> &[i64] {
+        &self.starts
+    }
+
+    /// First byte kept.
+    pub fn min(&self) -> PhysicalOffset {
+        PhysicalOffset(self.starts.first().copied().unwrap_or(0))
+    }
+
+    /// End of the last file.
+    pub fn file_end(&self) -> PhysicalOffset {
+        PhysicalOffset(self.starts.last().map_or(0, |start| start + self.file_bytes as i64))
+    }
+
+    /// First byte of the file that `at` lies in.
+    pub fn start_of(&self, at: PhysicalOffset) -> i64 {
+        at.0 - at.0 % self.file_bytes as i64
+    }
+
+    /// Writes a run of bytes that stays within one file, creating that file if it is the next one.
+    pub fn write(&mut self, at: PhysicalOffset, bytes: &[u8]) -> Result<(), MediumError> {
+        let start = self.start_of(at);
+        let from = (at.0 - start) as u64;
+        assert!(from + bytes.len() as u64 <= self.file_bytes);
+        self.open_for_writing(start)?;
+        let (_, file) = self.current.as_ref().expect("opened just now");
+        file.write_at(from, bytes)?;
+        self.current_unsynced = true;
+        Ok(())
+    }
+
+    /// Everything written survives a power cut when this returns.
+    pub fn sync(&mut self) -> Result<(), MediumError> {
+        for file in &self.unsynced {
+            file.sync()?;
+        }
+        self.unsynced.clear();
+        if self.current_unsynced {
+            if let Some((_, file)) = &self.current {
+                file.sync()?;
+            }
+            self.current_unsynced = false;
+        }
+        if self.names_unsynced && !self.starts.is_empty() {
+            self.medium.sync_dir(&self.dir)?;
+            self.names_unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// The last files may hold bytes that an earlier run did not sync: the next `sync` syncs them.
+    pub fn doubt(&mut self, end: PhysicalOffset) -> Result<(), MediumError> {
+        let last = self.start_of(end);
+        for start in self.starts.iter().rev().filter(|start| **start < last).take(FILES_DOUBTED) {
+            let path = self.dir.join(name_of_offset(*start));
+            self.unsynced.extend(self.medium.open(&path)?);
+        }
+        if self.starts.contains(&last) {
+            self.open_for_writing(last)?;
+            self.current_unsynced = true;
+        }
+        Ok(())
+    }
+
+    /// Fills `out` from `at` on, within one file; returns how much there was.
+    pub fn read(&mut self, at: PhysicalOffset, out: &mut [u8]) -> Result<usize, MediumError> {
+        let start = self.start_of(at);
+        if !self.starts.contains(&start) {
+            return Ok(0);
+        }
+        self.open_for_writing(start)?;
+        let (_, file) = self.current.as_ref().expect("opened just now");
+        file.read_at((at.0 - start) as u64, out)
+    }
+
+    /// Bytes from `at` to the end of its file.
+    pub fn left_in_file(&self, at: PhysicalOffset) -> u64 {
+        self.file_bytes - (at.0 as u64 % self.file_bytes)
+    }
+
+    /// The log ends at `end`: later files go, and what follows in its file cannot be taken for a record.
+    pub fn cut(&mut self, end: PhysicalOffset) -> Result<(), MediumError> {
+        let last = self.start_of(end);
+        while let Some(start) = self.starts.pop_if(|start| *start > last) {
+            self.current = self.current.take().filter(|(current, _)| *current != start);
+            self.medium.remove(&self.dir.join(name_of_offset(start)))?;
+            self.names_unsynced = true;
+        }
+        let mut head = [0; CUT_BYTES];
+        let there = self.left_in_file(end).min(CUT_BYTES as u64) as usize;
+        let there = self.read(end, &mut head[..there])?;
+        if head[..there].iter().any(|byte| *byte != 0) {
+            self.write(end, &[0; CUT_BYTES][..there])?;
+        }
+        Ok(())
+    }
+
+    fn open_for_writing(&mut self, start: i64) -> Result<(), MediumError> {
+        if self.current.as_ref().is_some_and(|(current, _)| *current == start) {
+            return Ok(());
+        }
+        if let Some((_, file)) = self.current.take()
+            && self.current_unsynced
+        {
+            self.unsynced.push(file);
+            self.current_unsynced = false;
+        }
+        let path = self.dir.join(name_of_offset(start));
+        let file = match self.starts.contains(&start) {
+            true => self.medium.open(&path)?,
+            false => None,
+        };
+        let file = match file {
+            Some(file) => file,
+            None => {
+                let file = self.medium.create(&path, self.file_bytes)?;
+                if !self.starts.contains(&start) {
+                    self.starts.push(start);
+                }
+                self.names_unsynced = true;
+                file
+            }
+        };
+        self.current = Some((start, file));
+        Ok(())
+    }
+}
+
+/// `00000000001073741824`
+pub(crate) fn name_of_offset(offset: i64) -> String {
+    format!("{offset:020}")
+}
+
+pub(crate) fn offset_of_name(name: &str) -> Option<i64> {
+    (name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok())?
+}
+
+/// Files before the last that may have unsynced bytes after a kill.
+const FILES_DOUBTED: usize = 2;
+/// Bytes made zero behind the end of the log: more than size and magic of a record.
+const CUT_BYTES: usize = 16;

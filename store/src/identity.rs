@@ -1,0 +1,113 @@
+//! Which hot log belongs to which directory: `<storePathRootDir>/hotlog`, a file of ours that RocketMQ passes over.
+//!
+//! ```text
+//! {"store":"<32 hex digits>","dir":"/dev/shm/afterburner/<store>","segments":8,"segmentBytes":33554432}
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arena::{HotMap, StoreId};
+use crate::config::StoreConfig;
+use crate::config_files;
+use crate::error::{MediumError, StoreError};
+use crate::medium::{HotKind, HotPlace, Medium};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Identity {
+    store: String,
+    /// Where the hot segments of the last run are.
+    pub dir: PathBuf,
+    segments: usize,
+    segment_bytes: usize,
+}
+
+impl Identity {
+    /// What the last run wrote; `None` on a fresh directory, or one of Java's.
+    pub fn load(medium: &dyn Medium, root: &Path) -> Result<Option<Self>, StoreError> {
+        let found = config_files::load(medium, &root.join(NAME), |bytes| {
+            serde_json::from_slice::<Self>(bytes).ok().filter(|identity| identity.store_id().is_some())
+        })?;
+        Ok(found)
+    }
+
+    /// For a directory without one.
+    pub fn fresh(medium: &dyn Medium) -> Self {
+        let store = format!("{:032x}", medium.fresh_id());
+        Self { store, dir: PathBuf::new(), segments: 0, segment_bytes: 0 }
+    }
+
+    pub fn store_id(&self) -> Option<StoreId> {
+        StoreId::from_str_radix(&self.store, 16).ok()
+    }
+
+    /// The segments that the last run left, as far as they are still there.
+    pub fn map_left(&self, medium: &dyn Medium) -> Vec<HotMap> {
+        let map = |index| medium.map_hot(&self.dir.join(segment_name(index)), self.segment_bytes, false);
+        (0..self.segments.min(SEGMENTS_MAX)).filter_map(|index| map(index).ok().flatten()).collect()
+    }
+
+    /// Takes hot memory in the best place that gives it; the sentences say why better ones did not. What an earlier run
+    /// left must be in the files by now.
+    pub fn take_hot(
+        &self,
+        medium: &Arc<dyn Medium>,
+        config: &StoreConfig,
+    ) -> Result<(Self, HotPlace, Vec<HotMap>, Vec<String>), StoreError> {
+        let segment_bytes = config.hot_segment_bytes();
+        let places = match &config.hot_dir {
+            Some(dir) => vec![HotPlace { dir: dir.clone(), kind: HotKind::Tmpfs }],
+            None => {
+                let mut places = medium.hot_places(segment_bytes * config.hot_segments);
+                places.push(HotPlace { dir: config.root.join("hot"), kind: HotKind::Disk });
+                places
+            }
+        };
+        let mut remarks = Vec::new();
+        let mut failure = None;
+        for mut place in places {
+            place.dir = place.dir.join(&self.store);
+            let segments = config.hot_segments;
+            let identity =
+                Self { store: self.store.clone(), dir: place.dir.clone(), segments, segment_bytes };
+            match identity.map_all(&**medium) {
+                Ok(maps) => {
+                    for entry in medium.list(&place.dir)? {
+                        // Left of a run with more segments.
+                        if entry.name.parse().is_ok_and(|index: usize| index >= segments) {
+                            medium.remove(&place.dir.join(&entry.name))?;
+                        }
+                    }
+                    return Ok((identity, place, maps, remarks));
+                }
+                Err(error) => {
+                    remarks.push(format!("no hot log on {}: {error}", place.kind));
+                    medium.remove_dir(&place.dir)?;
+                    failure = Some(error);
+                }
+            }
+        }
+        Err(failure
+            .map_or(StoreError::Config { what: "there is no place for the hot log" }, StoreError::Medium))
+    }
+
+    pub fn save(&self, medium: &dyn Medium, root: &Path) -> Result<(), StoreError> {
+        let text = serde_json::to_vec(self).expect("an identity is plain data");
+        Ok(config_files::replace(medium, &root.join(NAME), &text)?)
+    }
+
+    fn map_all(&self, medium: &dyn Medium) -> Result<Vec<HotMap>, MediumError> {
+        let map = |index| medium.map_hot(&self.dir.join(segment_name(index)), self.segment_bytes, true);
+        (0..self.segments).map(|index| Ok(map(index)?.expect("created when there was none"))).collect()
+    }
+}
+
+fn segment_name(index: usize) -> String {
+    format!("{index:03}")
+}
+
+const NAME: &str = "hotlog";
+const SEGMENTS_MAX: usize = 4096;

@@ -1,0 +1,336 @@
+//! Reads what is no longer hot: pulls of consumers that are behind, single messages, searches by time.
+//!
+//! A reader shares nothing with the writer but marks and files, so there may be several, each on its own thread. Every call
+//! is bounded by the limits it is given. What is not yet written out is not looked for here: the shard has it hot.
+//! A record that does not say of itself what its queue entry says is passed over and counted, not handed out.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use protocol::record::{RECORD_BYTES_MIN, RecordView, sys_flag};
+
+use crate::commitlog::name_of_offset;
+use crate::config::StoreConfig;
+use crate::consumequeue::is_real;
+use crate::dispatch::{ENTRY_BYTES, decode_entry};
+use crate::error::{MediumError, StoreError};
+use crate::marks::Marks;
+use crate::medium::{Medium, MediumFile};
+use crate::offsets::{LogRange, PhysicalOffset, QueueOffset, Unit};
+
+/// Which end SEARCH_OFFSET_BY_TIMESTAMP wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Boundary {
+    /// The first message stored at that time or later.
+    #[default]
+    Lower,
+    /// The last message stored at that time or earlier.
+    Upper,
+}
+
+/// The limits of one pull.
+#[derive(Clone, Copy, Debug)]
+pub struct PullLimits {
+    pub messages: u32,
+    /// Passed only by a first message that is larger.
+    pub bytes: usize,
+    /// Queue entries looked at, those the filter refuses included.
+    pub entries: u32,
+}
+
+/// What a pull found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColdPull {
+    /// Records one after the other: the body of the answer.
+    pub bytes: Vec<u8>,
+    pub messages: u32,
+    /// Where the next pull goes on.
+    pub next: QueueOffset,
+    /// Entries whose message is gone or damaged.
+    pub passed_over: u32,
+}
+
+/// Reads a store's files. Made by `ColdStore::new_reader`.
+pub struct ColdReader {
+    marks: Arc<Marks>,
+    log: Files,
+    queues: Files,
+    queue_dir: PathBuf,
+    scratch: Vec<u8>,
+}
+
+impl ColdReader {
+    pub(crate) fn new(medium: Arc<dyn Medium>, marks: Arc<Marks>, config: &StoreConfig) -> Self {
+        let mut log = Files::new(Arc::clone(&medium), config.commitlog_file_bytes);
+        log.dir = config.commitlog_dir();
+        Self {
+            marks,
+            log,
+            queues: Files::new(medium, config.consumequeue_file_bytes),
+            queue_dir: config.consumequeue_dir(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The messages of a queue from `offset` on, below `end`, that `wants` their tag code; up to the limits. It stops early
+    /// at what is not written out yet: then `next` is hot.
+    pub fn read_pull(
+        &mut self,
+        topic: &str,
+        queue_id: i32,
+        offsets: Range<QueueOffset>,
+        limits: &PullLimits,
+        wants: &mut dyn FnMut(i64) -> bool,
+    ) -> Result<ColdPull, StoreError> {
+        self.queues.dir = self.queue_dir.join(topic).join(queue_id.to_string());
+        let written_to = self.marks.written_to();
+        let mut pull = ColdPull { next: offsets.start, ..ColdPull::default() };
+        let entries_max = offsets.end.0.min(offsets.start.0.saturating_add(i64::from(limits.entries)));
+        let mut entries = [0; ENTRIES_AT_ONCE * ENTRY_BYTES];
+        // Records wanted that lie close together are fetched with one read.
+        let mut batch = Batch::default();
+        'entries: while pull.next.0 < entries_max {
+            let count = usize::try_from(entries_max - pull.next.0).unwrap_or(0).min(ENTRIES_AT_ONCE);
+            let wanted = &mut entries[..count * ENTRY_BYTES];
+            let there = self.queues.read(pull.next.0 as u64 * 20, wanted)?;
+            let (found, _) = wanted[..there].as_chunks::<ENTRY_BYTES>();
+            if found.is_empty() {
+                break;
+            }
+            for entry in found {
+                let Some(unit) =
+                    decode_entry(entry).filter(|unit| !is_real(unit) || unit.end() <= written_to)
+                else {
+                    break 'entries;
+                };
+                if !is_real(&unit) {
+                    pull.passed_over += 1;
+                } else if wants(unit.tags_code) {
+                    let bytes = pull.bytes.len() + batch.bytes + unit.size as usize;
+                    let messages = pull.messages + batch.units.len() as u32;
+                    if messages >= limits.messages || (messages > 0 && bytes > limits.bytes) {
+                        break 'entries;
+                    }
+                    if !batch.takes(&unit) {
+                        self.fetch(&mut batch, &mut pull)?;
+                    }
+                    batch.push(unit, pull.next);
+                }
+                pull.next = pull.next.plus(1);
+            }
+        }
+        self.fetch(&mut batch, &mut pull)?;
+        Ok(pull)
+    }
+
+    /// The record that begins at `physical`. `None`: nothing begins there, or it is not written out yet.
+    pub fn read_record(&mut self, physical: PhysicalOffset) -> Result<Option<Vec<u8>>, StoreError> {
+        let written_to = self.marks.written_to();
+        if physical < self.marks.min_physical() || physical.plus(RECORD_BYTES_MIN as u64) > written_to {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; FIRST_READ_BYTES];
+        let there = self.log.read(physical.0 as u64, &mut bytes)?;
+        bytes.truncate(there);
+        let Some(size) = bytes.first_chunk().map(|size| u32::from_be_bytes(*size) as usize) else {
+            return Ok(None);
+        };
+        if size as u64 > written_to.since(physical) {
+            return Ok(None);
+        }
+        if size > there {
+            bytes.resize(size, 0);
+            let more = self.log.read(physical.0 as u64 + there as u64, &mut bytes[there..])?;
+            bytes.truncate(there + more);
+        }
+        bytes.truncate(size);
+        match RecordView::parse(&bytes) {
+            Ok(view) if view.physical_offset == physical.0 => Ok(Some(bytes)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The bytes of a range whose place was hot when it was named. `None`: it is not kept any more.
+    pub fn read_range(&mut self, range: LogRange) -> Result<Option<Vec<u8>>, StoreError> {
+        let end = range.physical.plus(u64::from(range.len));
+        if range.physical < self.marks.min_physical() || end > self.marks.written_to() {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; range.len as usize];
+        let there = self.log.read(range.physical.0 as u64, &mut bytes)?;
+        Ok((there == bytes.len()).then_some(bytes))
+    }
+
+    /// By store time, among the messages that are written out. `offsets` are the queue's; nothing before the time gives
+    /// their start, nothing after it their end.
+    pub fn search_by_time(
+        &mut self,
+        topic: &str,
+        queue_id: i32,
+        offsets: Range<QueueOffset>,
+        timestamp: i64,
+        boundary: Boundary,
+    ) -> Result<QueueOffset, StoreError> {
+        let (mut low, mut high) = (offsets.start.0, offsets.end.0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let stored = match self.entry(topic, queue_id, QueueOffset(middle))? {
+                Some(unit) => self.store_time(unit.physical)?,
+                None => None,
+            };
+            // What cannot be read counts as old, so that the search goes on behind it.
+            let is_before = stored.is_none_or(|stored| match boundary {
+                Boundary::Lower => stored < timestamp,
+                Boundary::Upper => stored <= timestamp,
+            });
+            if is_before { low = middle + 1 } else { high = middle }
+        }
+        Ok(match boundary {
+            Boundary::Lower => QueueOffset(low),
+            Boundary::Upper => QueueOffset((low - 1).max(offsets.start.0)),
+        })
+    }
+
+    /// The entry at a queue offset; `None` when none is written there.
+    pub fn entry(
+        &mut self,
+        topic: &str,
+        queue_id: i32,
+        offset: QueueOffset,
+    ) -> Result<Option<Unit>, StoreError> {
+        self.queues.dir = self.queue_dir.join(topic).join(queue_id.to_string());
+        let mut entry = [0; ENTRY_BYTES];
+        let there = self.queues.read(offset.0 as u64 * 20, &mut entry)?;
+        let unit = if there == ENTRY_BYTES { decode_entry(&entry) } else { None };
+        Ok(unit.filter(|unit| is_real(unit) && unit.end() <= self.marks.written_to()))
+    }
+
+    /// The store time of the record at `physical`, without reading its body.
+    pub fn store_time(&mut self, physical: PhysicalOffset) -> Result<Option<i64>, StoreError> {
+        if physical >= self.marks.written_to() {
+            return Ok(None);
+        }
+        let mut head = [0; STORE_TIME_AT_V6 + 8];
+        let there = self.log.read(physical.0 as u64, &mut head)?;
+        let word = |at: usize| head[..there].get(at..).and_then(|bytes| bytes.first_chunk::<8>());
+        let flags = head[..there].get(SYS_FLAG_AT..).and_then(|bytes| bytes.first_chunk::<4>());
+        let is_v6 = flags.is_some_and(|flags| i32::from_be_bytes(*flags) & sys_flag::BORN_HOST_V6 != 0);
+        let time = word(if is_v6 { STORE_TIME_AT_V6 } else { STORE_TIME_AT_V4 });
+        Ok(time.map(|time| i64::from_be_bytes(*time)))
+    }
+
+    /// Reads a batch with one read and appends its records to the pull.
+    fn fetch(&mut self, batch: &mut Batch, pull: &mut ColdPull) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (batch.units.first(), batch.units.last()) else { return Ok(()) };
+        let start = first.0.physical;
+        let span = last.0.end().since(start) as usize;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.resize(span, 0);
+        let there = self.log.read(start.0 as u64, &mut scratch)?;
+        for (unit, offset) in batch.units.drain(..) {
+            let at = unit.physical.since(start) as usize;
+            let record = scratch[..there].get(at..at + unit.size as usize);
+            let view = record.and_then(|record| RecordView::parse(record).ok());
+            match view {
+                Some(view)
+                    if view.physical_offset == unit.physical.0
+                        && view.queue_offset == offset.0
+                        && view.size() == unit.size =>
+                {
+                    pull.bytes.extend_from_slice(view.bytes);
+                    pull.messages += 1;
+                }
+                _ => pull.passed_over += 1,
+            }
+        }
+        batch.bytes = 0;
+        if scratch.capacity() <= SCRATCH_BYTES_KEPT {
+            self.scratch = scratch;
+        }
+        Ok(())
+    }
+}
+
+/// Wanted records that one read fetches.
+#[derive(Default)]
+struct Batch {
+    units: Vec<(Unit, QueueOffset)>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn takes(&self, unit: &Unit) -> bool {
+        let (Some((first, _)), Some((last, _))) = (self.units.first(), self.units.last()) else {
+            return true;
+        };
+        unit.physical >= last.end()
+            && unit.physical.since(last.end()) <= GAP_BYTES_MAX
+            && unit.end().since(first.physical) <= SPAN_BYTES_MAX
+    }
+
+    fn push(&mut self, unit: Unit, offset: QueueOffset) {
+        self.bytes += unit.size as usize;
+        self.units.push((unit, offset));
+    }
+}
+
+/// The files of one directory, a few of them open.
+struct Files {
+    medium: Arc<dyn Medium>,
+    dir: PathBuf,
+    file_bytes: u64,
+    /// The one used last is the last.
+    open: Vec<(PathBuf, u64, Box<dyn MediumFile>)>,
+}
+
+impl Files {
+    fn new(medium: Arc<dyn Medium>, file_bytes: u64) -> Self {
+        Self { medium, dir: PathBuf::new(), file_bytes, open: Vec::new() }
+    }
+
+    /// Fills `out` from byte `at` of the directory's files on, over their borders; returns how much there was.
+    fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, MediumError> {
+        let mut filled = 0;
+        while filled < out.len() {
+            let here = at + filled as u64;
+            let start = here - here % self.file_bytes;
+            let len = (out.len() - filled).min((start + self.file_bytes - here) as usize);
+            let Some(file) = self.file(start)? else { break };
+            let there = file.read_at(here - start, &mut out[filled..filled + len])?;
+            filled += there;
+            if there < len {
+                break;
+            }
+        }
+        Ok(filled)
+    }
+
+    fn file(&mut self, start: u64) -> Result<Option<&dyn MediumFile>, MediumError> {
+        let known = self.open.iter().rposition(|(dir, at, _)| *at == start && *dir == self.dir);
+        if let Some(index) = known {
+            self.open[index..].rotate_left(1);
+        } else {
+            let path = self.dir.join(name_of_offset(start as i64));
+            let Some(file) = self.medium.open(&path)? else { return Ok(None) };
+            if self.open.len() == OPEN_FILES_MAX {
+                self.open.remove(0);
+            }
+            self.open.push((self.dir.clone(), start, file));
+        }
+        Ok(self.open.last().map(|(_, _, file)| &**file))
+    }
+}
+
+const SYS_FLAG_AT: usize = 36;
+const STORE_TIME_AT_V4: usize = 56;
+const STORE_TIME_AT_V6: usize = 68;
+
+const OPEN_FILES_MAX: usize = 32;
+const ENTRIES_AT_ONCE: usize = 256;
+/// Enough for most messages.
+const FIRST_READ_BYTES: usize = 4096;
+/// Reading on over so many unwanted bytes is cheaper than one more read.
+const GAP_BYTES_MAX: u64 = 8 << 10;
+const SPAN_BYTES_MAX: u64 = 512 << 10;
+const SCRATCH_BYTES_KEPT: usize = 1 << 20;

@@ -1,0 +1,252 @@
+//! Kills, clean stops and faults on the simulated medium, with an oracle that knows every acknowledged message.
+
+mod world;
+
+use std::path::Path;
+
+use store::sim_medium::{Fault, FaultKind};
+use store::{FlushMode, HotFound};
+use world::{World, small_config};
+
+/// D-1, D-5. Goal: all that was appended is there, hot or cold, without any kill. Method: random runs, checked at the end
+/// and after a clean stop, which leaves no hot log.
+#[test]
+fn everything_appended_is_read_back() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, small_config());
+        world.open().unwrap();
+        for _ in 0..1_500 {
+            world.act();
+        }
+        world.check();
+        world.close();
+        let recovery = world.open().unwrap();
+        assert!(recovery.clean);
+        assert_eq!(recovery.hot, HotFound::None);
+        assert_eq!(recovery.cut, None);
+        world.check();
+    }
+}
+
+/// D-1, D-2. Goal: a kill -9 at any call to the medium loses nothing acknowledged and invents nothing; also when recovery is
+/// killed in turn. Method: one run for each of its medium calls, killed there; the first restart killed somewhere as well.
+#[test]
+fn a_kill_at_any_call_loses_nothing() {
+    for seed in 0..3 {
+        let mut kills = 0;
+        for kill_after in 0.. {
+            let mut world = World::new(seed, small_config());
+            world.medium.kill_after(kill_after);
+            world.open();
+            for _ in 0..400 {
+                if world.medium.is_killed() {
+                    break;
+                }
+                world.act();
+            }
+            if !world.medium.is_killed() {
+                break;
+            }
+            kills += 1;
+            world.kill();
+            let again = world.random.below(60);
+            world.medium.kill_after(again);
+            if world.open().is_some() {
+                world.medium.kill_after(u64::MAX / 2);
+                world.check();
+            }
+            world.kill();
+            let recovery = world.open().unwrap();
+            assert!(
+                recovery.max.0 >= world.kept.iter().flatten().map(|kept| kept.physical.0).max().unwrap_or(0)
+            );
+            world.check();
+            for _ in 0..100 {
+                world.act();
+            }
+            world.check();
+            world.close();
+            world.open().unwrap();
+            world.check();
+        }
+        assert!(kills > 50, "only {kills} kills");
+    }
+}
+
+/// D-1. Goal: the same over many lives. Method: kill at random times, a hundred lives per seed.
+#[test]
+fn many_lives_lose_nothing() {
+    for seed in 100..104 {
+        let mut world = World::new(seed, small_config());
+        for _ in 0..100 {
+            if world.open().is_some() {
+                let calls = world.random.below(120);
+                world.medium.kill_after(calls);
+                for _ in 0..world.random.below(300) {
+                    if world.medium.is_killed() {
+                        break;
+                    }
+                    world.act();
+                }
+            }
+            world.kill();
+            let calls = 20 + world.random.below(200);
+            world.medium.kill_after(calls);
+        }
+        world.kill();
+        world.open().unwrap();
+        world.check();
+    }
+}
+
+/// D-3. Goal: what `synced_to` covers survives a power cut at any time. Method: SYNC_FLUSH; cut; everything acknowledged below
+/// the mark must be there, each queue without a hole.
+#[test]
+fn what_is_synced_survives_a_power_cut() {
+    for seed in 0..150 {
+        let config = store::StoreConfig { flush: FlushMode::Sync, ..small_config() };
+        let mut world = World::new(seed, config);
+        world.open().unwrap();
+        for _ in 0..3 {
+            for _ in 0..50 + world.random.below(300) {
+                world.act();
+            }
+            let synced_to = world.running.as_ref().unwrap().0.synced_to();
+            world.running = None;
+            world.medium.power_cut();
+            world.open().unwrap();
+            let (store, _) = world.running.as_ref().unwrap();
+            for (kept, (topic, queue_id)) in world.kept.iter_mut().zip(world::TOPICS) {
+                let index = store.find_queue(topic, queue_id);
+                let max = index.map_or(0, |index| store.offsets(index).end.0 as usize);
+                let safe =
+                    kept.iter().filter(|kept| kept.physical.plus(kept.size.into()) <= synced_to).count();
+                assert!(max >= safe, "seed {seed}: {topic} {queue_id} has {max} of {safe}");
+                assert!(max <= kept.len());
+                kept.truncate(max);
+            }
+            world.check();
+        }
+    }
+}
+
+/// D-7. Goal: after a failed write or sync nothing is appended, reads go on, and the next start has everything acknowledged.
+/// Method: fail writes of the log, of queues, and syncs.
+#[test]
+fn a_failed_write_makes_the_log_read_only() {
+    let faults =
+        [("commitlog", FaultKind::Write), ("consumequeue", FaultKind::Write), ("commitlog", FaultKind::Sync)];
+    for (path_part, what) in faults {
+        let mut world = World::new(7, store::StoreConfig { flush: FlushMode::Sync, ..small_config() });
+        world.open().unwrap();
+        for _ in 0..200 {
+            world.act();
+        }
+        world.medium.set_fault(Some(Fault { path_part, what }));
+        for _ in 0..400 {
+            world.act();
+        }
+        let (store, cold) = world.running.as_ref().unwrap();
+        assert!(store.is_read_only());
+        assert!(store.has_room(1_000), "an error is answered at once, not held back");
+        assert!(cold.failure().is_some());
+        assert!(store.synced_to() < store.published());
+        world.check();
+        world.kill();
+        world.open().unwrap();
+        world.check();
+        for _ in 0..200 {
+            world.act();
+        }
+        world.check();
+    }
+}
+
+/// D-6. Goal: lost or damaged consume queue files are made again from the log. Method: remove all, then those of one queue,
+/// then an entry; after a kill and after a clean stop.
+#[test]
+fn lost_queue_files_are_rebuilt() {
+    use store::Medium;
+    for (clean, path) in [
+        (true, "/store/consumequeue"),
+        (false, "/store/consumequeue"),
+        (false, "/store/consumequeue/TopicA/1"),
+    ] {
+        let mut world = World::new(3, small_config());
+        world.open().unwrap();
+        for _ in 0..800 {
+            world.act();
+        }
+        if clean {
+            world.close()
+        } else {
+            world.kill()
+        }
+        world.medium.remove_dir(Path::new(path)).unwrap();
+        world.open().unwrap();
+        world.check();
+    }
+}
+
+/// D-4. Goal: every commitlog file is cut by the official rule: units one after the other, then a blank that reaches exactly to
+/// the end of the file. Method: walk the files.
+#[test]
+fn commitlog_files_end_with_a_blank() {
+    use protocol::record::{Unit, unit};
+    let mut world = World::new(11, small_config());
+    world.open().unwrap();
+    for _ in 0..1_500 {
+        world.act();
+        world.step();
+    }
+    world.close();
+    let files = world::log_files(&world.medium);
+    assert!(files.len() > 3);
+    for path in &files[..files.len() - 1] {
+        let content = world.medium.content(path).unwrap();
+        let mut at = 0;
+        loop {
+            match unit(&content[at..]).unwrap() {
+                Unit::Record(view) => at += view.bytes.len(),
+                Unit::Blank { bytes_left } => {
+                    assert_eq!(at + bytes_left as usize, content.len());
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// D-2. Goal: a hot log whose files were written by someone else since is not mixed into them. Method: after a kill, let another
+/// life without the hot log append to the files, then bring the hot log back.
+#[test]
+fn a_foreign_continuation_is_noticed() {
+    let mut world = World::new(5, small_config());
+    world.open().unwrap();
+    for _ in 0..60 {
+        world.append();
+    }
+    world.running.as_mut().unwrap().1.catch_up(1);
+    for _ in 0..20 {
+        world.append();
+    }
+    world.kill();
+    let hot = world.medium.take_hot_away();
+    world.open().unwrap();
+    for (kept, (topic, queue_id)) in world.kept.iter_mut().zip(world::TOPICS) {
+        let (store, _) = world.running.as_ref().unwrap();
+        kept.truncate(
+            store.find_queue(topic, queue_id).map_or(0, |index| store.offsets(index).end.0 as usize),
+        );
+    }
+    world.now_ms += 1_000;
+    for _ in 0..20 {
+        world.append();
+    }
+    world.check();
+    world.close();
+    world.medium.bring_hot_back(hot);
+    let recovery = world.open().unwrap();
+    assert_eq!(recovery.hot, HotFound::Diverged);
+    world.check();
+}

@@ -1,0 +1,282 @@
+//! A store on the simulated medium, and an oracle that knows every acknowledged message.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use protocol::batch::{self, BatchMessage};
+use protocol::properties;
+use protocol::record::{RecordDraft, RecordView};
+use store::sim_medium::SimMedium;
+use store::{
+    AppendError, BatchAppendError, ColdStore, PhysicalOffset, PullLimits, QueueOffset, Recovery, Store,
+    StoreConfig, UnitAt,
+};
+
+pub const TOPICS: [(&str, i32); 4] = [("TopicA", 0), ("TopicA", 1), ("%RETRY%group", 0), ("T|b-2", 3)];
+pub const HOSTS: [&str; 2] = ["10.0.0.1:4321", "[2001:db8::1]:99"];
+
+/// Small enough that files roll, segments are recycled and units leave the hot window within a few hundred messages.
+pub fn small_config() -> StoreConfig {
+    StoreConfig {
+        commitlog_file_bytes: 64 << 10,
+        consumequeue_file_bytes: 20 * 50,
+        hot_bytes: 3 * (32 << 10),
+        hot_segments: 3,
+        unit_bytes: 0,
+        ..StoreConfig::new("/store")
+    }
+}
+
+/// What a test knows of a message that was acknowledged.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub physical: PhysicalOffset,
+    pub size: u32,
+    pub tags_code: i64,
+    pub body: Vec<u8>,
+}
+
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed >> 11) % below.max(1)
+    }
+}
+
+pub struct World {
+    pub medium: SimMedium,
+    pub config: StoreConfig,
+    pub random: Random,
+    pub now_ms: i64,
+    /// Acknowledged messages of each queue of `TOPICS`, by queue offset.
+    pub kept: [Vec<Kept>; TOPICS.len()],
+    pub running: Option<(Store, ColdStore)>,
+    places: Vec<PhysicalOffset>,
+}
+
+impl World {
+    pub fn new(seed: u64, config: StoreConfig) -> Self {
+        Self {
+            medium: SimMedium::new(seed),
+            config,
+            random: Random(seed),
+            now_ms: 1_700_000_000_000,
+            kept: Default::default(),
+            running: None,
+            places: Vec::new(),
+        }
+    }
+
+    /// `None`: killed meanwhile.
+    pub fn open(&mut self) -> Option<Recovery> {
+        match store::open(self.config.clone(), Arc::new(self.medium.clone())) {
+            Ok((store, cold, recovery)) => {
+                self.running = Some((store, cold));
+                Some(recovery)
+            }
+            Err(error) if self.medium.is_killed() => {
+                assert!(error.to_string().contains("killed"), "{error}");
+                None
+            }
+            Err(error) => panic!("cannot open: {error}"),
+        }
+    }
+
+    /// One random thing: mostly an append, sometimes a batch, a step, a pause.
+    pub fn act(&mut self) {
+        match self.random.below(12) {
+            0..7 => self.append(),
+            7 => self.append_batch(),
+            8 => self.now_ms += self.random.below(700) as i64,
+            _ => self.step(),
+        }
+    }
+
+    pub fn append(&mut self) {
+        let queue = self.random.below(TOPICS.len() as u64) as usize;
+        let body = self.body();
+        let tag = ["", "TagA", "中文"][self.random.below(3) as usize];
+        let mut properties = Vec::new();
+        if !tag.is_empty() {
+            properties::push(&mut properties, "TAGS", tag.as_bytes());
+        }
+        let hosts = [self.host(), self.host()];
+        let Some((store, _)) = &mut self.running else { return };
+        let (topic, queue_id) = TOPICS[queue];
+        let index = store.queue(topic, queue_id);
+        let draft = draft(topic, queue_id, &body, &properties, hosts);
+        let tags_code = properties::tags_code(&properties);
+        let may_refuse = !store.has_room(draft.encoded_len());
+        match store.append(index, &draft, tags_code, self.now_ms) {
+            Ok(appended) => {
+                assert_eq!(appended.queue_offset.0, self.kept[queue].len() as i64);
+                let (physical, size) = (appended.physical, appended.size);
+                self.kept[queue].push(Kept { physical, size, tags_code, body });
+            }
+            Err(AppendError::NoRoom) => assert!(may_refuse),
+            Err(AppendError::ReadOnly) => assert!(store.is_read_only()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub fn append_batch(&mut self) {
+        let queue = self.random.below(TOPICS.len() as u64) as usize;
+        let count = 1 + self.random.below(5);
+        let bodies: Vec<Vec<u8>> = (0..count).map(|_| self.body()).collect();
+        let mut batch = Vec::new();
+        for body in &bodies {
+            batch::push(&mut batch, &BatchMessage { flag: 3, body, properties: b"TAGS\x01b\x02" });
+        }
+        let hosts = [self.host(), self.host()];
+        let Some((store, _)) = &mut self.running else { return };
+        let (topic, queue_id) = TOPICS[queue];
+        let index = store.queue(topic, queue_id);
+        let common = draft(topic, queue_id, b"", b"", hosts);
+        match store.append_batch(index, &common, batch::iter(&batch), self.now_ms, &mut self.places) {
+            Ok(appended) => {
+                assert_eq!(appended.first_offset.0, self.kept[queue].len() as i64);
+                assert_eq!(appended.count, bodies.len());
+                let mut ends = self.places[1..].iter().copied().chain([appended.end()]);
+                for (body, physical) in bodies.into_iter().zip(&self.places) {
+                    let size = ends.next().unwrap().since(*physical) as u32;
+                    self.kept[queue].push(Kept { physical: *physical, size, tags_code: 98, body });
+                }
+            }
+            Err(BatchAppendError::Append(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub fn step(&mut self) {
+        self.now_ms += self.random.below(30) as i64;
+        if let Some((_, cold)) = &mut self.running {
+            cold.step(self.now_ms);
+        }
+    }
+
+    /// The process is gone, whatever it was doing.
+    pub fn kill(&mut self) {
+        self.running = None;
+        self.medium.restart();
+    }
+
+    pub fn close(&mut self) {
+        let (store, cold) = self.running.take().expect("running");
+        drop(store);
+        cold.close(self.now_ms).unwrap();
+    }
+
+    /// Every acknowledged message is there, at its offset, with its bytes, and nothing else is: from the hot half where
+    /// it says hot, else from the cold half, pulled in pieces.
+    pub fn check(&mut self) {
+        let (store, cold) = self.running.as_mut().expect("running");
+        for (kept, (topic, queue_id)) in self.kept.iter().zip(TOPICS) {
+            let Some(index) = store.find_queue(topic, queue_id) else {
+                assert!(kept.is_empty(), "{topic} {queue_id} is gone");
+                continue;
+            };
+            assert_eq!(
+                store.offsets(index),
+                QueueOffset(0)..QueueOffset(kept.len() as i64),
+                "{topic} {queue_id}"
+            );
+            let end = QueueOffset(kept.len() as i64);
+            let mut offset = 0;
+            while offset < kept.len() {
+                match store.unit(index, QueueOffset(offset as i64)) {
+                    UnitAt::Hot(unit) => {
+                        let expected = &kept[offset];
+                        assert_eq!((unit.physical, unit.size), (expected.physical, expected.size));
+                        assert_eq!(unit.tags_code, expected.tags_code);
+                        match store.bytes(unit.physical, unit.size) {
+                            Some(bytes) => check_record(bytes, expected, offset),
+                            None => {
+                                let bytes =
+                                    cold.reader().read_record(unit.physical).unwrap().expect("on disk");
+                                check_record(&bytes, expected, offset);
+                            }
+                        }
+                        offset += 1;
+                    }
+                    UnitAt::NotHot => {
+                        let limits = PullLimits { messages: 7, bytes: 20_000, entries: 100 };
+                        let mut codes = Vec::new();
+                        let from = QueueOffset(offset as i64);
+                        let pull = cold
+                            .reader()
+                            .read_pull(topic, queue_id, from..end, &limits, &mut |code| {
+                                codes.push(code);
+                                true
+                            })
+                            .unwrap();
+                        assert_eq!(pull.passed_over, 0);
+                        assert!(pull.messages > 0, "{topic} {queue_id} has a hole at {offset}");
+                        let mut rest = &pull.bytes[..];
+                        for code in codes.iter().take(pull.messages as usize) {
+                            let size = kept[offset].size as usize;
+                            assert_eq!(*code, kept[offset].tags_code);
+                            check_record(&rest[..size], &kept[offset], offset);
+                            rest = &rest[size..];
+                            offset += 1;
+                        }
+                        assert!(rest.is_empty());
+                        assert_eq!(pull.next.0, offset as i64);
+                    }
+                    UnitAt::None => panic!("{topic} {queue_id} ends at {offset}"),
+                }
+            }
+            assert_eq!(store.unit(index, end), UnitAt::None);
+        }
+    }
+
+    fn body(&mut self) -> Vec<u8> {
+        let len = if self.random.below(20) == 0 { self.random.below(20_000) } else { self.random.below(400) };
+        let first = self.random.below(256) as u8;
+        (0..len).map(|at| first.wrapping_add(at as u8)).collect()
+    }
+
+    fn host(&mut self) -> SocketAddr {
+        HOSTS[usize::from(self.random.below(8) == 0)].parse().unwrap()
+    }
+}
+
+fn check_record(bytes: &[u8], expected: &Kept, offset: usize) {
+    let view = RecordView::parse(bytes).unwrap();
+    assert!(view.crc_holds());
+    assert_eq!(view.body, expected.body);
+    assert_eq!(view.queue_offset, offset as i64);
+    assert_eq!(view.physical_offset, expected.physical.0);
+    assert_eq!(view.size(), expected.size);
+}
+
+pub fn draft<'a>(
+    topic: &'a str,
+    queue_id: i32,
+    body: &'a [u8],
+    properties: &'a [u8],
+    [born_host, store_host]: [SocketAddr; 2],
+) -> RecordDraft<'a> {
+    RecordDraft {
+        topic: topic.as_bytes(),
+        queue_id,
+        flag: 0,
+        sys_flag: 0,
+        born_timestamp: 1,
+        born_host,
+        store_host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body,
+        properties,
+    }
+}
+
+/// The commitlog files in order.
+#[allow(dead_code)]
+pub fn log_files(medium: &SimMedium) -> Vec<std::path::PathBuf> {
+    medium.paths().into_iter().filter(|path| path.starts_with(Path::new("/store/commitlog"))).collect()
+}
