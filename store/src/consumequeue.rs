@@ -37,6 +37,10 @@ pub(crate) struct QueueFiles {
     /// Queues with unsynced entries, and those of the running round.
     unsynced: Vec<usize>,
     syncing: Vec<usize>,
+    /// While all queues are made again from the first message on: what is missing then is gone.
+    fill_gaps: bool,
+    /// Offsets filled because their message is gone.
+    pub filled: u64,
 }
 
 struct DiskQueue {
@@ -83,6 +87,8 @@ impl QueueFiles {
             open: VecDeque::new(),
             unsynced: Vec::new(),
             syncing: Vec::new(),
+            fill_gaps: false,
+            filled: 0,
         }
     }
 
@@ -130,15 +136,23 @@ impl QueueFiles {
             return Dispatched::Skipped;
         }
         if view.queue_offset > queue.next {
-            if queue.next > queue.min || !queue.collected.is_empty() {
+            if !self.fill_gaps {
                 return Dispatched::Gap;
             }
-            // A queue that begins in the middle: what was before is gone.
-            queue.next = view.queue_offset;
-            queue.min = view.queue_offset;
+            if queue.next == queue.min && queue.collected.is_empty() {
+                // A queue that begins in the middle: what was before has expired.
+                queue.next = view.queue_offset;
+                queue.min = view.queue_offset;
+            }
         }
         if queue.collected.is_empty() {
             self.touched.push(index);
+        }
+        while queue.next < view.queue_offset {
+            // Offsets stay what they are; readers pass over the place.
+            queue.collected.extend_from_slice(&encode_entry(&Unit { size: BLANK_UNIT.size, ..unit }));
+            queue.next += 1;
+            self.filled += 1;
         }
         queue.collected.extend_from_slice(&encode_entry(&unit));
         queue.next += 1;
@@ -177,6 +191,16 @@ impl QueueFiles {
         Ok(self.syncing.is_empty())
     }
 
+    /// All entries are about to be made again, from the first message of the log on.
+    pub fn begin_rebuild(&mut self) -> Result<(), MediumError> {
+        self.fill_gaps = true;
+        self.take_back(PhysicalOffset(0))
+    }
+
+    pub fn end_rebuild(&mut self) {
+        self.fill_gaps = false;
+    }
+
     /// Unclean start: entries of messages at `from` and later are taken back, to be made again from the log. Their bytes
     /// stay until they are overwritten or `clear_stale` is called.
     pub fn take_back(&mut self, from: PhysicalOffset) -> Result<(), MediumError> {
@@ -187,7 +211,7 @@ impl QueueFiles {
             let queue = &self.queues[index];
             let (min, old_next) = (queue.min, queue.next);
             let next =
-                self.first_entry(index, min, old_next, |unit| is_real(unit) && unit.physical >= from)?;
+                self.first_entry(index, min, old_next, from)?;
             let last = match next > min {
                 true => self.read_entry(index, next - 1)?.filter(is_real),
                 false => None,
@@ -225,8 +249,7 @@ impl QueueFiles {
         for index in 0..self.queues.len() {
             let queue = &self.queues[index];
             let (first, next) = (queue.min, queue.next);
-            let min =
-                self.first_entry(index, first, next, |unit| is_real(unit) && unit.physical >= log_min)?;
+            let min = self.first_entry(index, first, next, log_min)?;
             self.queues[index].min = min;
         }
         Ok(())
@@ -338,14 +361,15 @@ impl QueueFiles {
         Ok(())
     }
 
-    /// The first offset of `from..to` whose entry passes; entries that pass come after those that do not.
+    /// The first offset of `from..to` whose message lies at `physical` or later.
     fn first_entry(
         &mut self,
         index: usize,
         from: i64,
         to: i64,
-        passes: impl Fn(&Unit) -> bool,
+        physical: PhysicalOffset,
     ) -> Result<i64, MediumError> {
+        let passes = |unit: &Unit| *unit != BLANK_UNIT && unit.physical >= physical;
         let (mut low, mut high) = (from, to);
         // Most often the first one passes already.
         if low < high && self.read_entry(index, low)?.is_some_and(|unit| passes(&unit)) {

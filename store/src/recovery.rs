@@ -49,6 +49,8 @@ pub struct Recovery {
     pub hot: HotFound,
     pub replayed_bytes: u64,
     pub replayed_records: u64,
+    /// Queue offsets whose message is gone for good.
+    pub lost_entries: u64,
     /// Every queue with messages or a directory. Topics whose configuration was lost with the kill are among them.
     pub queues: Vec<QueueFound>,
     /// What memory the hot log got, and why no better.
@@ -102,13 +104,14 @@ pub fn open(
         hot: HotFound::None,
         replayed_bytes: 0,
         replayed_records: 0,
+        lost_entries: 0,
         queues: Vec::new(),
         hot_kind: HotKind::Disk,
         remarks: Vec::new(),
         ms: 0,
     };
     let end = recover_files(&mut disk, &hot, &medium, &mut recovery)?;
-    let end = replay(&mut disk, &hot, end, &mut recovery)?;
+    let end = replay(&mut disk, &hot, end, &medium, &mut recovery)?;
     drop(hot);
     drop(left);
     disk.queues.write_out()?;
@@ -118,6 +121,7 @@ pub fn open(
     recovery.min = disk.log.min();
     recovery.max = end;
     recovery.queues = disk.queues.found();
+    recovery.lost_entries = disk.queues.filled;
 
     let marks = Arc::new(Marks::default());
     marks.set_min_physical(disk.log.min());
@@ -189,28 +193,25 @@ fn recover_files(
         (false, Some(oldest)) if reaches(disk, oldest.base)? => oldest.base,
         (false, _) => unclean_start(disk)?,
     };
-    let first = disk.log.min();
-    loop {
-        if !recovery.clean || from == first {
-            disk.queues.take_back(from)?;
-        }
-        let scan = scan(disk, from, medium)?;
-        recovery.scanned_bytes += scan.end.since(from);
-        recovery.scanned_records += scan.records;
-        if scan.gap && from > first {
-            // A queue lacks entries from before: all of them are made again, from the first message on.
-            log::warn!("a consume queue lacks entries: all queues are rebuilt from the commitlog");
-            disk.queues.write_out()?;
-            disk.queues.take_back(PhysicalOffset(0))?;
-            from = first;
-            continue;
-        }
-        recovery.cut = scan.cut.map(|error| (scan.end, error));
-        disk.queues.write_out()?;
-        disk.queues.take_back(scan.end)?;
-        disk.log.cut(scan.end)?;
-        return Ok(scan.end);
+    if from == disk.log.min() {
+        disk.queues.begin_rebuild()?;
+    } else if !recovery.clean {
+        disk.queues.take_back(from)?;
     }
+    let mut scanned = scan(disk, from, medium, recovery)?;
+    if scanned.gap {
+        from = disk.log.min();
+        disk.queues.write_out()?;
+        disk.queues.begin_rebuild()?;
+        log::warn!("a consume queue lacks entries: all queues are made again from the commitlog");
+        scanned = scan(disk, from, medium, recovery)?;
+    }
+    recovery.cut = scanned.cut.map(|error| (scanned.end, error));
+    disk.queues.write_out()?;
+    disk.queues.end_rebuild();
+    disk.queues.take_back(scanned.end)?;
+    disk.log.cut(scanned.end)?;
+    Ok(scanned.end)
 }
 
 /// After a clean stop everything up to the last queue entry is good; the message of that entry is looked at again.
@@ -279,14 +280,19 @@ fn walk_to(
 
 struct Scan {
     end: PhysicalOffset,
-    records: u64,
     cut: Option<RecordError>,
     gap: bool,
 }
 
 /// Looks at every unit from `from` on, CRC included, and collects the entries that the queues lack.
-fn scan(disk: &mut Disk, from: PhysicalOffset, medium: &Arc<dyn Medium>) -> Result<Scan, StoreError> {
-    let mut scan = Scan { end: from, records: 0, cut: None, gap: false };
+fn scan(
+    disk: &mut Disk,
+    from: PhysicalOffset,
+    medium: &Arc<dyn Medium>,
+    recovery: &mut Recovery,
+) -> Result<Scan, StoreError> {
+    let mut scan = Scan { end: from, cut: None, gap: false };
+    let mut records = 0_u64;
     let mut window = Window::new(from);
     let mut told_ms = medium.elapsed_ms();
     let total = disk.log.file_end();
@@ -309,7 +315,7 @@ fn scan(disk: &mut Disk, from: PhysicalOffset, medium: &Arc<dyn Medium>) -> Resu
                 }
                 let dispatched = disk.dispatch(&view);
                 scan.end = scan.end.plus(view.bytes.len() as u64);
-                scan.records += 1;
+                records += 1;
                 if dispatched == Dispatched::Gap {
                     scan.gap = true;
                     break;
@@ -321,7 +327,7 @@ fn scan(disk: &mut Disk, from: PhysicalOffset, medium: &Arc<dyn Medium>) -> Resu
                 break;
             }
         }
-        if scan.records.is_multiple_of(RECORDS_PER_WRITE) {
+        if records.is_multiple_of(RECORDS_PER_WRITE) {
             disk.queues.write_out()?;
             if medium.elapsed_ms() - told_ms >= PROGRESS_MS {
                 told_ms = medium.elapsed_ms();
@@ -330,6 +336,8 @@ fn scan(disk: &mut Disk, from: PhysicalOffset, medium: &Arc<dyn Medium>) -> Resu
             }
         }
     }
+    recovery.scanned_bytes += scan.end.since(from);
+    recovery.scanned_records += records;
     Ok(scan)
 }
 
@@ -345,6 +353,7 @@ fn replay(
     disk: &mut Disk,
     hot: &[FoundSegment<'_>],
     end: PhysicalOffset,
+    medium: &Arc<dyn Medium>,
     recovery: &mut Recovery,
 ) -> Result<PhysicalOffset, StoreError> {
     let (Some(oldest), Some(newest)) = (hot.first(), hot.last()) else { return Ok(end) };
@@ -360,15 +369,23 @@ fn replay(
         );
         return Ok(end);
     }
-    if !agrees(disk, hot, end.min(published))? {
-        recovery.hot = HotFound::Diverged;
-        log::error!(
-            "another broker has written this commitlog since: the hot log of the last run is not replayed"
-        );
-        return Ok(end);
+    let mut end = end;
+    match compare(disk, hot, end.min(published))? {
+        Agreement::Whole => {}
+        Agreement::TornAt(torn) => {
+            // A write was cut off inside a record, behind the body that its CRC covers: the hot log has it whole.
+            disk.queues.take_back(torn)?;
+            disk.log.cut(torn)?;
+            end = torn;
+        }
+        Agreement::None => {
+            recovery.hot = HotFound::Diverged;
+            log::error!("another broker has written this commitlog since: the hot log of the last run is not replayed");
+            return Ok(end);
+        }
     }
     recovery.hot = HotFound::Replayed;
-    let mut end = end;
+    let mut rebuilt = false;
     for segment in hot {
         let segment_end = segment.base.plus(segment.bytes.len() as u64);
         while end < segment_end {
@@ -385,40 +402,67 @@ fn replay(
                     recovery.cut = Some((at, source));
                     return Ok(end);
                 }
-                Err(error @ TakeInError::Gap { at }) => {
-                    log::error!("{error}; what follows is not replayed");
-                    return Ok(at);
+                Err(TakeInError::Gap { at }) => {
+                    // Its queue was lost with entries of messages that only the files hold.
+                    assert!(!rebuilt);
+                    rebuilt = true;
+                    end = at;
+                    log::warn!("a consume queue lacks entries: all queues are made again from the commitlog");
+                    disk.queues.write_out()?;
+                    disk.queues.begin_rebuild()?;
+                    scan(disk, disk.log.min(), medium, recovery)?;
                 }
             }
             disk.queues.write_out()?;
         }
     }
+    disk.queues.end_rebuild();
     Ok(end)
 }
 
-/// Whether files and hot log hold the same bytes before `to`. Another broker's records differ at once, in their times if
-/// in nothing else, so the last stretch says it all.
-fn agrees(disk: &mut Disk, hot: &[FoundSegment<'_>], to: PhysicalOffset) -> Result<bool, StoreError> {
-    let Some(segment) = hot.iter().rev().find(|segment| segment.base < to) else { return Ok(true) };
+/// How files and hot log compare where both have something.
+enum Agreement {
+    Whole,
+    /// The same record, but the files lack the last part of it.
+    TornAt(PhysicalOffset),
+    /// Different records.
+    None,
+}
+
+/// Compares the last stretch before `to`. Another broker's records differ at once, in their times if in nothing else, and a
+/// torn write tears the last record, so the last stretch says it all.
+fn compare(
+    disk: &mut Disk,
+    hot: &[FoundSegment<'_>],
+    to: PhysicalOffset,
+) -> Result<Agreement, StoreError> {
+    let Some(segment) = hot.iter().rev().find(|segment| segment.base < to) else {
+        return Ok(Agreement::Whole);
+    };
     let mut at = segment.base;
     let stretch = PhysicalOffset(to.0 - COMPARED_BYTES as i64);
     while at < to {
         let rest = &segment.bytes[at.since(segment.base) as usize..];
         let len = match record::unit(rest) {
             Ok(LogUnit::Record(view)) => {
-                let mut there = vec![0; view.bytes.len()];
-                if at >= stretch && (disk.log.read(at, &mut there)? < there.len() || there != view.bytes) {
-                    return Ok(false);
+                let end = at.plus(view.bytes.len() as u64);
+                if end > stretch {
+                    let mut there = vec![0; view.bytes.len()];
+                    let read = disk.log.read(at, &mut there)?;
+                    if there[..read] != *view.bytes {
+                        let is_same = there[..SAME_RECORD_BYTES] == view.bytes[..SAME_RECORD_BYTES];
+                        return Ok(if is_same { Agreement::TornAt(at) } else { Agreement::None });
+                    }
                 }
                 view.bytes.len()
             }
             Ok(LogUnit::Blank { bytes_left }) => bytes_left as usize,
-            Err(_) => return Ok(true), // Damaged here already: replay tells where.
+            Err(_) => return Ok(Agreement::Whole), // Damaged here already: replay tells where.
         };
         at = at.plus(len as u64);
     }
     // Both must have a border at the same place.
-    Ok(at == to)
+    Ok(if at == to { Agreement::Whole } else { Agreement::None })
 }
 
 /// A stretch of the log in memory while it is walked.
@@ -470,4 +514,6 @@ const WINDOW_BYTES: usize = 4 << 20;
 const RECORDS_PER_WRITE: u64 = 16_384;
 const PROGRESS_MS: u64 = 1_000;
 const REPLAY_BYTES: usize = 4 << 20;
+/// Size, CRC, offsets, times and sender: no two records have all of these in common.
+const SAME_RECORD_BYTES: usize = 64;
 const COMPARED_BYTES: usize = 64 << 10;
