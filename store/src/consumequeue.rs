@@ -210,8 +210,7 @@ impl QueueFiles {
             }
             let queue = &self.queues[index];
             let (min, old_next) = (queue.min, queue.next);
-            let next =
-                self.first_entry(index, min, old_next, from)?;
+            let next = self.first_entry(index, min, old_next, from)?;
             let last = match next > min {
                 true => self.read_entry(index, next - 1)?.filter(is_real),
                 false => None,

@@ -380,7 +380,9 @@ fn replay(
         }
         Agreement::None => {
             recovery.hot = HotFound::Diverged;
-            log::error!("another broker has written this commitlog since: the hot log of the last run is not replayed");
+            log::error!(
+                "another broker has written this commitlog since: the hot log of the last run is not replayed"
+            );
             return Ok(end);
         }
     }
@@ -431,11 +433,7 @@ enum Agreement {
 
 /// Compares the last stretch before `to`. Another broker's records differ at once, in their times if in nothing else, and a
 /// torn write tears the last record, so the last stretch says it all.
-fn compare(
-    disk: &mut Disk,
-    hot: &[FoundSegment<'_>],
-    to: PhysicalOffset,
-) -> Result<Agreement, StoreError> {
+fn compare(disk: &mut Disk, hot: &[FoundSegment<'_>], to: PhysicalOffset) -> Result<Agreement, StoreError> {
     let Some(segment) = hot.iter().rev().find(|segment| segment.base < to) else {
         return Ok(Agreement::Whole);
     };
