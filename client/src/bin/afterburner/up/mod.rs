@@ -185,7 +185,7 @@ impl Site {
         fs::create_dir_all(store.join("logs")).map_err(writable)?;
         let store = store.canonicalize().map_err(writable)?;
         let (device, tap) = find_network(args)?;
-        let huge = match memory::lease(args.hot_log_mib << 20) {
+        let huge = match memory::lease(args.hot_log_mib << 20, &folder_name(&store)) {
             Ok(lease) => Some(lease),
             Err(lack) => {
                 fell_back("the hot log lies on tmpfs instead of huge pages", &lack);
@@ -234,7 +234,7 @@ impl Site {
             Device::Kernel { address } => set("device", &format_args!("kernel:{address}")),
         }
         if let Some(huge) = &self.huge {
-            set("hotLogPath", &huge.mount.join(folder_name(&self.store)).display());
+            set("hotLogPath", &huge.folder.display());
         }
         arguments.extend(args.set.iter().flat_map(|pair| ["--set".to_owned(), pair.clone()]));
         arguments
@@ -260,16 +260,17 @@ impl Site {
         }
     }
 
-    /// The broker first, so that it can sign off; then everything that was set up.
+    /// The broker first, so that it can sign off; then everything that was set up. A hot log outlives every stop but
+    /// that of a broker which wrote it out.
     fn stop(mut self) {
-        let clean = self.broker.take().is_none_or(|mut broker| broker.stop());
+        let written_out = self.broker.take().is_some_and(|mut broker| broker.stop());
         drop(self.namesrv.take());
         drop(self.tap.take());
-        if let Some(huge) = self.huge.take().filter(|_| !clean) {
-            let folder = huge.mount.join(folder_name(&self.store));
+        let Some(huge) = self.huge.take() else { return };
+        if !written_out && huge.folder.exists() {
             eprintln!(
-                "afterburner: the broker did not end cleanly; its hot log stays at {}",
-                folder.display()
+                "afterburner: the hot log at {} stays, and so do its huge pages",
+                huge.folder.display()
             );
             eprintln!("afterburner: the next `afterburner up` with the same --store replays it");
             huge.keep();

@@ -4,11 +4,12 @@
 //! host 10.77.0.1/24 on ab0 <==== Ethernet frames ====> the dataplane's own stack, 10.77.0.2
 //! ```
 //!
-//! What is made here is removed when the `TapLease` is dropped; a TAP that stood before is left as it was.
+//! What is made here is removed when the `TapLease` is dropped; a TAP that stood before is left as it was, unless it is
+//! one that an earlier `up` made and could not remove.
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
@@ -70,11 +71,14 @@ pub fn lease(name: &str, broker: Network) -> Result<TapLease, Lack> {
     if found == Tap::MayCreate {
         ip(&["tuntap", "add", "dev", name, "mode", "tap"])?;
         lease.made = true;
+        mark(name);
     } else if carrier(name) {
         return Err(Lack {
             why: format!("TAP {name} is in use by another process"),
             fix: "stop that one, or take another: --device tap:ab1 --address 10.78.0.2/24".to_owned(),
         });
+    } else {
+        lease.made = marker(name).exists();
     }
     let wanted = format!(" {host_side} ");
     if !ip(&["-oneline", "-4", "address", "show", "dev", name])?.contains(&wanted) {
@@ -96,6 +100,7 @@ pub fn lease(name: &str, broker: Network) -> Result<TapLease, Lack> {
 impl Drop for TapLease {
     fn drop(&mut self) {
         let undone = if self.made {
+            let _ = fs::remove_file(marker(&self.name)); // A marker without its TAP means nothing.
             ip(&["tuntap", "del", "dev", &self.name, "mode", "tap"])
         } else if let Some(host_side) = self.addressed {
             ip(&["address", "del", &host_side.to_string(), "dev", &self.name])
@@ -106,6 +111,20 @@ impl Drop for TapLease {
             eprintln!("afterburner: cannot undo TAP {}: {}", self.name, lack.why);
         }
     }
+}
+
+/// Notes that this TAP is ours to remove, for the next `up` if this one is killed.
+fn mark(name: &str) {
+    let marker = marker(name);
+    let noted = fs::create_dir_all(marker.parent().expect("a marker lies in a folder"))
+        .and_then(|()| fs::write(&marker, ""));
+    if let Err(error) = noted {
+        eprintln!("afterburner: cannot note that TAP {name} is ours in {}: {error}", marker.display());
+    }
+}
+
+fn marker(name: &str) -> PathBuf {
+    Path::new("/run/afterburner").join(format!("up.tap-{name}"))
 }
 
 /// Whether some process holds the device open.
