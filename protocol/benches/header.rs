@@ -124,5 +124,5 @@ fn pull() -> RemotingCommand {
     command
 }
 
-const ROUNDS: u32 = 50;
-const TURNS: u32 = 20_000;
+const ROUNDS: u32 = 3_000;
+const TURNS: u32 = 300;

@@ -11,12 +11,19 @@ impl Decimal {
         let mut digits = [b'0'; DIGITS_MAX];
         let mut rest = value.unsigned_abs();
         let mut start = DIGITS_MAX;
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        while rest >= 100 {
+            let pair = PAIRS.get((rest % 100) as usize).copied().unwrap_or_default();
+            rest /= 100;
+            start -= 2;
+            if let Some(target) = digits.get_mut(start..).and_then(|free| free.first_chunk_mut()) {
+                *target = pair;
+            }
+        }
+        let [tens, ones] = PAIRS.get(rest as usize).copied().unwrap_or_default();
+        for digit in [ones, tens].into_iter().take(if rest >= 10 { 2 } else { 1 }) {
             start -= 1;
-            if rest == 0 {
-                break;
+            if let Some(target) = digits.get_mut(start) {
+                *target = digit;
             }
         }
         if value < 0 {
@@ -38,7 +45,15 @@ impl Decimal {
 }
 
 /// Reads what `Long.parseLong` reads: an optional sign, then digits and nothing else.
+#[inline]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    match text {
+        [digit @ b'0'..=b'9'] => Some(i64::from(digit - b'0')), // Most numbers on the wire.
+        _ => parse_i64_any(text),
+    }
+}
+
+fn parse_i64_any(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
@@ -48,8 +63,11 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         return None;
     }
     if digits.len() < DIGITS_SAFE {
-        let mut value = 0i64;
-        for byte in digits {
+        let (mut value, rest) = match digits.split_first_chunk() {
+            Some((eight, rest)) => (eight_digits(*eight)?, rest),
+            None => (0, digits),
+        };
+        for byte in rest {
             let digit = byte.wrapping_sub(b'0');
             if digit > 9 {
                 return None;
@@ -61,6 +79,22 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     parse_i64_long(negative, digits)
 }
 
+/// Eight digits at once: pairs, then fours, then all.
+#[inline]
+fn eight_digits(text: [u8; 8]) -> Option<i64> {
+    let word = u64::from_le_bytes(text);
+    let high_halves = word & 0xF0F0_F0F0_F0F0_F0F0;
+    let over_nine = (word & 0x0F0F_0F0F_0F0F_0F0F) + 0x0606_0606_0606_0606;
+    if high_halves != 0x3030_3030_3030_3030 || over_nine & 0xF0F0_F0F0_F0F0_F0F0 != 0 {
+        return None;
+    }
+    let digits = word & 0x0F0F_0F0F_0F0F_0F0F;
+    let pairs = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((fours.wrapping_mul(10_000) + (fours >> 32)) as u32 as i64)
+}
+
+#[inline]
 pub fn parse_i32(text: &[u8]) -> Option<i32> {
     i32::try_from(parse_i64(text)?).ok()
 }
@@ -79,6 +113,17 @@ fn parse_i64_long(negative: bool, digits: &[u8]) -> Option<i64> {
     if negative { Some(value) } else { value.checked_neg() }
 }
 
+/// "00" to "99".
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut at = 0;
+    while at < 100 {
+        pairs[at] = [b'0' + (at / 10) as u8, b'0' + (at % 10) as u8];
+        at += 1;
+    }
+    pairs
+};
+
 /// "-9223372036854775808".
 const DIGITS_MAX: usize = 20;
 /// As many digits as cannot overflow an i64.
@@ -91,11 +136,37 @@ mod tests {
     /// Goal: every number comes back from its text. Method: the ends, the middle, and what is no number.
     #[test]
     fn numbers_survive_their_text() {
-        for value in [0, 1, -1, 9, 10, 1_700_000_000_000, i64::MAX, i64::MIN, i64::from(i32::MIN)] {
+        for value in [
+            0,
+            1,
+            -1,
+            9,
+            10,
+            12_345_678,
+            -98_765_432,
+            1_700_000_000_000,
+            999_999_999,
+            i64::MAX,
+            i64::MIN,
+            i64::from(i32::MIN),
+        ] {
             assert_eq!(Decimal::new(value).as_str(), value.to_string());
             assert_eq!(parse_i64(value.to_string().as_bytes()), Some(value));
         }
-        for text in ["", "-", "+", "4a", " 4", "9223372036854775808", "-9223372036854775809", "0x4", "1.0"] {
+        for text in [
+            "",
+            "-",
+            "+",
+            "4a",
+            " 4",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "0x4",
+            "1.0",
+            "1234567:",
+            "/2345678",
+            "12345\u{fa}78",
+        ] {
             assert_eq!(parse_i64(text.as_bytes()), None, "{text}");
         }
         assert_eq!(parse_i64(b"+4"), Some(4));

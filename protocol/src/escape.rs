@@ -3,6 +3,7 @@
 /// What the bytes after a backslash stand for, and how many of them do. None when they are no escape.
 ///
 /// As lenient as the official reader: `\x41`, `\0`, `\v` and `\'` too. Half a surrogate pair is `?`, as Java writes it.
+#[inline]
 pub(crate) fn unescape(tail: &[u8]) -> Option<(char, usize)> {
     let char = match tail.first()? {
         b'u' => return unicode(tail),
@@ -26,6 +27,19 @@ pub(crate) fn unescape(tail: &[u8]) -> Option<(char, usize)> {
     Some((char, 1))
 }
 
+/// How many bytes after a backslash belong to its escape; None when they are no escape. Halves of pairs count by themselves.
+#[inline]
+pub(crate) fn len(tail: &[u8]) -> Option<usize> {
+    match tail.first()? {
+        b'u' => code_unit(tail).map(|_| UNIT_BYTES),
+        _ => other_len(tail),
+    }
+}
+
+fn other_len(tail: &[u8]) -> Option<usize> {
+    unescape(tail).map(|(_, used)| used)
+}
+
 /// The escape of a byte that `scan::find_unsafe` finds.
 pub(crate) fn of(byte: u8) -> &'static [u8] {
     match byte {
@@ -38,6 +52,9 @@ pub(crate) fn of(byte: u8) -> &'static [u8] {
 /// `uXXXX`, or a pair of them for what lies outside the first plane.
 fn unicode(tail: &[u8]) -> Option<(char, usize)> {
     let first = code_unit(tail)?;
+    if first < 0x80 {
+        return Some((char::from(first as u8), UNIT_BYTES));
+    }
     if !(0xD800..0xE000).contains(&first) {
         return Some((char::from_u32(first)?, UNIT_BYTES));
     }
@@ -52,19 +69,31 @@ fn unicode(tail: &[u8]) -> Option<(char, usize)> {
     Some(('?', UNIT_BYTES))
 }
 
+#[inline]
 fn code_unit(tail: &[u8]) -> Option<u32> {
-    let [_u, digits @ ..] = tail.first_chunk::<UNIT_BYTES>()?;
-    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | u32::from(hex(*digit)?)))
+    let [_u, digits @ ..] = *tail.first_chunk::<UNIT_BYTES>()?;
+    let [a, b, c, d] = digits.map(|digit| HEX[usize::from(digit)]);
+    if (a | b | c | d) & !15 != 0 {
+        return None;
+    }
+    Some(u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d))
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    Some(HEX[usize::from(digit)]).filter(|value| *value < 16)
 }
+
+/// The value of each hexadecimal digit; 255 for what is none. As long as a byte has values, so no index is outside.
+const HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789abcdef"[value] as usize] = value as u8;
+        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    table
+};
 
 /// The letter u and four digits.
 const UNIT_BYTES: usize = 5;

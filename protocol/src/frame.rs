@@ -68,11 +68,14 @@ pub fn find(bytes: &[u8]) -> Result<Found<'_>, WireError> {
 impl<'a> Frame<'a> {
     /// Reads the header in place, in one walk. Its fields are checked here, so that nothing read from them later fails
     /// for its form.
+    #[inline]
     pub fn header(&self) -> Result<Header<'a>, WireError> {
+        let mut header = Header::default();
         match self.codec {
-            Codec::Json => json::read(self.header),
-            Codec::Binary => binary::read(self.header),
+            Codec::Json => json::read(self.header, &mut header)?,
+            Codec::Binary => binary::read(self.header, &mut header)?,
         }
+        Ok(header)
     }
 }
 

@@ -13,6 +13,13 @@ pub fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
     Some(words.len() * WORD_BYTES + at)
 }
 
+/// Where the first `wanted` in a word is, or the word's length.
+#[inline]
+pub fn find_in_word(word: [u8; WORD_BYTES], wanted: u8) -> usize {
+    let hits = zero_bytes(u64::from_le_bytes(word) ^ repeat(wanted));
+    if hits == 0 { WORD_BYTES } else { first(hits) }
+}
+
 /// Where the first of `one` and `other` is.
 #[inline]
 pub fn find_either(bytes: &[u8], one: u8, other: u8) -> Option<usize> {

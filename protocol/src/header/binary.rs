@@ -7,30 +7,46 @@
 //!
 //! A length of zero or less is a null, as in Java. Implements rule W-5.
 
-use super::{Fields, Form, Header, Text};
+use super::{Fields, Form, Header, MARKED_BYTES_MAX, Text};
 use crate::error::WireError;
 use crate::version::Language;
 
-pub(crate) fn read(bytes: &[u8]) -> Result<Header<'_>, WireError> {
+pub(crate) fn read<'a>(bytes: &'a [u8], header: &mut Header<'a>) -> Result<(), WireError> {
     let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED_BYTES>() else {
         return Err(WireError::HeaderCut { part: "fixed fields" });
     };
     let [c0, c1, language, v0, v1, o0, o1, o2, o3, f0, f1, f2, f3] = *fixed;
     let (remark, rest) = take_long(rest).ok_or(WireError::HeaderCut { part: "remark" })?;
     let (entries, _) = take_long(rest).ok_or(WireError::HeaderCut { part: "extFields" })?;
-    let mut walk = entries;
-    while !walk.is_empty() {
-        take_entry(&mut walk).ok_or(WireError::HeaderCut { part: "field" })?;
+    header.code = i32::from(i16::from_be_bytes([c0, c1]));
+    header.language = Language::from_code(i64::from(language));
+    header.version = i32::from(i16::from_be_bytes([v0, v1]));
+    header.opaque = i32::from_be_bytes([o0, o1, o2, o3]);
+    header.flag = i32::from_be_bytes([f0, f1, f2, f3]);
+    header.remark = if remark.is_empty() { None } else { Some(Text::new(remark)) };
+    read_fields(entries, &mut header.fields).ok_or(WireError::HeaderCut { part: "field" })
+}
+
+/// Checks every entry, and marks it if there are not too many.
+fn read_fields<'a>(entries: &'a [u8], fields: &mut Fields<'a>) -> Option<()> {
+    fields.bytes = entries;
+    let mut all_marked = entries.len() < MARKED_BYTES_MAX;
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let at = entries.len() - rest.len();
+        let (name, value) = take_entry(&mut rest)?;
+        if all_marked && !name.is_empty() && !value.is_empty() {
+            let name_at = at + NAME_LEN_BYTES;
+            let name = name_at..name_at + name.len();
+            let value_at = name.end + VALUE_LEN_BYTES;
+            let value = value_at..value_at + value.len();
+            all_marked = fields.mark(name, value, false);
+        }
     }
-    Ok(Header {
-        code: i32::from(i16::from_be_bytes([c0, c1])),
-        language: Language::from_code(i64::from(language)),
-        version: i32::from(i16::from_be_bytes([v0, v1])),
-        opaque: i32::from_be_bytes([o0, o1, o2, o3]),
-        flag: i32::from_be_bytes([f0, f1, f2, f3]),
-        remark: if remark.is_empty() { None } else { Some(Text::new(remark)) },
-        fields: Fields { form: Form::Binary(entries) },
-    })
+    if !all_marked {
+        *fields = Fields::unmarked(Form::Binary(entries));
+    }
+    Some(())
 }
 
 /// The next entry that has a name and a value.
@@ -48,7 +64,7 @@ pub(super) fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(Text<'a>, Text<'a>)
 #[inline]
 fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let (len, tail) = rest.split_first_chunk()?;
-    let name_len = usize::try_from(i16::from_be_bytes(*len)).unwrap_or(0);
+    let name_len = i16::from_be_bytes(*len).max(0) as usize;
     let (name, tail) = tail.split_at_checked(name_len)?;
     let (value, tail) = take_long(tail)?;
     *rest = tail;
@@ -58,8 +74,10 @@ fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
 #[inline]
 fn take_long(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, tail) = bytes.split_first_chunk()?;
-    let len = usize::try_from(i32::from_be_bytes(*len)).unwrap_or(0);
+    let len = i32::from_be_bytes(*len).max(0) as usize;
     tail.split_at_checked(len)
 }
 
 const FIXED_BYTES: usize = 13;
+const NAME_LEN_BYTES: usize = 2;
+const VALUE_LEN_BYTES: usize = 4;

@@ -4,13 +4,125 @@
 //! and bare numbers and booleans among the extFields. Nested values are passed over, without recursion.
 //! Implements rules W-5 and W-6.
 
-use super::{Fields, Form, Header, Text};
+use super::quotes::Quotes;
+use super::{Fields, Form, Header, MARKED_BYTES_MAX, Text};
 use crate::error::WireError;
-use crate::escape::unescape;
+use crate::escape;
 use crate::scan;
 use crate::version::Language;
 
-pub(crate) fn read(bytes: &[u8]) -> Result<Header<'_>, WireError> {
+pub(crate) fn read<'a>(bytes: &'a [u8], header: &mut Header<'a>) -> Result<(), WireError> {
+    match read_canonical(bytes, header) {
+        Some(()) => Ok(()),
+        None => read_any(bytes).map(|read| *header = read),
+    }
+}
+
+/// What Java and its likes write: no blanks, known names, texts where texts belong. None is no error yet.
+fn read_canonical<'a>(bytes: &'a [u8], header: &mut Header<'a>) -> Option<()> {
+    let mut rest = bytes.strip_prefix(b"{")?;
+    loop {
+        let tail = match rest.get(1)? {
+            b'c' => number(rest.strip_prefix(b"\"code\":")?, &mut header.code)?,
+            b'f' => number(rest.strip_prefix(b"\"flag\":")?, &mut header.flag)?,
+            b'o' => number(rest.strip_prefix(b"\"opaque\":")?, &mut header.opaque)?,
+            b'v' => number(rest.strip_prefix(b"\"version\":")?, &mut header.version)?,
+            b'e' => {
+                let inside = rest.strip_prefix(b"\"extFields\":{")?;
+                let end = canonical_fields(bytes, bytes.len() - inside.len(), &mut header.fields)?;
+                bytes.get(end..)?
+            }
+            b'l' => {
+                let (name, tail) = canonical_text(rest.strip_prefix(b"\"language\":\"")?)?;
+                header.language = Language::from_name(name.plain_bytes()?);
+                tail
+            }
+            b'r' => {
+                let (remark, tail) = canonical_text(rest.strip_prefix(b"\"remark\":\"")?)?;
+                header.remark = Some(remark);
+                tail
+            }
+            b's' => rest.strip_prefix(b"\"serializeTypeCurrentRPC\":\"JSON\"")?,
+            _ => return None,
+        };
+        match tail.split_first()? {
+            (b',', tail) => rest = tail,
+            (b'}', []) => return Some(()),
+            _ => return None,
+        }
+    }
+}
+
+/// Reads digits, perhaps with a minus, and returns what is behind them.
+#[inline]
+fn number<'a>(text: &'a [u8], into: &mut i32) -> Option<&'a [u8]> {
+    let (sign, mut rest) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        rest => (1, rest),
+    };
+    let mut value = 0i64;
+    while let [digit @ b'0'..=b'9', tail @ ..] = rest {
+        value = value * 10 + i64::from(digit - b'0');
+        rest = tail;
+        if value > i64::from(u32::MAX) {
+            return None;
+        }
+    }
+    *into = i32::try_from(sign * value).ok()?;
+    // No digit at all leaves the text as it was, which the caller's comma or brace is not.
+    Some(rest)
+}
+
+/// The text up to the closing quote, and what is behind it.
+#[inline]
+fn canonical_text(text: &[u8]) -> Option<(Text<'_>, &[u8])> {
+    let len = scan::find_either(text, b'"', b'\\')?;
+    match text.get(len..)? {
+        [b'"', tail @ ..] => Some((Text::new(text.get(..len)?), tail)),
+        _ => None, // Escapes: rare in a remark, and no work for this path.
+    }
+}
+
+/// Marks the fields of an object that holds texts only, from behind its opening brace at `start` on, and returns where
+/// its closing brace ends.
+fn canonical_fields<'a>(bytes: &'a [u8], start: usize, fields: &mut Fields<'a>) -> Option<usize> {
+    if bytes.get(start) == Some(&b'}') {
+        return Some(start + 1);
+    }
+    if bytes.len() >= MARKED_BYTES_MAX {
+        return None;
+    }
+    fields.bytes = bytes;
+    let mut quotes = Quotes::new(bytes, start);
+    let mut left = 0;
+    let mut at = start;
+    loop {
+        let name_open = quotes.next(&mut left)?;
+        let name_close = quotes.next(&mut left)?;
+        let value_open = quotes.next(&mut left)?;
+        let value_close = quotes.next(&mut left)?;
+        // Every byte between the quotes of two texts is known, so there is nothing outside of them.
+        if name_open != at || value_open != name_close + 2 || bytes.get(name_close + 1) != Some(&b':') {
+            return None;
+        }
+        let (name, value) = (name_open + 1..name_close, value_open + 1..value_close);
+        let escaped = quotes.passed_backslash(at, value_close);
+        if escaped && bytes.get(name.clone())?.contains(&b'\\') {
+            return None;
+        }
+        if quotes.broken() || !fields.mark(name, value, escaped) {
+            return None;
+        }
+        match bytes.get(value_close + 1)? {
+            b',' => at = value_close + 2,
+            b'}' => return Some(value_close + 2),
+            _ => return None,
+        }
+    }
+}
+
+#[cold]
+fn read_any(bytes: &[u8]) -> Result<Header<'_>, WireError> {
     let mut walk = Walk { bytes, at: 0 };
     let at_error = |walk: Walk<'_>| WireError::HeaderNotJson { at: walk.at };
     match read_object(&mut walk) {
@@ -151,7 +263,7 @@ impl<'a> Walk<'a> {
             self.value()?;
         }
         // The closing brace stays: it ends the later walk as it ended this one.
-        Some(Fields { form: Form::Json(self.bytes.get(start..self.at)?) })
+        Some(Fields::unmarked(Form::Json(self.bytes.get(start..self.at)?)))
     }
 
     #[inline]
@@ -173,8 +285,7 @@ impl<'a> Walk<'a> {
                 self.at += len + 2;
                 return Some(Text::checked(rest.get(..len)?, true));
             }
-            let (_, used) = unescape(rest.get(len + 1..)?)?;
-            len += 1 + used;
+            len += 1 + escape::len(rest.get(len + 1..)?)?;
             len += scan::find_either(rest.get(len..)?, quote, b'\\')?;
         }
     }

@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::decimal;
 use crate::error::NoRoom;
-use crate::escape::unescape;
+use crate::escape;
 use crate::scan;
 
 /// A borrowed string. `plain` lends it without work; what holds escapes is written out by `write_to` or `to_cow`.
@@ -38,9 +38,8 @@ impl<'a> Text<'a> {
         let mut escaped = false;
         while let Some(at) = scan::find(rest, b'\\') {
             escaped = true;
-            let (_, tail) = rest.split_at_checked(at + 1)?;
-            let (_, used) = unescape(tail)?;
-            rest = tail.get(used..)?;
+            let tail = rest.get(at + 1..)?;
+            rest = tail.get(escape::len(tail)?..)?;
         }
         Some(Text { raw, escaped })
     }
@@ -63,6 +62,10 @@ impl<'a> Text<'a> {
     /// The text itself when no escape is in the way and it is UTF-8.
     pub fn plain(&self) -> Option<&'a str> {
         std::str::from_utf8(self.plain_bytes()?).ok()
+    }
+
+    pub fn is_escaped(&self) -> bool {
+        self.escaped
     }
 
     pub fn is_empty(&self) -> bool {
@@ -95,8 +98,22 @@ impl<'a> Text<'a> {
         len
     }
 
-    /// Writes the text to the front of `out` and returns its length. `raw().len()` bytes are always room enough.
+    /// Writes the text to the front of `out` and returns its length. `raw().len()` bytes are always room enough; those
+    /// of them that the text does not fill may be written over.
     pub fn write_to(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
+        match out.get_mut(..self.raw.len()) {
+            Some(out) if self.escaped => Ok(write_unescaped(self.raw, out)),
+            Some(out) => {
+                out.copy_from_slice(self.raw);
+                Ok(self.raw.len())
+            }
+            None => self.write_tightly(out),
+        }
+    }
+
+    /// Where the text may fit though its raw form does not.
+    #[cold]
+    fn write_tightly(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
         let mut at = 0;
         let mut fits = true;
         self.for_each_run(|run| match out.get_mut(at..).and_then(|free| free.get_mut(..run.len())) {
@@ -197,12 +214,48 @@ impl fmt::Display for Text<'_> {
     }
 }
 
+/// Undoes the escapes of checked text, into as many bytes as it has itself: what is written never overtakes what is read,
+/// so whole words can be copied, and what is too much of one is written over by the next.
+fn write_unescaped(raw: &[u8], out: &mut [u8]) -> usize {
+    let mut rest = raw;
+    let mut len = 0;
+    while !rest.is_empty() {
+        let free = out.get_mut(len..).unwrap_or_default();
+        if let (Some(word), Some(target)) = (rest.first_chunk(), free.first_chunk_mut()) {
+            *target = *word;
+            let run_len = scan::find_in_word(*word, b'\\');
+            len += run_len;
+            rest = rest.get(run_len..).unwrap_or_default();
+            if run_len == word.len() {
+                continue;
+            }
+        } else if let ([byte, tail @ ..], Some(target)) = (rest, free.first_mut())
+            && *byte != b'\\'
+        {
+            *target = *byte;
+            len += 1;
+            rest = tail;
+            continue;
+        }
+        let Some((char, used)) = rest.get(1..).and_then(escape::unescape) else { break };
+        let mut utf8 = [0; 4];
+        for (target, byte) in
+            out.get_mut(len..).unwrap_or_default().iter_mut().zip(char.encode_utf8(&mut utf8).bytes())
+        {
+            *target = byte;
+            len += 1;
+        }
+        rest = rest.get(1 + used..).unwrap_or_default();
+    }
+    len
+}
+
 /// The stretch at the front of checked text. An escape that is not whole, which checked text cannot hold, ends it.
 fn next_piece(rest: &[u8]) -> Option<(Piece<'_>, &[u8])> {
     let run_len = match rest {
         [] => return None,
         [b'\\', tail @ ..] => {
-            let (char, used) = unescape(tail)?;
+            let (char, used) = escape::unescape(tail)?;
             return Some((Piece::Char(char), tail.get(used..)?));
         }
         _ => scan::find(rest, b'\\').unwrap_or(rest.len()),
@@ -220,6 +273,13 @@ mod tests {
         let mut buffer = vec![0; raw.len()];
         let len = text.write_to(&mut buffer).expect("never longer than the raw text");
         assert_eq!(len, text.unescaped_len());
+        for room in 0..raw.len() + 3 {
+            let mut buffer = vec![0xEE; room];
+            match text.write_to(&mut buffer) {
+                Ok(written) => assert_eq!(&buffer[..written], text.to_cow().as_bytes()),
+                Err(NoRoom) => assert!(room < len),
+            }
+        }
         assert_eq!(&buffer[..len], text.to_cow().as_bytes());
         Some(text.to_cow().into_owned())
     }
@@ -240,6 +300,11 @@ mod tests {
             (r"\ude00x", "?x"),
             (r"\ud83d\u0041", "?A"),
             (r"\ud83d\n", "?\n"),
+            (
+                r"KEYS\u0001key1 key2\u0002TAGS\u0001a long stretch without any\u0002end",
+                "KEYS\u{1}key1 key2\u{2}TAGS\u{1}a long stretch without any\u{2}end",
+            ),
+            (r"\u0001\u0002\u0003\n\u4e2d!", "\u{1}\u{2}\u{3}\n中!"),
             (r"\ud83d\ud83d\ude00", "?😀"),
             (r"\x41\0", "A\0"),
         ] {

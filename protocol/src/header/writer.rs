@@ -139,13 +139,17 @@ impl<'b> HeaderWriter<'b> {
         self.open_fields();
         match self.codec {
             Codec::Json => {
-                self.out.put(if self.first { b"\"" } else { b",\"" });
+                if self.first {
+                    self.out.put(b"\"");
+                } else {
+                    self.out.put(b",\"");
+                }
                 self.out.put_escaped(name.as_bytes());
                 self.out.put(b"\":\"");
             }
             Codec::Binary => {
                 self.out.put(&(name.len() as u16).to_be_bytes());
-                self.out.put(name.as_bytes());
+                self.out.put_slice(name.as_bytes());
             }
         }
         self.first = false;
@@ -177,12 +181,12 @@ impl<'b> HeaderWriter<'b> {
         self.open_field(name);
         match self.codec {
             Codec::Json => {
-                self.out.put(value);
+                self.out.put_slice(value);
                 self.out.put(b"\"");
             }
             Codec::Binary => {
                 self.out.put(&(value.len() as u32).to_be_bytes());
-                self.out.put(value);
+                self.out.put_slice(value);
             }
         }
     }
@@ -213,7 +217,7 @@ impl<'b> HeaderWriter<'b> {
         self.out.put(b",\"flag\":");
         self.out.put_number(i64::from(self.head.flag));
         self.out.put(b",\"language\":\"");
-        self.out.put(self.head.language.name().as_bytes());
+        self.out.put_slice(self.head.language.name().as_bytes());
         self.out.put(b"\",\"opaque\":");
         self.out.put_number(i64::from(self.head.opaque));
     }
@@ -277,7 +281,7 @@ impl FieldSink for HeaderWriter<'_> {
             Codec::Binary => {
                 let len_at = self.out.at;
                 self.out.put(&0u32.to_be_bytes());
-                value.for_each_run(|run| self.out.put(run));
+                value.for_each_run(|run| self.out.put_slice(run));
                 let len = self.out.at - len_at - WORD_BYTES;
                 self.out.put_at(len_at, &(len as u32).to_be_bytes());
             }
@@ -286,7 +290,10 @@ impl FieldSink for HeaderWriter<'_> {
 
     #[inline]
     fn number(&mut self, name: &str, value: i64) {
-        self.put_plain_field(name, Decimal::new(value).as_bytes());
+        match value {
+            0..=9 => self.put_plain_field(name, &[b'0' + value as u8]),
+            _ => self.put_plain_field(name, Decimal::new(value).as_bytes()),
+        }
     }
 
     #[inline]
@@ -343,34 +350,82 @@ struct Out<'b> {
 }
 
 impl Out<'_> {
+    /// Bytes whose number is known here: one or two moves.
     #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.put_at(self.at, bytes);
+    fn put<const LEN: usize>(&mut self, bytes: &[u8; LEN]) {
+        if let Some(target) = self.buffer.get_mut(self.at..).and_then(|free| free.first_chunk_mut()) {
+            *target = *bytes;
+        }
+        self.at += LEN;
+    }
+
+    #[inline]
+    fn put_slice(&mut self, bytes: &[u8]) {
+        if let Some(target) = self.buffer.get_mut(self.at..).and_then(|free| free.get_mut(..bytes.len())) {
+            copy_short(target, bytes);
+        }
         self.at += bytes.len();
     }
 
     #[inline]
-    fn put_at(&mut self, at: usize, bytes: &[u8]) {
-        if let Some(target) = self.buffer.get_mut(at..).and_then(|free| free.get_mut(..bytes.len())) {
-            target.copy_from_slice(bytes);
+    fn put_at(&mut self, at: usize, bytes: &[u8; WORD_BYTES]) {
+        if let Some(target) = self.buffer.get_mut(at..).and_then(|free| free.first_chunk_mut()) {
+            *target = *bytes;
         }
-    }
-
-    fn put_number(&mut self, value: i64) {
-        self.put(Decimal::new(value).as_bytes());
     }
 
     #[inline]
+    fn put_number(&mut self, value: i64) {
+        match value {
+            0..=9 => self.put(&[b'0' + value as u8]),
+            _ => self.put_slice(Decimal::new(value).as_bytes()),
+        }
+    }
+
+    /// Copies word by word up to the first byte that needs an escape.
+    #[inline]
     fn put_escaped(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while let Some(at) = scan::find_unsafe(rest) {
+        loop {
+            let Some(at) = scan::find_unsafe(rest) else { return self.put_slice(rest) };
             let (clean, tail) = rest.split_at(at);
-            self.put(clean);
+            self.put_slice(clean);
             let Some((byte, tail)) = tail.split_first() else { return };
-            self.put(escape::of(*byte));
+            match escape::of(*byte).first_chunk::<6>() {
+                Some(unicode) => self.put(unicode),
+                None => self.put_slice(escape::of(*byte)),
+            }
             rest = tail;
         }
-        self.put(rest);
+    }
+}
+
+/// `copy_from_slice` without a call, for the lengths that names and values have: two moves that may overlap.
+#[inline]
+fn copy_short(target: &mut [u8], bytes: &[u8]) {
+    assert!(target.len() == bytes.len());
+    match bytes.len() {
+        0 => {}
+        1..4 => {
+            for (target, byte) in target.iter_mut().zip(bytes) {
+                *target = *byte;
+            }
+        }
+        4..8 => copy_ends::<4>(target, bytes),
+        8..16 => copy_ends::<8>(target, bytes),
+        16..32 => copy_ends::<16>(target, bytes),
+        32..64 => copy_ends::<32>(target, bytes),
+        _ => target.copy_from_slice(bytes),
+    }
+}
+
+#[inline]
+fn copy_ends<const LEN: usize>(target: &mut [u8], bytes: &[u8]) {
+    if let (Some(target), Some(bytes)) = (target.first_chunk_mut::<LEN>(), bytes.first_chunk()) {
+        *target = *bytes;
+    }
+    if let (Some(target), Some(bytes)) = (target.last_chunk_mut::<LEN>(), bytes.last_chunk()) {
+        *target = *bytes;
     }
 }
 
@@ -387,7 +442,7 @@ struct Plain<'o, 'b>(&'o mut Out<'b>);
 
 impl fmt::Write for Plain<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.put(text.as_bytes());
+        self.0.put_slice(text.as_bytes());
         Ok(())
     }
 }

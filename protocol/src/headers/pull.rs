@@ -37,11 +37,10 @@ impl<'a> CustomHeader<'a> for PullMessageRequestHeader<'a> {
     fn read(fields: &Fields<'a>) -> Result<Self, FieldError> {
         let mut header = PullMessageRequestHeader::default();
         let mut seen = 0u32;
-        for (name, value) in fields {
-            let name = name.to_bytes(); // Borrowed, but for a name with escapes.
+        fields.each(|name, value| {
             let int = |name| value.parse_i32().ok_or(FieldError::NotANumber { name });
             let long = |name| value.parse_i64().ok_or(FieldError::NotANumber { name });
-            seen |= match &*name {
+            seen |= match name {
                 b"consumerGroup" => {
                     header.consumer_group = value;
                     1
@@ -100,7 +99,8 @@ impl<'a> CustomHeader<'a> for PullMessageRequestHeader<'a> {
                 }
                 _ => 0,
             };
-        }
+            Ok(())
+        })?;
         match MANDATORY.get((!seen).trailing_zeros() as usize) {
             Some(name) => Err(FieldError::Missing { name }),
             None => Ok(header),

@@ -31,49 +31,10 @@ pub struct SendMessageRequestHeader<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendMessageRequestHeaderV2<'a>(pub SendMessageRequestHeader<'a>);
 
-/// A mandatory number, found or not, with the name its absence is reported by.
-type Seen = Option<i64>;
-
 impl<'a> CustomHeader<'a> for SendMessageRequestHeader<'a> {
     fn read(fields: &Fields<'a>) -> Result<Self, FieldError> {
         let mut header = SendMessageRequestHeader::default();
-        let (mut group, mut topic, mut default_topic) = (None, None, None);
-        let (mut queue_nums, mut queue_id, mut sys_flag): (Option<i32>, Option<i32>, Option<i32>) =
-            (None, None, None);
-        let (mut born, mut flag): (Seen, Option<i32>) = (None, None);
-        for (name, value) in fields {
-            let name = name.to_bytes(); // Borrowed, but for a name with escapes.
-            // A letter of the short form, or the short form's letter for the long name.
-            let letter = match &*name {
-                [letter] => *letter,
-                name => long_name_letter(name),
-            };
-            match letter {
-                b'a' => group = Some(value),
-                b'b' => topic = Some(value),
-                b'c' => default_topic = Some(value),
-                b'd' => queue_nums = Some(number_i32(value, "d")?),
-                b'e' => queue_id = Some(number_i32(value, "e")?),
-                b'f' => sys_flag = Some(number_i32(value, "f")?),
-                b'g' => born = Some(number_i64(value, "g")?),
-                b'h' => flag = Some(number_i32(value, "h")?),
-                b'i' => header.properties = Some(value),
-                b'j' => header.reconsume_times = Some(number_i32(value, "j")?),
-                b'k' => header.unit_mode = value.parse_bool(),
-                b'l' => header.max_reconsume_times = Some(number_i32(value, "l")?),
-                b'm' => header.batch = value.parse_bool(),
-                b'n' => header.broker_name = Some(value),
-                _ => {}
-            }
-        }
-        header.producer_group = group.ok_or(FieldError::Missing { name: "a" })?;
-        header.topic = topic.ok_or(FieldError::Missing { name: "b" })?;
-        header.default_topic = default_topic.ok_or(FieldError::Missing { name: "c" })?;
-        header.default_topic_queue_nums = queue_nums.ok_or(FieldError::Missing { name: "d" })?;
-        header.queue_id = queue_id.ok_or(FieldError::Missing { name: "e" })?;
-        header.sys_flag = sys_flag.ok_or(FieldError::Missing { name: "f" })?;
-        header.born_timestamp = born.ok_or(FieldError::Missing { name: "g" })?;
-        header.flag = flag.ok_or(FieldError::Missing { name: "h" })?;
+        header.read_from(fields)?;
         Ok(header)
     }
 
@@ -84,7 +45,9 @@ impl<'a> CustomHeader<'a> for SendMessageRequestHeader<'a> {
 
 impl<'a> CustomHeader<'a> for SendMessageRequestHeaderV2<'a> {
     fn read(fields: &Fields<'a>) -> Result<Self, FieldError> {
-        SendMessageRequestHeader::read(fields).map(SendMessageRequestHeaderV2)
+        let mut header = SendMessageRequestHeaderV2::default();
+        header.0.read_from(fields)?;
+        Ok(header)
     }
 
     fn write(&self, out: &mut impl FieldSink) {
@@ -106,7 +69,42 @@ impl<'a> CustomHeader<'a> for SendMessageRequestHeaderV2<'a> {
     }
 }
 
-impl SendMessageRequestHeader<'_> {
+impl<'a> SendMessageRequestHeader<'a> {
+    /// One walk, each letter's bit noted.
+    fn read_from(&mut self, fields: &Fields<'a>) -> Result<(), FieldError> {
+        let mut seen = 0u32;
+        fields.each(|name, value| {
+            // A letter of the short form, or the short form's letter for the long name.
+            let letter = match name {
+                [letter] => *letter,
+                name => long_name_letter(name),
+            };
+            match letter {
+                b'a' => self.producer_group = value,
+                b'b' => self.topic = value,
+                b'c' => self.default_topic = value,
+                b'd' => self.default_topic_queue_nums = number_i32(value, "d")?,
+                b'e' => self.queue_id = number_i32(value, "e")?,
+                b'f' => self.sys_flag = number_i32(value, "f")?,
+                b'g' => self.born_timestamp = number_i64(value, "g")?,
+                b'h' => self.flag = number_i32(value, "h")?,
+                b'i' => self.properties = Some(value),
+                b'j' => self.reconsume_times = Some(number_i32(value, "j")?),
+                b'k' => self.unit_mode = value.parse_bool(),
+                b'l' => self.max_reconsume_times = Some(number_i32(value, "l")?),
+                b'm' => self.batch = value.parse_bool(),
+                b'n' => self.broker_name = Some(value),
+                _ => return Ok(()),
+            }
+            seen |= 1 << (letter - b'a');
+            Ok(())
+        })?;
+        match MANDATORY.get((!seen).trailing_zeros() as usize) {
+            Some(name) => Err(FieldError::Missing { name }),
+            None => Ok(()),
+        }
+    }
+
     fn write_named(&self, out: &mut impl FieldSink, name: impl Fn(u8) -> &'static str) {
         out.text(name(b'a'), self.producer_group);
         out.text(name(b'b'), self.topic);
@@ -138,6 +136,9 @@ fn number_i32(value: Text<'_>, name: &'static str) -> Result<i32, FieldError> {
 fn number_i64(value: Text<'_>, name: &'static str) -> Result<i64, FieldError> {
     value.parse_i64().ok_or(FieldError::NotANumber { name })
 }
+
+/// The letters from `a` on that every send has.
+const MANDATORY: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 const LONG_NAMES: [(u8, &str); 14] = [
     (b'a', "producerGroup"),
