@@ -1,0 +1,157 @@
+# Sourced by the scripts beside it: official software fetched once, processes started by pid and ended by pid.
+# Nothing here kills by name; everything started is ended by `cleanup`, which the EXIT trap runs.
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+jars=$target/interop
+work=$(mktemp --directory "${TMPDIR:-/tmp}/afterburner-interop.XXXXXX")
+pids=()
+tap=
+passed=0
+failed=0
+skipped=0
+
+# The official software opens the module system on JDK 16 and later.
+opens=(--add-opens=java.base/java.nio=ALL-UNNAMED --add-opens=java.base/sun.nio.ch=ALL-UNNAMED
+  --add-opens=java.base/jdk.internal.ref=ALL-UNNAMED --add-exports=java.base/jdk.internal.ref=ALL-UNNAMED
+  --add-exports=java.base/sun.nio.ch=ALL-UNNAMED)
+
+cleanup() {
+  local pid
+  for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]}"; do
+    for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
+  pids=()
+  [ -z "$tap" ] || ip link delete "$tap" 2>/dev/null || true
+  if [ "$failed" = 0 ]; then rm --recursive --force "$work"; else echo "logs kept in $work"; fi
+}
+trap cleanup EXIT
+
+say() { printf '%s\n' "$*"; }
+pass() { passed=$((passed + 1)); printf '  ok      %s\n' "$1"; }
+fail() { failed=$((failed + 1)); printf '  FAILED  %s\n' "$1"; [ $# -lt 2 ] || printf '          %s\n' "$2"; }
+skip() { skipped=$((skipped + 1)); printf '  skipped %s: %s\n' "$1" "$2"; }
+
+# fetch POM_DIR DIST [mvn options]: jars of one pom, once.
+fetch() {
+  local pom=$1 dist=$2; shift 2
+  [ -e "$dist/.complete" ] && return 0
+  say "fetching the official jars for ${dist##*/} ..."
+  mkdir --parents "$dist" "$work/mvn"
+  cp "$pom/pom.xml" "$work/mvn/pom.xml"
+  mvn --quiet --batch-mode --file "$work/mvn/pom.xml" package "-Ddist=$dist" "$@" > "$work/mvn.log" 2>&1 \
+    || { tail --lines 20 "$work/mvn.log"; return 1; }
+  touch "$dist/.complete"
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# start NAME READY_TEXT SECONDS COMMAND...: runs it in the background and waits for the text in its output.
+# Leaves its pid in $started.
+start() {
+  local name=$1 ready=$2 seconds=$3; shift 3
+  "$@" > "$work/$name.out" 2>&1 < /dev/null &
+  started=$!
+  pids+=("$started")
+  for _ in $(seq $((seconds * 20))); do
+    grep --quiet "$ready" "$work/$name.out" && return 0
+    kill -0 "$started" 2>/dev/null || break
+    sleep 0.05
+  done
+  say "$name did not say '$ready':"; tail --lines 20 "$work/$name.out"
+  return 1
+}
+
+# stop PID [SIGNAL]: ends one process that `start` began, and waits for it.
+stop() {
+  kill "-${2:-TERM}" "$1" 2>/dev/null || true
+  for _ in $(seq 100); do kill -0 "$1" 2>/dev/null || break; sleep 0.1; done
+  kill -KILL "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
+}
+
+# make_tap NAME HOST_CIDR: a TAP interface of this run, when the host lets us.
+make_tap() {
+  [ "$(id --user)" = 0 ] && [ -c /dev/net/tun ] && ip tuntap add dev "$1" mode tap 2>/dev/null || return 1
+  tap=$1
+  ip address add "$2" dev "$1" && ip link set dev "$1" up
+}
+
+our_namesrv() { # PORT
+  cat > "$work/namesrv-$1.properties" <<P
+listenPort=$1
+kvConfigPath=$work/namesrv-$1/kvConfig.json
+configStorePath=$work/namesrv-$1/namesrv.properties
+P
+  start "our-namesrv-$1" 'boot success' 5 "$target/release/afterburner-controlplane" -c "$work/namesrv-$1.properties"
+}
+
+our_broker() { # NAME NAMESRV PORT STORE DEVICE_LINES...
+  local name=$1 namesrv=$2 port=$3 store=$4; shift 4
+  mkdir --parents "$store"
+  { printf 'brokerClusterName=DefaultCluster\nbrokerName=%s\nnamesrvAddr=%s\nlistenPort=%s\n' "$name" "$namesrv" "$port"
+    printf 'storePathRootDir=%s\nhotLogPath=%s\nhotLogBytes=268435456\n' "$store" "$store/hot"
+    printf '%s\n' "$@"; } > "$work/$name.properties"
+  start "$name" 'boot success' 10 "$target/release/afterburner-dataplane" -c "$work/$name.properties"
+}
+
+official() { # CLASS HOME HEAP CONF
+  exec java "-Xms$3" "-Xmx$3" -XX:+UseG1GC -XX:MaxDirectMemorySize=1g "${opens[@]}" "-Duser.home=$2" \
+    "-Drocketmq.home.dir=$2" -cp "$2:$jars/peers/*" "$1" -c "$4"
+}
+
+official_namesrv() { # PORT
+  local home=$work/official-namesrv-$1; mkdir --parents "$home"
+  printf 'rocketmqHome=%s\nlistenPort=%s\nkvConfigPath=%s/kv.json\nconfigStorePath=%s/namesrv.properties\n' \
+    "$home" "$1" "$home" "$home" > "$home/namesrv.properties"
+  export ROCKETMQ_HOME=$home
+  start "official-namesrv-$1" 'boot success' 60 official org.apache.rocketmq.namesrv.NamesrvStartup "$home" 256m \
+    "$home/namesrv.properties"
+}
+
+official_broker() { # NAME NAMESRV PORT STORE
+  local home=$work/$1; mkdir --parents "$home" "$4"
+  cat > "$home/broker.properties" <<P
+rocketmqHome=$home
+brokerClusterName=DefaultCluster
+brokerName=$1
+brokerIP1=127.0.0.1
+listenPort=$3
+namesrvAddr=$2
+storePathRootDir=$4
+storePathCommitLog=$4/commitlog
+autoCreateTopicEnable=true
+waitTimeMillsInSendQueue=20000
+P
+  export ROCKETMQ_HOME=$home
+  start "$1" 'boot success' 90 official org.apache.rocketmq.broker.BrokerStartup "$home" 1g "$home/broker.properties"
+}
+
+mqadmin() {
+  mkdir --parents "$work/mqadmin"
+  ROCKETMQ_HOME=$work/mqadmin timeout 60 java -Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "${opens[@]}" \
+    "-Duser.home=$work/mqadmin" "-Drocketmq.home.dir=$work/mqadmin" -cp "$jars/peers/*" \
+    org.apache.rocketmq.tools.command.MQAdminStartup "$@" 2>/dev/null
+}
+
+# java_client VERSION CODEC NAMESRV TITLE MESSAGES
+java_client() {
+  local serialize=(); [ "$2" = binary ] && serialize=(-Drocketmq.serialize.type=ROCKETMQ)
+  mkdir --parents "$work/java"
+  timeout 600 java -Xmx512m "${serialize[@]}" "-Drocketmq.client.logRoot=$work/java" "-Drocketmq.log.root=$work/java" \
+    "-Duser.home=$work/java" -cp "$jars/classes-$1:$jars/client-$1/*" interop.Main "$3" "$4" "$5" 2> "$work/java/err.log" \
+    | grep --invert-match --extended-regexp '^(RocketMQLog|log4j|SLF4J)' | tee "$work/client.out"
+  tally "$4"
+}
+
+# Adds a client's own closing line, 'TITLE: N passed, N failed', to the totals; no such line is a failure.
+tally() {
+  local line; line=$(grep --extended-regexp '[0-9]+ passed, [0-9]+ failed$' "$work/client.out" | tail --lines 1) || true
+  if [ -z "$line" ]; then fail "$1 did not finish"; return 0; fi
+  passed=$((passed + $(sed --regexp-extended 's/.*: ([0-9]+) passed.*/\1/' <<< "$line")))
+  failed=$((failed + $(sed --regexp-extended 's/.* ([0-9]+) failed$/\1/' <<< "$line")))
+}
