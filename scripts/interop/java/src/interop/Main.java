@@ -517,7 +517,7 @@ public final class Main {
         });
         consumer.start();
         for (int i = 0; i < 5; i++) {
-            Message answer = producer.request(message(topic, "A", "k" + i, "ask " + i), 15_000);
+            Message answer = producer.request(message(topic, "A", "k" + i, "ask " + i), 60_000);
             Check.same("answer to ask " + i, new String(answer.getBody(), StandardCharsets.UTF_8), "answer");
         }
         consumer.shutdown();
