@@ -241,6 +241,9 @@ impl Sessions {
             // One that was asked to close and is still there after as long again is ended without asking.
             let was_closing = std::mem::replace(&mut session.closing, true);
             session.active_ms = now_ms;
+            if let Some(joining) = session.joining.take() {
+                self.pool.give_back(joining);
+            }
             self.counters.silent += 1;
             return Some(if was_closing || sits {
                 Silent::Abort(ends.conn)
