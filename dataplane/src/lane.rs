@@ -42,7 +42,7 @@ impl<T> LaneIn<T> {
     /// Wakes the taker if it registered itself as one that sleeps.
     pub fn wake(&self) {
         if let Some(sleeper) = self.ring.sleeper.get() {
-            sleeper.unpark();
+            sleeper();
         }
     }
 }
@@ -58,14 +58,19 @@ impl<T> LaneOut<T> {
 
     /// Names the thread that `LaneIn::wake` unparks. Once only; later calls change nothing.
     pub fn sleeps_as(&self, thread: Thread) {
+        self.woken_by(move || thread.unpark());
+    }
+
+    /// What `LaneIn::wake` calls, for takers that do not park. Once only; later calls change nothing.
+    pub fn woken_by(&self, wake: impl Fn() + Send + Sync + 'static) {
         // Deliberately not an error: a lane has one taker for life.
-        let _ = self.ring.sleeper.set(thread);
+        let _ = self.ring.sleeper.set(Box::new(wake));
     }
 }
 
 struct Ring<T> {
     values: ArrayQueue<T>,
-    sleeper: OnceLock<Thread>,
+    sleeper: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[cfg(test)]

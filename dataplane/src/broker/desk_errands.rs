@@ -11,13 +11,12 @@
 use std::collections::VecDeque;
 
 use protocol::record::RecordView;
-use store::{PhysicalOffset, QueueIndex};
+use store::{ColdPull, PhysicalOffset, PullLimits, QueueIndex, QueueOffset};
 
 use crate::broker::Broker;
-use crate::broker::errands::{Answer, ColdPull, ColdPulled, Errand, Question};
+use crate::broker::errands::{Answer, ColdAsk, Errand, Question};
 use crate::broker::filter::TagFilter;
 use crate::broker::offset_desk::OffsetErrand;
-use crate::broker::read::ReadLimits;
 use crate::broker::schedule::DelayRead;
 use crate::broker::send_back::SendBack;
 use crate::broker::transaction::EndTransaction;
@@ -56,9 +55,15 @@ impl Broker {
                 self.stalled.queue.push_back((errand, bytes));
                 self.run_stalled(now, out);
             }
+            (errand @ (DeskErrand::SendBack(_) | DeskErrand::EndTransaction(_)), Answer::Failed(_)) => {
+                self.stalled.queue.push_back((errand, None));
+                self.run_stalled(now, out);
+            }
             (DeskErrand::Offset(errand), answer) => self.offset_answered(errand, answer, out),
-            (DeskErrand::Delay(read), Answer::Pulled(pulled)) => self.delay_answered(read, pulled),
-            (DeskErrand::Check(read), Answer::Pulled(pulled)) => self.check_answered(read, pulled),
+            (DeskErrand::Delay(read), Answer::Pulled(pulled)) => self.delay_answered(read, Some(pulled)),
+            (DeskErrand::Delay(read), Answer::Failed(_)) => self.delay_answered(read, None),
+            (DeskErrand::Check(read), Answer::Pulled(pulled)) => self.check_answered(read, Some(pulled)),
+            (DeskErrand::Check(read), Answer::Failed(_)) => self.check_answered(read, None),
             (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),
         }
     }
@@ -88,22 +93,26 @@ impl Broker {
 
     /// Asks for the record that lies at `physical`, below the hot log.
     pub(super) fn ask_record(&mut self, physical: i64, errand: DeskErrand) {
-        self.errands.ask(Question::Record { physical: PhysicalOffset(physical) }, Errand::Desk(errand));
+        self.errands.ask(Question::Record(PhysicalOffset(physical)), Errand::Desk(errand));
     }
 
     /// Asks for the next records of a queue from `offset` on, below the hot log.
     pub(super) fn ask_queue(&mut self, queue: QueueIndex, offset: i64, errand: DeskErrand) {
         let mut filter = TagFilter::default();
         filter.set_all();
-        let limits = ReadLimits {
-            records_max: OLD_RECORDS_READ_MAX as i32,
-            bytes_max: OLD_RECORDS_READ_BYTES_MAX as i32,
-            kind_records_max: OLD_RECORDS_READ_MAX,
-            kind_bytes_max: OLD_RECORDS_READ_BYTES_MAX,
+        let (topic, queue_id) = self.store.queue_name(queue);
+        let ask = ColdAsk {
+            topic: topic.into(),
+            queue_id,
+            offsets: QueueOffset(offset)..self.store.offsets(queue).end,
+            limits: PullLimits {
+                messages: OLD_RECORDS_READ_MAX,
+                bytes: OLD_RECORDS_READ_BYTES_MAX as usize,
+                entries: OLD_RECORDS_READ_MAX,
+            },
+            filter,
         };
-        let kept = self.store.offsets(queue);
-        let pull = ColdPull { queue, offset, visible: kept.start.0..kept.end.0, limits, filter };
-        self.errands.ask(Question::Pull(pull), Errand::Desk(errand));
+        self.errands.ask(Question::Pull(ask), Errand::Desk(errand));
     }
 
     /// A copy of the record at `physical` if it is hot, in a buffer that `keep_buffer` takes back.
@@ -130,19 +139,15 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Takes over what a read from `offset` on brought.
-    pub fn fill(&mut self, pulled: ColdPulled, offset: i64) -> Filled {
+    /// Takes over what a read from `offset` on brought; None when the files could not be read.
+    pub fn fill(&mut self, pulled: Option<ColdPull>, offset: i64) -> Filled {
         self.clear();
-        match pulled {
-            ColdPulled::Read(read, bytes) => {
-                self.bytes = bytes;
-                match self.front().map(|record| record.queue_offset) {
-                    Some(front) if front <= offset => Filled::Records,
-                    Some(front) => Filled::Gone { next_offset: front },
-                    None => Filled::Gone { next_offset: read.next_offset.max(offset + 1) },
-                }
-            }
-            ColdPulled::TryHot => Filled::TryHot,
+        let Some(pulled) = pulled.filter(|pulled| pulled.next.0 > offset) else { return Filled::TryHot };
+        self.bytes = pulled.bytes;
+        match self.front().map(|record| record.queue_offset) {
+            Some(front) if front <= offset => Filled::Records,
+            Some(front) => Filled::Gone { next_offset: front },
+            None => Filled::Gone { next_offset: pulled.next.0.max(offset + 1) },
         }
     }
 

@@ -12,13 +12,13 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
-use store::{LogRange, PhysicalOffset, QueueIndex};
+use store::{Boundary, ColdPull, LogRange, PhysicalOffset, PullLimits, QueueOffset};
 
 use crate::broker::desk_errands::DeskErrand;
 use crate::broker::filter::TagFilter;
 use crate::broker::held_pull::HeldPull;
-use crate::broker::read::{Read, ReadLimits};
 use crate::lane::{LaneIn, LaneOut, lane};
 use crate::limits::{COLD_LANE_MAX, ERRANDS_MAX};
 use crate::net::ConnId;
@@ -41,45 +41,49 @@ pub struct ColdReply {
 #[derive(Debug)]
 pub enum Question {
     /// A pull of what has left the hot log. Answered with `Answer::Pulled`.
-    Pull(ColdPull),
+    Pull(ColdAsk),
     /// The bytes of a range. Answered with `Answer::Bytes`.
     Bytes(LogRange),
-    /// The record that begins at this physical offset. Answered with `Answer::Bytes`.
-    Record { physical: PhysicalOffset },
+    /// The record that begins at this place. Answered with `Answer::Bytes`.
+    Record(PhysicalOffset),
     /// The queue offset of a time. Answered with `Answer::Offset`.
-    SearchByTime { queue: QueueIndex, timestamp_ms: i64, upper: bool },
+    SearchByTime {
+        topic: Arc<str>,
+        queue_id: i32,
+        offsets: Range<QueueOffset>,
+        timestamp_ms: i64,
+        boundary: Boundary,
+    },
+    /// When the record at this place was stored. Answered with `Answer::StoreTime`.
+    StoreTime(PhysicalOffset),
 }
 
 #[derive(Debug)]
 pub enum Answer {
-    Pulled(ColdPulled),
-    /// None: no longer, or never, in the log.
+    Pulled(ColdPull),
+    /// None: not in the log, or no longer.
     Bytes(Option<Vec<u8>>),
-    Offset(i64),
+    Offset(QueueOffset),
+    StoreTime(Option<i64>),
+    /// The files cannot be read.
+    Failed(String),
 }
 
+/// What a pull wants from the files.
 #[derive(Debug)]
-pub struct ColdPull {
-    pub queue: QueueIndex,
-    pub offset: i64,
-    /// What consumers may see of the queue.
-    pub visible: Range<i64>,
-    pub limits: ReadLimits,
+pub struct ColdAsk {
+    pub topic: Arc<str>,
+    pub queue_id: i32,
+    pub offsets: Range<QueueOffset>,
+    pub limits: PullLimits,
     pub filter: TagFilter,
-}
-
-#[derive(Debug)]
-pub enum ColdPulled {
-    /// What was read, and the records one behind the other.
-    Read(Read, Vec<u8>),
-    /// The files do not have it yet: the hot log does.
-    TryHot,
 }
 
 /// Who waits for an answer.
 #[derive(Debug)]
 pub enum Errand {
-    Pull(Box<HeldPull>),
+    /// A pull, and how often it has asked already.
+    Pull(Box<HeldPull>, u32),
     /// The rest of a pull answer that left the hot log before it was sent.
     Rest(ConnId),
     /// A desk's second half: what it still needs is in the desk's own type.
@@ -106,6 +110,7 @@ pub struct Errands {
     backlog: VecDeque<ColdRequest>,
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// Something was pushed since the cold thread was woken last.
     pushed: bool,
 }
 

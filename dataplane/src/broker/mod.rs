@@ -258,8 +258,10 @@ impl Broker {
         out: &mut Outbox,
     ) {
         match (errand, answer) {
-            (Errand::Pull(pull), Answer::Pulled(pulled)) => self.pulled_cold(&pull, pulled, now, out),
+            (Errand::Pull(pull, asked), Answer::Pulled(cold)) => self.pulled_cold(&pull, asked, cold, now, out),
+            (Errand::Pull(pull, _), Answer::Failed(error)) => self.refuse_pull(&pull, error, out),
             (Errand::Rest(conn), Answer::Bytes(bytes)) => out.fetched(conn, bytes, net),
+            (Errand::Rest(conn), Answer::Failed(_)) => out.fetched(conn, None, net),
             (Errand::Desk(errand), answer) => self.desk_answered(errand, answer, now, out),
             (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),
         }

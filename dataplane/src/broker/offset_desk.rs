@@ -15,10 +15,10 @@ use protocol::headers::{
     UpdateConsumerOffsetResponseHeader,
 };
 use protocol::record::RecordView;
-use store::{QueueIndex, QueueOffset, UnitAt};
+use store::{Boundary, QueueIndex, QueueOffset, UnitAt};
 
 use crate::broker::desk_errands::DeskErrand;
-use crate::broker::errands::{Answer, ColdPulled, Errand, Question};
+use crate::broker::errands::{Answer, Errand, Question};
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -106,7 +106,14 @@ impl Broker {
         match self.search_hot(queue, header.timestamp, upper) {
             Some(offset) => reply_search(to, offset, out),
             None => {
-                let question = Question::SearchByTime { queue, timestamp_ms: header.timestamp, upper };
+                let (topic, queue_id) = self.store.queue_name(queue);
+                let question = Question::SearchByTime {
+                    topic: topic.into(),
+                    queue_id,
+                    offsets: self.store.offsets(queue),
+                    timestamp_ms: header.timestamp,
+                    boundary: if upper { Boundary::Upper } else { Boundary::Lower },
+                };
                 let errand = DeskErrand::Offset(OffsetErrand::Search { to });
                 self.errands.ask(question, Errand::Desk(errand));
             }
@@ -136,9 +143,12 @@ impl Broker {
 
     pub(super) fn offset_answered(&mut self, errand: OffsetErrand, answer: Answer, out: &mut Outbox) {
         match (errand, answer) {
-            (OffsetErrand::Search { to }, Answer::Offset(offset)) => reply_search(to, offset, out),
-            (OffsetErrand::Earliest { to }, Answer::Pulled(ColdPulled::Read(_, bytes))) => {
-                let timestamp = RecordView::parse(&bytes).map_or(NO_TIME, |record| record.store_timestamp);
+            (OffsetErrand::Search { to }, Answer::Offset(offset)) => reply_search(to, offset.0, out),
+            (OffsetErrand::Search { to }, Answer::Failed(error)) => {
+                out.refuse(to, &Refusal::with_empty_fields(response::SYSTEM_ERROR, error));
+            }
+            (OffsetErrand::Earliest { to }, Answer::Pulled(pulled)) => {
+                let timestamp = RecordView::parse(&pulled.bytes).map_or(NO_TIME, |record| record.store_timestamp);
                 reply_earliest(to, timestamp, out);
             }
             (OffsetErrand::Earliest { to }, _) => reply_earliest(to, NO_TIME, out),

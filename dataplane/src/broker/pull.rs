@@ -12,20 +12,23 @@
 //! enablePropertyFilter is false.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use protocol::code::{request, response};
 use protocol::headers::{
     CustomHeader, PULL_COMMIT_OFFSET, PULL_SUSPEND, PullMessageRequestHeader, PullMessageResponseHeader,
 };
-use store::{LogRange, QueueIndex};
+use store::{ColdPull, LogRange, PullLimits, QueueIndex, QueueOffset};
 
-use crate::broker::errands::{ColdPull, ColdPulled, Errand, Question};
+use crate::broker::errands::{ColdAsk, Errand, Question};
 use crate::broker::held_pull::HeldPull;
 use crate::broker::pull_checks::PullRefusal;
 use crate::broker::put::Scratch;
 use crate::broker::read::{Level, Read, ReadLimits, ReadStatus, read, visible_offsets};
+use crate::broker::topics::TopicIndex;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::config::FlushDiskType;
+use crate::limits::PULL_UNITS_MIN;
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -61,7 +64,8 @@ pub struct PullNumbers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Try {
     First,
-    Again,
+    /// Woken, due, or back from the cold thread, which has been asked so often.
+    Again { asked: u32 },
 }
 
 impl Broker {
@@ -101,7 +105,7 @@ impl Broker {
         while run < holds_max
             && let Some(hold) = self.holds.take_due()
         {
-            self.run_pull(&hold.pull.as_pull(), Try::Again, now, out);
+            self.run_pull(&hold.pull.as_pull(), Try::Again { asked: 0 }, now, out);
             self.holds.recycle(hold);
             run += 1;
         }
@@ -135,7 +139,11 @@ impl Broker {
             None => read(&self.store, queue, queue_offset, &visible, &limits, filter, ranges),
         };
         let Some(read) = read else {
-            self.pull_cold(pull, queue, limits);
+            let asked = match turn {
+                Try::First => 0,
+                Try::Again { asked } => asked,
+            };
+            self.pull_cold(pull, topic, &visible, asked);
             return Ok(());
         };
         self.offsets.pulled(pull.group, pull.topic, queue_id, read.next_offset);
@@ -195,41 +203,71 @@ impl Broker {
 
     /// Sends a pull to the cold thread, which reads the queue's files.
     #[cold]
-    fn pull_cold(&mut self, pull: &Pull<'_>, queue: QueueIndex, limits: ReadLimits) {
+    fn pull_cold(&mut self, pull: &Pull<'_>, topic: TopicIndex, visible: &Range<i64>, asked: u32) {
         self.counters.cold_pulls += 1;
         let mut held = Box::<HeldPull>::default();
         held.copy_from(pull);
-        let question = ColdPull {
-            queue,
-            offset: pull.numbers.queue_offset,
-            visible: visible_offsets(&self.store, queue, self.level()),
-            limits: ReadLimits {
-                kind_records_max: self.config.max_transfer_count_on_message_in_disk,
-                kind_bytes_max: self.config.max_transfer_bytes_on_message_in_disk,
-                ..limits
+        let messages_max = self.config.max_transfer_count_on_message_in_disk;
+        let bytes_max = self.config.max_transfer_bytes_on_message_in_disk as usize;
+        let ask = ColdAsk {
+            topic: self.topics.get(topic).expect("checked").name.clone(),
+            queue_id: pull.numbers.queue_id,
+            offsets: QueueOffset(pull.numbers.queue_offset)..QueueOffset(visible.end),
+            limits: PullLimits {
+                messages: u32::try_from(pull.numbers.max_msg_nums).unwrap_or(0).clamp(1, messages_max.max(1)),
+                bytes: usize::try_from(pull.numbers.max_msg_bytes).unwrap_or(0).min(bytes_max),
+                entries: u32::try_from(pull.numbers.max_msg_nums).unwrap_or(0).max(PULL_UNITS_MIN as u32),
             },
             filter: self.scratch.filter.clone(),
         };
-        self.errands.ask(Question::Pull(question), Errand::Pull(held));
+        self.errands.ask(Question::Pull(ask), Errand::Pull(held, asked + 1));
     }
 
     /// The cold thread has read for a pull.
     pub(super) fn pulled_cold(
         &mut self,
         pull: &HeldPull,
-        pulled: ColdPulled,
+        asked: u32,
+        cold: ColdPull,
         now: &TurnTime,
         out: &mut Outbox,
     ) {
         let pull = pull.as_pull();
-        match pulled {
-            ColdPulled::Read(read, bytes) => {
-                self.offsets.pulled(pull.group, pull.topic, pull.numbers.queue_id, read.next_offset);
-                self.answer_pull(&pull, &read, Some(bytes), out);
-            }
-            // What was asked for has become hot, or was made meanwhile: the hot log knows better.
-            ColdPulled::TryHot => self.run_pull(&pull, Try::Again, now, out),
+        let offset = pull.numbers.queue_offset;
+        if cold.next.0 == offset && asked < COLD_TRIES_MAX {
+            // Not written out yet: the hot log has it, or has had it written meanwhile.
+            return self.run_pull(&pull, Try::Again { asked }, now, out);
         }
+        let Some(topic) = self.topics.find(pull.topic) else {
+            return self.run_pull(&pull, Try::Again { asked }, now, out);
+        };
+        let queue = self.queue(topic, pull.numbers.queue_id);
+        let visible = visible_offsets(&self.store, queue, self.level());
+        let (status, next_offset) = match (cold.messages, cold.passed_over) {
+            (0, _) if cold.next.0 == offset => (ReadStatus::OffsetFoundNull, self.next_queue_file(offset, &visible)),
+            (0, 0) => (ReadStatus::NoMatchedMessage, cold.next.0),
+            (0, _) => (ReadStatus::MessageWasRemoving, cold.next.0),
+            _ => (ReadStatus::Found, cold.next.0),
+        };
+        let read = Read {
+            records: cold.messages,
+            bytes: cold.bytes.len() as u64,
+            ..Read::without_records(status, next_offset, &visible)
+        };
+        self.offsets.pulled(pull.group, pull.topic, pull.numbers.queue_id, next_offset);
+        self.answer_pull(&pull, &read, Some(cold.bytes), out);
+    }
+
+    /// The files could not be read for a pull.
+    #[cold]
+    pub(super) fn refuse_pull(&mut self, pull: &HeldPull, error: String, out: &mut Outbox) {
+        out.refuse(pull.as_pull().to, &Refusal::with_empty_fields(response::SYSTEM_ERROR, error));
+    }
+
+    /// Where to go on behind entries that cannot be read.
+    fn next_queue_file(&self, offset: i64, visible: &Range<i64>) -> i64 {
+        let file_units = (self.config.mapped_file_size_consume_queue / QUEUE_UNIT_BYTES).max(1) as i64;
+        ((offset / file_units + 1) * file_units).min(visible.end)
     }
 
     /// What consumers may see: nothing that has not reached the level that senders are promised.
@@ -272,5 +310,9 @@ impl Read {
     }
 }
 
+/// How often the files are asked before a place in a queue counts as unreadable.
+const COLD_TRIES_MAX: u32 = 3;
+/// A consume queue entry on disk.
+const QUEUE_UNIT_BYTES: u64 = 20;
 /// slaveReadEnable is false here: the master is always the one to ask.
 const MASTER_ID: i64 = 0;

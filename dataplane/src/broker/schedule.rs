@@ -14,11 +14,10 @@
 use protocol::names::{SCHEDULE_TOPIC, TRANS_HALF_TOPIC};
 use protocol::properties::{self, key};
 use protocol::record::{RecordDraft, RecordView};
-use store::{Appended, QueueIndex, QueueOffset, Store, UnitAt};
+use store::{ColdPull, Appended, QueueIndex, QueueOffset, Store, UnitAt};
 
 use crate::broker::delay;
 use crate::broker::desk_errands::{DeskErrand, Filled, ReadAhead};
-use crate::broker::errands::ColdPulled;
 use crate::broker::persist_ops::PersistOp;
 use crate::broker::{Broker, Refusal};
 use crate::config::DelayLevels;
@@ -122,7 +121,7 @@ impl Broker {
     }
 
     /// The cold thread has read ahead for a level.
-    pub(super) fn delay_answered(&mut self, read: DelayRead, pulled: ColdPulled) {
+    pub(super) fn delay_answered(&mut self, read: DelayRead, pulled: Option<ColdPull>) {
         let level = self.cursor(read.level);
         level.reading = false;
         level.next_ms = 0;

@@ -22,11 +22,10 @@ use protocol::names::{
 };
 use protocol::properties::{self, key};
 use protocol::record::{RecordDraft, RecordView, Stamp};
-use store::{Appended, QueueIndex, QueueOffset, Store, UnitAt};
+use store::{ColdPull, Appended, QueueIndex, QueueOffset, Store, UnitAt};
 
 use crate::broker::Broker;
 use crate::broker::desk_errands::{DeskErrand, Filled, ReadAhead};
-use crate::broker::errands::ColdPulled;
 use crate::broker::halves::Halves;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::put::push_number;
@@ -150,7 +149,7 @@ impl Broker {
     }
 
     /// The cold thread has read ahead.
-    pub(super) fn check_answered(&mut self, read: CheckRead, pulled: ColdPulled) {
+    pub(super) fn check_answered(&mut self, read: CheckRead, pulled: Option<ColdPull>) {
         self.transactions.reading = false;
         if let Filled::Gone { next_offset } = self.transactions.ahead.fill(pulled, read.offset) {
             self.transactions.gone_to = next_offset;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! keeper   tables -> config/*.json, registrations      (keeper.rs, mirror.rs)
+//! reads    old records -> the shard                     (reads.rs)
 //! namesrv  registrations -> name servers               (namesrv.rs)
 //! ```
 //!
@@ -12,6 +13,7 @@ pub mod facts;
 pub mod keeper;
 pub mod mirror;
 pub mod namesrv;
+pub mod reads;
 pub mod nap;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,0 +1,71 @@
+//! Answers the shard's questions from the files: pulls of what is no longer hot, old records, searches by time.
+//!
+//! ```text
+//! shard --lane<ColdRequest>--> step: ColdReader reads --lane<ColdReply>--> shard, woken
+//! ```
+//!
+//! One bounded `step` at a time, so that a thread or the simulator may drive it. Questions are answered in the order
+//! they came; an answer that finds its lane full waits here and no further question is taken.
+
+use store::{ColdReader, StoreError};
+
+use crate::broker::errands::{Answer, ColdEnds, ColdReply, Question};
+
+/// The cold half of a shard's errands.
+pub struct Reads {
+    ends: ColdEnds,
+    reader: ColdReader,
+    /// An answer that found the lane full.
+    unsent: Option<ColdReply>,
+}
+
+impl Reads {
+    pub fn new(ends: ColdEnds, reader: ColdReader) -> Reads {
+        Reads { ends, reader, unsent: None }
+    }
+
+    /// The ends of the lanes, for who sleeps between steps and must be woken.
+    pub fn ends(&self) -> &ColdEnds {
+        &self.ends
+    }
+
+    /// Answers up to `questions_max` questions. Returns how many it answered; 0 means there is nothing to do now.
+    pub fn step(&mut self, questions_max: u32) -> u32 {
+        let mut answered = 0;
+        while answered < questions_max {
+            let reply = match self.unsent.take() {
+                Some(reply) => reply,
+                None => {
+                    let Some(request) = self.ends.requests.pop() else { break };
+                    let answer = self.answer(request.question).unwrap_or_else(|e| Answer::Failed(e.to_string()));
+                    ColdReply { token: request.token, answer }
+                }
+            };
+            if let Err(reply) = self.ends.replies.push(reply) {
+                self.unsent = Some(reply);
+                break;
+            }
+            answered += 1;
+        }
+        if answered > 0 {
+            self.ends.replies.wake();
+        }
+        answered
+    }
+
+    fn answer(&mut self, question: Question) -> Result<Answer, StoreError> {
+        let reader = &mut self.reader;
+        Ok(match question {
+            Question::Pull(ask) => {
+                let mut wants = |code| ask.filter.matches(code);
+                Answer::Pulled(reader.read_pull(&ask.topic, ask.queue_id, ask.offsets, &ask.limits, &mut wants)?)
+            }
+            Question::Bytes(range) => Answer::Bytes(reader.read_range(range)?),
+            Question::Record(physical) => Answer::Bytes(reader.read_record(physical)?),
+            Question::SearchByTime { topic, queue_id, offsets, timestamp_ms, boundary } => {
+                Answer::Offset(reader.search_by_time(&topic, queue_id, offsets, timestamp_ms, boundary)?)
+            }
+            Question::StoreTime(physical) => Answer::StoreTime(reader.store_time(physical)?),
+        })
+    }
+}
