@@ -258,7 +258,9 @@ impl Broker {
         out: &mut Outbox,
     ) {
         match (errand, answer) {
-            (Errand::Pull(pull, asked), Answer::Pulled(cold)) => self.pulled_cold(&pull, asked, cold, now, out),
+            (Errand::Pull(pull, asked), Answer::Pulled(cold)) => {
+                self.pulled_cold(&pull, asked, cold, now, out)
+            }
             (Errand::Pull(pull, _), Answer::Failed(error)) => self.refuse_pull(&pull, error, out),
             (Errand::Rest(conn), Answer::Bytes(bytes)) => out.fetched(conn, bytes, net),
             (Errand::Rest(conn), Answer::Failed(_)) => out.fetched(conn, None, net),

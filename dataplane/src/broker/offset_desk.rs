@@ -148,7 +148,8 @@ impl Broker {
                 out.refuse(to, &Refusal::with_empty_fields(response::SYSTEM_ERROR, error));
             }
             (OffsetErrand::Earliest { to }, Answer::Pulled(pulled)) => {
-                let timestamp = RecordView::parse(&pulled.bytes).map_or(NO_TIME, |record| record.store_timestamp);
+                let timestamp =
+                    RecordView::parse(&pulled.bytes).map_or(NO_TIME, |record| record.store_timestamp);
                 reply_earliest(to, timestamp, out);
             }
             (OffsetErrand::Earliest { to }, _) => reply_earliest(to, NO_TIME, out),

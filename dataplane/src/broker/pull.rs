@@ -65,7 +65,9 @@ pub struct PullNumbers {
 enum Try {
     First,
     /// Woken, due, or back from the cold thread, which has been asked so often.
-    Again { asked: u32 },
+    Again {
+        asked: u32,
+    },
 }
 
 impl Broker {
@@ -244,7 +246,9 @@ impl Broker {
         let queue = self.queue(topic, pull.numbers.queue_id);
         let visible = visible_offsets(&self.store, queue, self.level());
         let (status, next_offset) = match (cold.messages, cold.passed_over) {
-            (0, _) if cold.next.0 == offset => (ReadStatus::OffsetFoundNull, self.next_queue_file(offset, &visible)),
+            (0, _) if cold.next.0 == offset => {
+                (ReadStatus::OffsetFoundNull, self.next_queue_file(offset, &visible))
+            }
             (0, 0) => (ReadStatus::NoMatchedMessage, cold.next.0),
             (0, _) => (ReadStatus::MessageWasRemoving, cold.next.0),
             _ => (ReadStatus::Found, cold.next.0),

@@ -14,7 +14,7 @@
 use protocol::names::{SCHEDULE_TOPIC, TRANS_HALF_TOPIC};
 use protocol::properties::{self, key};
 use protocol::record::{RecordDraft, RecordView};
-use store::{ColdPull, Appended, QueueIndex, QueueOffset, Store, UnitAt};
+use store::{Appended, ColdPull, QueueIndex, QueueOffset, Store, UnitAt};
 
 use crate::broker::delay;
 use crate::broker::desk_errands::{DeskErrand, Filled, ReadAhead};

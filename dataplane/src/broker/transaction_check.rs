@@ -22,7 +22,7 @@ use protocol::names::{
 };
 use protocol::properties::{self, key};
 use protocol::record::{RecordDraft, RecordView, Stamp};
-use store::{ColdPull, Appended, QueueIndex, QueueOffset, Store, UnitAt};
+use store::{Appended, ColdPull, QueueIndex, QueueOffset, Store, UnitAt};
 
 use crate::broker::Broker;
 use crate::broker::desk_errands::{DeskErrand, Filled, ReadAhead};

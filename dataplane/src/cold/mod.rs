@@ -13,8 +13,8 @@ pub mod facts;
 pub mod keeper;
 pub mod mirror;
 pub mod namesrv;
-pub mod reads;
 pub mod nap;
+pub mod reads;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

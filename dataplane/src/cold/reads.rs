@@ -37,7 +37,8 @@ impl Reads {
                 Some(reply) => reply,
                 None => {
                     let Some(request) = self.ends.requests.pop() else { break };
-                    let answer = self.answer(request.question).unwrap_or_else(|e| Answer::Failed(e.to_string()));
+                    let answer =
+                        self.answer(request.question).unwrap_or_else(|e| Answer::Failed(e.to_string()));
                     ColdReply { token: request.token, answer }
                 }
             };
@@ -58,7 +59,13 @@ impl Reads {
         Ok(match question {
             Question::Pull(ask) => {
                 let mut wants = |code| ask.filter.matches(code);
-                Answer::Pulled(reader.read_pull(&ask.topic, ask.queue_id, ask.offsets, &ask.limits, &mut wants)?)
+                Answer::Pulled(reader.read_pull(
+                    &ask.topic,
+                    ask.queue_id,
+                    ask.offsets,
+                    &ask.limits,
+                    &mut wants,
+                )?)
             }
             Question::Bytes(range) => Answer::Bytes(reader.read_range(range)?),
             Question::Record(physical) => Answer::Bytes(reader.read_record(physical)?),

@@ -140,7 +140,8 @@ impl FakeNet {
 
     /// The peer sends; returns how much the ring took.
     pub fn feed(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
-        let Some(received) = self.rx.conns.get_mut(conn.slot as usize).filter(|c| c.generation == conn.generation)
+        let Some(received) =
+            self.rx.conns.get_mut(conn.slot as usize).filter(|c| c.generation == conn.generation)
         else {
             return 0;
         };
@@ -153,7 +154,8 @@ impl FakeNet {
 
     /// The peer takes up to `out.len()` bytes of what was sent to it.
     pub fn take(&mut self, conn: ConnId, out: &mut [u8]) -> usize {
-        let Some(sending) = self.tx.conns.get_mut(conn.slot as usize).filter(|c| c.generation == conn.generation)
+        let Some(sending) =
+            self.tx.conns.get_mut(conn.slot as usize).filter(|c| c.generation == conn.generation)
         else {
             return 0;
         };
@@ -203,11 +205,15 @@ impl NetRx for FakeRx {
 
 impl FakeTx {
     fn live(&self, conn: ConnId) -> Option<&Sending> {
-        self.conns.get(conn.slot as usize).filter(|sending| sending.open && sending.generation == conn.generation)
+        self.conns
+            .get(conn.slot as usize)
+            .filter(|sending| sending.open && sending.generation == conn.generation)
     }
 
     fn live_mut(&mut self, conn: ConnId) -> Option<&mut Sending> {
-        self.conns.get_mut(conn.slot as usize).filter(|sending| sending.open && sending.generation == conn.generation)
+        self.conns
+            .get_mut(conn.slot as usize)
+            .filter(|sending| sending.open && sending.generation == conn.generation)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Sessions: bytes in any cut become the same frames; full outboxes and missing room stop the reading, nothing else.
 
+use dataplane::broker::ReplyTo;
 use dataplane::limits::{FRAME_BYTES_MAX, OUTBOX_BYTES_MAX};
 use dataplane::net::{ConnId, Net, NetEvent};
 use dataplane::outbox::{Body, Outbox};
 use dataplane::rng::Rng;
 use dataplane::session::{Ends, Sessions, Silent, Verdict};
-use dataplane::broker::ReplyTo;
 use protocol::frame::{Codec, Frame};
 
 use crate::fake_net::FakeNet;
@@ -270,5 +270,9 @@ fn silent_connections_are_named() {
     }
     assert_eq!(named[0], (32_000, Silent::Abort(halts)));
     assert_eq!(named[1], (121_000, Silent::Close(silent)));
-    assert!(named.iter().all(|(_, name)| !matches!(name, Silent::Close(conn) | Silent::Abort(conn) if *conn == talks)));
+    assert!(
+        named
+            .iter()
+            .all(|(_, name)| !matches!(name, Silent::Close(conn) | Silent::Abort(conn) if *conn == talks))
+    );
 }
