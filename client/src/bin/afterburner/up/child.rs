@@ -85,8 +85,8 @@ impl Child {
         lines[first..].iter().map(|line| format!("  {line}\n")).collect()
     }
 
-    /// Asks it to stop and waits; kills it when it does not. Says whether it ended by itself and well.
-    pub fn stop(&mut self) -> bool {
+    /// Asks it to stop and waits; kills it when it does not.
+    fn stop(&mut self) {
         let until = Instant::now() + STOP_LIMIT;
         self.signal(Signal::TERM);
         while self.ended().is_none() {
@@ -94,11 +94,10 @@ impl Child {
                 eprintln!("afterburner: the {} does not stop within {STOP_LIMIT:?} and is killed", self.name);
                 self.signal(Signal::KILL);
                 self.ended = self.process.wait().ok();
-                return false;
+                return;
             }
             std::thread::sleep(STOP_POLL);
         }
-        self.ended.is_some_and(|status| status.success())
     }
 
     fn signal(&mut self, signal: Signal) {

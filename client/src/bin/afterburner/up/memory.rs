@@ -1,8 +1,9 @@
 //! Huge pages for the hot log: what is free is used, what is missing is reserved, and both are given back.
 //!
-//! Giving back throws the pages' content away, so it is done only after a clean stop, when the broker has written
-//! everything to its files; after any other end the hot log stays where it is for the next start. What was added is
-//! written down beside the mount, so that the next `up` can still undo what this one could not.
+//! The broker finds the mount by itself, and removes its hot log from there once everything is in its files. So a hot
+//! log that is still there after the broker's end holds messages that are nowhere else: then everything stays as it
+//! is, for the next start to replay. What was added is written down beside the mount, so that the next `up` can still
+//! undo what this one could not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,6 @@ use crate::host::{self, HugePages, Lack};
 #[derive(Debug)]
 pub struct HugeLease {
     pub mount: PathBuf,
-    /// The folder of this store's hot log.
-    pub folder: PathBuf,
     /// How many pages were reserved for us; `None` when nothing was changed.
     pages_added: Option<u64>,
     note: PathBuf,
@@ -28,7 +27,9 @@ pub fn lease(bytes: u64, store: &str) -> Result<HugeLease, Lack> {
     let needed = bytes.div_ceil(HugePages::BYTES) + SPARE_PAGES;
     let note = Path::new(RUN).join(format!("up.pages-{store}"));
     let pages_added = host::read_number(&note);
-    let mut lease = HugeLease { mount: PathBuf::new(), folder: PathBuf::new(), pages_added, note };
+    let found = host::hugetlbfs();
+    let mount = found.clone().unwrap_or_else(|| Path::new(RUN).join("hugepages"));
+    let mut lease = HugeLease { mount, pages_added, note };
     if pages.free < needed {
         reserve(pages.total + needed - pages.free)?;
         let now = HugePages::look().unwrap_or(pages);
@@ -40,24 +41,19 @@ pub fn lease(bytes: u64, store: &str) -> Result<HugeLease, Lack> {
             )));
         }
     }
-    lease.mount = match host::hugetlbfs() {
-        Some(mount) => mount,
-        None => {
-            let mount = Path::new(RUN).join("hugepages");
-            lease.note(0)?;
-            mount_hugetlbfs(&mount)
-                .map_err(|error| lack(format!("cannot mount hugetlbfs at {}: {error}", mount.display())))?;
-            mount
-        }
-    };
-    lease.folder = lease.mount.join(store);
+    if found.is_none() {
+        lease.note(0)?;
+        mount_hugetlbfs(&lease.mount)
+            .map_err(|error| lack(format!("cannot mount hugetlbfs at {}: {error}", lease.mount.display())))?;
+    }
     Ok(lease)
 }
 
 impl HugeLease {
-    /// Leaves everything as it is, because the hot log holds messages that are nowhere else.
-    pub fn keep(mut self) {
-        self.pages_added = None;
+    /// A hot log that was not written out.
+    fn left(&self) -> Option<PathBuf> {
+        let entry = fs::read_dir(self.mount.join(HOT_LOGS)).ok()?.next()?.ok()?;
+        Some(entry.path())
     }
 
     fn note(&mut self, pages: u64) -> Result<(), Lack> {
@@ -72,11 +68,14 @@ impl HugeLease {
 impl Drop for HugeLease {
     fn drop(&mut self) {
         let Some(added) = self.pages_added else { return };
-        let _ = fs::remove_dir_all(&self.folder); // Written out; where it fails, unmounting says so.
-        if self.mount.starts_with(RUN) {
+        if let Some(hot_log) = self.left() {
+            eprintln!("afterburner: a hot log was not written out; it stays, with its huge pages, at");
+            eprintln!("  {}; the next `afterburner up` with the same --store replays it", hot_log.display());
+            return;
+        }
+        if self.mount.starts_with(RUN) && host::hugetlbfs().as_ref() == Some(&self.mount) {
             match rustix::mount::unmount(&self.mount, UnmountFlags::empty()) {
                 Ok(()) => drop(fs::remove_dir(&self.mount)),
-                Err(rustix::io::Errno::BUSY) => {} // Another store's hot log lies there.
                 Err(error) => eprintln!("afterburner: cannot unmount {}: {error}", self.mount.display()),
             }
         }
@@ -112,6 +111,8 @@ fn lack(why: impl Into<String>) -> Lack {
     }
 }
 
+/// The store's folder on every mount; in it one folder for each store.
+const HOT_LOGS: &str = "afterburner";
 /// Where `up` keeps what it must undo.
 const RUN: &str = "/run/afterburner";
 /// For the broker's own buffers (socket slab, device memory) beside the hot log.

@@ -185,7 +185,7 @@ impl Site {
         fs::create_dir_all(store.join("logs")).map_err(writable)?;
         let store = store.canonicalize().map_err(writable)?;
         let (device, tap) = find_network(args)?;
-        let huge = match memory::lease(args.hot_log_mib << 20, &folder_name(&store)) {
+        let huge = match memory::lease(args.hot_log_mib << 20, &flat_name(&store)) {
             Ok(lease) => Some(lease),
             Err(lack) => {
                 fell_back("the hot log lies on tmpfs instead of huge pages", &lack);
@@ -233,9 +233,6 @@ impl Site {
             }
             Device::Kernel { address } => set("device", &format_args!("kernel:{address}")),
         }
-        if let Some(huge) = &self.huge {
-            set("hotLogPath", &huge.folder.display());
-        }
         arguments.extend(args.set.iter().flat_map(|pair| ["--set".to_owned(), pair.clone()]));
         arguments
     }
@@ -260,21 +257,13 @@ impl Site {
         }
     }
 
-    /// The broker first, so that it can sign off; then everything that was set up. A hot log outlives every stop but
-    /// that of a broker which wrote it out.
-    fn stop(mut self) {
-        let written_out = self.broker.take().is_some_and(|mut broker| broker.stop());
-        drop(self.namesrv.take());
-        drop(self.tap.take());
-        let Some(huge) = self.huge.take() else { return };
-        if !written_out && huge.folder.exists() {
-            eprintln!(
-                "afterburner: the hot log at {} stays, and so do its huge pages",
-                huge.folder.display()
-            );
-            eprintln!("afterburner: the next `afterburner up` with the same --store replays it");
-            huge.keep();
-        }
+    /// The broker first, so that it can sign off; then what was set up.
+    fn stop(self) {
+        let Self { broker, namesrv, tap, huge, .. } = self;
+        drop(broker);
+        drop(namesrv);
+        drop(tap);
+        drop(huge);
     }
 
     fn describe(&self, args: &Args, took: Duration) -> String {
@@ -350,9 +339,9 @@ fn namesrv_arguments(args: &Args, store: &Path) -> Vec<String> {
     arguments
 }
 
-/// A store's hot log has a folder of its own, named after the store.
-fn folder_name(store: &Path) -> String {
-    format!("afterburner{}", store.display().to_string().replace('/', "-"))
+/// A name for what is kept about a store outside of it.
+fn flat_name(store: &Path) -> String {
+    store.display().to_string().replace('/', "-")
 }
 
 async fn wait_for_boot(child: &mut Child) -> Result<(), String> {
@@ -475,9 +464,8 @@ mod tests {
         }
     }
 
-    /// Goal: two stores never share a hot log. Method: the folder says the whole path.
     #[test]
-    fn a_hot_log_is_named_after_its_store() {
-        assert_eq!(folder_name(Path::new("/root/afterburner")), "afterburner-root-afterburner");
+    fn a_store_is_named_after_its_whole_path() {
+        assert_eq!(flat_name(Path::new("/root/afterburner")), "-root-afterburner");
     }
 }
