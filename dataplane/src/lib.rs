@@ -1,5 +1,6 @@
 //! The polling broker on pinned cores.
 
+pub mod alloc;
 pub mod args;
 pub mod broker;
 pub mod cold;
