@@ -1,15 +1,159 @@
 //! Which queues a member of a group consumes, when the broker decides (code 400).
 //!
 //! ```text
-//! queues  0 1 2 3 4 5 6 7   clients a b c
+//! 400 --> route of the topic, from a name server (cold/routes.rs) --> all its queues, all members of the group, sorted
+//! queues          0 1 2 3 4 5 6 7   members a b c
 //! AVG             a a a b b b c c
 //! AVG_BY_CIRCLE   a b c a b c a b
 //! ```
 //!
-//! Pure: sorted queues and clients in, positions of the queues out. All members get disjoint parts that cover the
-//! whole, whichever of them asks, as long as they see the same lists.
+//! A client asks one broker and takes its word for all of them, so the queues of other brokers must be dealt too. When no
+//! name server can be asked the answer is an error, and the client rebalances by itself. All members get disjoint parts
+//! that cover the whole, whichever of them asks, as long as they see the same lists.
 
+use std::collections::VecDeque;
 use std::ops::Range;
+
+use protocol::body::{
+    Body as _, MessageModel, MessageQueue, MessageQueueAssignment, MessageRequestMode,
+    QueryAssignmentRequestBody, QueryAssignmentResponseBody,
+};
+use protocol::code::response;
+
+use crate::broker::topics::PERM_READ;
+use crate::broker::{Broker, Refusal, ReplyTo, Request};
+use crate::lane::{LaneIn, LaneOut, lane};
+use crate::outbox::{Body, Outbox};
+
+/// What a name server is asked.
+#[derive(Debug)]
+pub struct RouteQuestion {
+    pub topic: String,
+}
+
+/// What it answered: brokers with their readable queues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteAnswer {
+    Queues(Vec<(String, i32)>),
+    /// No name server knows the topic (yet).
+    Unknown,
+    /// No name server answered.
+    Unreachable,
+}
+
+/// The shard's side of cold/routes.rs. Answers come in the order of the questions.
+pub struct Routes {
+    questions: LaneIn<RouteQuestion>,
+    answers: LaneOut<RouteAnswer>,
+    waiting: VecDeque<(ReplyTo, QueryAssignmentRequestBody)>,
+}
+
+/// The thread's side.
+pub struct RouteEnds {
+    pub questions: LaneOut<RouteQuestion>,
+    pub answers: LaneIn<RouteAnswer>,
+}
+
+impl Routes {
+    /// Both sides of a pair of lanes.
+    pub fn new() -> (Routes, RouteEnds) {
+        let (questions_in, questions) = lane(ROUTE_LANE_MAX);
+        let (answers, answers_out) = lane(ROUTE_LANE_MAX);
+        let routes = Routes { questions: questions_in, answers: answers_out, waiting: VecDeque::new() };
+        (routes, RouteEnds { questions, answers })
+    }
+}
+
+impl Broker {
+    /// Code 400.
+    pub(super) fn query_assignment(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let asked = QueryAssignmentRequestBody::decode(req.body).map_err(Refusal::of_body)?;
+        let Some(routes) = &mut self.routes else {
+            // No name server at all: this broker is the whole cluster.
+            self.assign(req.reply_to(), &asked, RouteAnswer::Unknown, out);
+            return Ok(());
+        };
+        let question = RouteQuestion { topic: asked.topic.clone() };
+        if routes.waiting.len() >= ROUTE_LANE_MAX || routes.questions.push(question).is_err() {
+            return Err(Refusal::new(response::SYSTEM_ERROR, NO_ROUTE));
+        }
+        routes.questions.wake();
+        routes.waiting.push_back((req.reply_to(), asked));
+        Ok(())
+    }
+
+    /// Deals the queues whose route has come.
+    pub(super) fn take_routes(&mut self, out: &mut Outbox) {
+        while let Some(routes) = &mut self.routes
+            && let Some(answer) = routes.answers.pop()
+        {
+            let (to, asked) = routes.waiting.pop_front().expect("one answer for one question");
+            self.assign(to, &asked, answer, out);
+        }
+    }
+
+    fn assign(&self, to: ReplyTo, asked: &QueryAssignmentRequestBody, route: RouteAnswer, out: &mut Outbox) {
+        let brokers = match route {
+            RouteAnswer::Queues(brokers) => brokers,
+            RouteAnswer::Unknown => self.own_queues(&asked.topic),
+            RouteAnswer::Unreachable => {
+                return out.refuse(to, &Refusal::new(response::SYSTEM_ERROR, NO_ROUTE));
+            }
+        };
+        let body = match self.deal(asked, brokers) {
+            Some(message_queue_assignments) => {
+                QueryAssignmentResponseBody { message_queue_assignments }.encode()
+            }
+            // Nothing to go by: the client leaves its queues as they are.
+            None => b"{}".to_vec(),
+        };
+        out.reply(to, response::SUCCESS, |w| w, Body::Owned(body));
+    }
+
+    /// This broker's queues of a topic that consumers may read.
+    fn own_queues(&self, topic: &str) -> Vec<(String, i32)> {
+        let config = self.topics.config(topic).filter(|config| config.perm & PERM_READ != 0);
+        config.map(|config| (self.config.broker_name.clone(), config.read_queue_nums)).into_iter().collect()
+    }
+
+    fn deal(
+        &self,
+        asked: &QueryAssignmentRequestBody,
+        brokers: Vec<(String, i32)>,
+    ) -> Option<Vec<MessageQueueAssignment>> {
+        if brokers.is_empty() {
+            return None;
+        }
+        let named = |(broker, queues): (String, i32)| {
+            let topic = asked.topic.clone();
+            (0..queues.min(QUEUES_MAX))
+                .map(move |queue_id| MessageQueue::new(topic.clone(), broker.clone(), queue_id))
+        };
+        let mut queues: Vec<MessageQueue> = brokers.into_iter().flat_map(named).collect();
+        queues.sort_by(|a, b| (&a.broker_name, a.queue_id).cmp(&(&b.broker_name, b.queue_id)));
+        let dealt: Vec<usize> = match asked.message_model {
+            MessageModel::Broadcasting => (0..queues.len()).collect(),
+            MessageModel::Clustering => {
+                let group = self.consumers.group(&asked.consumer_group)?;
+                let strategy = Strategy::from_name(&asked.strategy_name)?;
+                let mut clients: Vec<&str> =
+                    group.members().iter().map(|member| &*member.client.id).collect();
+                clients.sort_unstable();
+                clients.dedup();
+                match clients.binary_search(&asked.client_id.as_str()) {
+                    Ok(client) => strategy.allocate(queues.len(), clients.len(), client).collect(),
+                    Err(_) => Vec::new(),
+                }
+            }
+        };
+        let assignment = |at: usize| MessageQueueAssignment {
+            attachments: None,
+            message_queue: queues.get(at).expect("dealt from these").clone(),
+            mode: MessageRequestMode::Pull,
+        };
+        Some(dealt.into_iter().map(assignment).collect())
+    }
+}
 
 /// The strategies an official broker knows; clients that rebalance themselves know more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +190,12 @@ fn average(queues: usize, clients: usize, client: usize) -> Range<usize> {
     let start = start.min(queues);
     start..(start + size).min(queues)
 }
+
+const NO_ROUTE: &str = "the route of the topic is not known: rebalance at the client";
+/// No broker has more queues of a topic, whatever a route says.
+const QUEUES_MAX: i32 = 65_536;
+/// Questions under way; more are refused.
+const ROUTE_LANE_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -60,6 +60,7 @@ use protocol::ids::UniqKeys;
 use store::Store;
 
 use crate::broker::admin::Admin;
+use crate::broker::assignment::Routes;
 use crate::broker::calls::Calls;
 use crate::broker::consumers::Consumers;
 use crate::broker::desk_errands::Stalled;
@@ -133,6 +134,8 @@ pub struct Broker {
     /// Our calls to clients.
     calls: Calls,
     stalled: Stalled,
+    /// None: there is no name server to ask.
+    routes: Option<Routes>,
     /// A stored message that a desk works on.
     record_buffer: Vec<u8>,
     offsets_kept_ms: i64,
@@ -208,6 +211,7 @@ impl Broker {
         self.lose_late_calls(now, out);
         self.release_ended(now, out);
         self.run_stalled(now, out);
+        self.take_routes(out);
         self.keep_offsets(now);
         self.sample_rates(now);
         self.deliver_delayed(now) + self.check_transactions(now, out)
@@ -287,6 +291,7 @@ impl Broker {
             codes::CONSUMER_SEND_MSG_BACK => self.send_back(req, out),
             codes::END_TRANSACTION => self.end_transaction(req, out),
             codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => self.send_reply(req, out),
+            codes::QUERY_ASSIGNMENT => self.query_assignment(req, out),
             codes::CHECK_CLIENT_CONFIG => self.check_client_config(req, out),
             codes::GET_CONSUMER_RUNNING_INFO => self.consumer_running_info(req, out),
             _ => self.administer(req, out),

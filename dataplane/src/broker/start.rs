@@ -6,6 +6,7 @@ use protocol::ids::UniqKeys;
 use store::Store;
 
 use crate::broker::admin::Admin;
+use crate::broker::assignment::Routes;
 use crate::broker::calls::Calls;
 use crate::broker::consumers::Consumers;
 use crate::broker::desk_errands::Stalled;
@@ -44,6 +45,8 @@ pub struct BrokerStart {
     pub ops: PersistOps,
     pub persist: LaneIn<PersistOp>,
     pub errands: Errands,
+    /// None: there is no name server to ask.
+    pub routes: Option<Routes>,
     pub rng: Rng,
     pub admin: Admin,
     /// Our process number, for the message ids we make.
@@ -70,6 +73,7 @@ impl Broker {
             ended_waits: EndedWaits::default(),
             calls: Calls::default(),
             stalled: Stalled::default(),
+            routes: start.routes,
             record_buffer: Vec::new(),
             offsets_kept_ms: 0,
             store,

@@ -15,6 +15,7 @@ pub mod mirror;
 pub mod namesrv;
 pub mod nap;
 pub mod reads;
+pub mod routes;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
