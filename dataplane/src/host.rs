@@ -25,6 +25,18 @@ pub fn facts() -> HostFacts {
     HostFacts { cores, memory_available: memory_available().unwrap_or(0), may_lock_memory: may_lock_memory() }
 }
 
+/// How far local time is ahead of UTC, now.
+pub fn utc_offset_ms() -> i64 {
+    i64::from(jiff::Zoned::now().offset().seconds()) * 1_000
+}
+
+/// Keeps what is in memory there, so that nothing the shard touches is ever fetched from a disk. Only pages that are
+/// used: untouched ones cost nothing.
+pub fn lock_memory() -> std::io::Result<()> {
+    use rustix::mm::MlockAllFlags;
+    Ok(rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?)
+}
+
 /// The address this host would use to talk to others. No packet is sent by connecting a UDP socket.
 fn address() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;

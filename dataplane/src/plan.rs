@@ -44,7 +44,8 @@ pub struct Plan {
     pub core: Option<usize>,
     pub durability: Durability,
     pub shares: Vec<Share>,
-    lock_memory: bool,
+    /// Keep everything in memory, since we may.
+    pub lock_memory: bool,
     /// `name`, `text` of the printed lines.
     lines: Vec<(&'static str, String)>,
 }

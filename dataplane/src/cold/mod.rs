@@ -1,7 +1,8 @@
 //! Ordinary threads beside the shard: disk, files, name servers.
 //!
 //! ```text
-//! keeper   tables -> config/*.json, registrations      (keeper.rs, mirror.rs)
+//! keeper   tables -> config/*.json, registrations      (keeper.rs, mirror.rs; tables.rs at a start)
+//! disk     hot log -> commitlog/, consumequeue/         (disk.rs, nap.rs, facts.rs)
 //! reads    old records -> the shard                     (reads.rs)
 //! namesrv  registrations -> name servers               (namesrv.rs)
 //! ```
@@ -9,13 +10,14 @@
 //! They may block, allocate and log; the shard never waits for them. An edge room: clocks, threads and the kernel's
 //! sockets are used here.
 
+pub mod disk;
 pub mod facts;
 pub mod keeper;
 pub mod mirror;
 pub mod namesrv;
 pub mod nap;
 pub mod reads;
-pub mod routes;
+pub mod tables;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

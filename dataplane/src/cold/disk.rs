@@ -1,0 +1,67 @@
+//! The thread that writes the log out.
+//!
+//! ```text
+//! ColdStore::step -> rest (nap.rs) -> step ..      once a second: how full the disk is, how old the oldest message
+//! stop: the shard has dropped its half -> close: everything synced, `abort` removed
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use store::{ColdStore, PhysicalOffset, StoreError, Work};
+
+use super::facts::{DiskFacts, SharedFacts};
+use super::nap::{Nap, Rest};
+use super::wall_ms;
+
+/// What the thread owns.
+pub struct DiskThread {
+    pub cold: ColdStore,
+    pub facts: SharedFacts,
+    /// Directory of the store, whose partition is looked at.
+    pub root: PathBuf,
+    /// First byte of the log.
+    pub log_start: PhysicalOffset,
+    /// Sends wait for this thread.
+    pub sync: bool,
+}
+
+impl DiskThread {
+    /// The thread's life. `stop` is set after the shard has dropped its half of the store.
+    pub fn run(mut self, stop: &Arc<AtomicBool>) -> Result<(), StoreError> {
+        let mut nap = Nap::new(self.sync);
+        let mut earliest_ms = None;
+        let mut looked: Option<Instant> = None;
+        while !stop.load(Ordering::Acquire) {
+            let before = self.cold.written_to();
+            let work = self.cold.step(wall_ms());
+            let worked = self.cold.written_to() > before;
+            match nap.rest(worked, matches!(work, Work::Did { .. })) {
+                Rest::Again => {}
+                Rest::Nap(time) => std::thread::sleep(time),
+                Rest::Park(time) => std::thread::park_timeout(time),
+            }
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK_PERIOD) {
+                looked = Some(Instant::now());
+                self.look(&mut earliest_ms);
+            }
+        }
+        self.cold.close(wall_ms())
+    }
+
+    fn look(&mut self, earliest_ms: &mut Option<i64>) {
+        if earliest_ms.is_none() {
+            // A log that cannot be read shows itself where it matters; here it only has no age.
+            *earliest_ms = self.cold.reader().store_time(self.log_start).ok().flatten();
+        }
+        let (total, free) = match rustix::fs::statvfs(&self.root) {
+            Ok(disk) => (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize),
+            Err(_) => (0, 0),
+        };
+        self.facts.write(DiskFacts { total, free, earliest_ms: earliest_ms.unwrap_or(-1) });
+    }
+}
+
+const LOOK_PERIOD: Duration = Duration::from_secs(1);

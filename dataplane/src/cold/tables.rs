@@ -1,0 +1,157 @@
+//! The broker's tables at a start: read from `config/*.json`, as the mirror keeps them and as the shard uses them.
+//!
+//! ```text
+//! config/*.json (else .bak) --load--> Mirror --start--> Topics, Groups, ConsumerOffsets, delay offsets
+//!                                                '----> ops: what every broker has and these files lacked
+//! ```
+
+use std::path::Path;
+
+use protocol::body::{self, Body};
+use store::{Medium, MediumError, config_files};
+
+use crate::broker::groups::{GroupConfig, Groups};
+use crate::broker::offsets::{ConsumerOffsets, StoredOffset};
+use crate::broker::persist_ops::PersistOps;
+use crate::broker::topics::{TopicConfig, TopicSettings, Topics};
+use crate::config::Config;
+
+use super::mirror::{ConfigFile, Mirror};
+
+/// What a broker is started with.
+#[derive(Debug)]
+pub struct StartTables {
+    pub topics: Topics,
+    pub groups: Groups,
+    pub offsets: ConsumerOffsets,
+    /// Delay level and the next entry to deliver.
+    pub delay_offsets: Vec<(u8, i64)>,
+    /// What was not in the files yet.
+    pub ops: PersistOps,
+}
+
+/// Reads the files of the directory `config/`. A file that is missing, or that nobody can read, leaves its table empty.
+pub fn load(medium: &dyn Medium, dir: &Path) -> Result<Mirror, MediumError> {
+    fn one<T: Body + Default>(medium: &dyn Medium, dir: &Path, file: ConfigFile) -> Result<T, MediumError> {
+        let loaded = config_files::load(medium, &dir.join(file.name()), |bytes| T::decode(bytes).ok())?;
+        Ok(loaded.unwrap_or_default())
+    }
+    let mut mirror = Mirror::default();
+    mirror.topics = one(medium, dir, ConfigFile::Topics)?;
+    mirror.groups = one(medium, dir, ConfigFile::SubscriptionGroups)?;
+    mirror.offsets = one(medium, dir, ConfigFile::ConsumerOffsets)?;
+    mirror.delays = one(medium, dir, ConfigFile::DelayOffsets)?;
+    Ok(mirror)
+}
+
+/// Makes the shard's tables out of the mirror's. A table without a version gets one that begins now.
+pub fn start(config: &Config, mirror: &Mirror, now_ms: i64) -> StartTables {
+    let mut ops = PersistOps::new();
+    let version = |version: body::DataVersion| match version.timestamp {
+        0 => body::DataVersion::new(now_ms).into(),
+        _ => version.into(),
+    };
+    let topics = mirror.topics.topic_config_table.values().map(TopicConfig::from);
+    let topics =
+        Topics::new(topic_settings(config), topics, version(mirror.topics.data_version), now_ms, &mut ops);
+    let groups = mirror.groups.subscription_group_table.values().map(GroupConfig::from);
+    let groups = Groups::new(groups, version(mirror.groups.data_version), now_ms, &mut ops);
+    let mut offsets = ConsumerOffsets::default();
+    for (row, queues) in &mirror.offsets.offset_table {
+        let Some((topic, group)) = row.split_once('@') else { continue };
+        for (&queue_id, &offset) in queues {
+            offsets.load(StoredOffset { topic, group, queue_id, offset });
+        }
+    }
+    let delays = mirror.delays.offset_table.iter();
+    let delay_offsets =
+        delays.filter_map(|(&level, &offset)| Some((u8::try_from(level).ok()?, offset))).collect();
+    StartTables { topics, groups, offsets, delay_offsets, ops }
+}
+
+fn topic_settings(config: &Config) -> TopicSettings {
+    TopicSettings {
+        broker_name: config.broker_name.as_str().into(),
+        cluster_name: config.broker_cluster_name.as_str().into(),
+        auto_create: config.auto_create_topic_enable,
+        template_queues: i32::try_from(config.default_topic_queue_nums).unwrap_or(i32::MAX),
+        cluster_topic: config.cluster_topic_enable,
+        broker_topic: config.broker_topic_enable,
+        trace_topic: config.trace_topic_enable.then(|| config.msg_trace_topic_name.as_str().into()),
+        delay_levels: i32::try_from(config.message_delay_level.delays_ms().len()).unwrap_or(i32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::RealMedium;
+
+    use super::*;
+    use crate::broker::persist_ops::PersistOp;
+
+    fn directory(name: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("ab-tables-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    /// Goal: what is written is what the next start finds. Method: through real files, twice, and once through a `.bak`.
+    #[test]
+    fn tables_survive_a_restart() {
+        let dir = directory("restart");
+        let medium = RealMedium::new();
+        let config = Config { broker_name: "b".into(), ..Config::default() };
+        let mut mirror = load(&medium, &dir).unwrap();
+        let mut first = start(&config, &mirror, 1_000);
+        assert!(first.topics.find("TBW102").is_some());
+        first.topics.put(TopicConfig::new("T", 4, 6), 2_000, &mut first.ops);
+        first.ops.push(PersistOp::OffsetCommitted {
+            group: "G".into(),
+            topic: "T".into(),
+            queue_id: 1,
+            offset: 9,
+        });
+        first.ops.push(PersistOp::DelayOffset { level: 3, offset: 5 });
+        while let Some(op) = first.ops.pop() {
+            mirror.apply(op);
+        }
+        for file in ConfigFile::ALL {
+            let text = mirror.take_text(file, 3_000);
+            for _ in 0..2 {
+                config_files::replace(&medium, &dir.join(file.name()), text.as_bytes()).unwrap();
+            }
+        }
+        std::fs::write(dir.join("topics.json"), b"{\"dataVersion\":").unwrap();
+        let again = start(&config, &load(&medium, &dir).unwrap(), 4_000);
+        assert_eq!(again.topics.config("T").unwrap().read_queue_nums, 4);
+        assert_eq!(again.topics.version(), first.topics.version());
+        assert_eq!(again.groups.version(), first.groups.version());
+        assert_eq!(again.offsets.committed("G", "T", 1), Some(9));
+        assert_eq!(again.delay_offsets, [(3, 5)]);
+        assert!(again.ops.is_empty(), "nothing was missing the second time");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// Goal: files of the official broker are understood. Method: its forms, bare keys and a proxy's offset included.
+    #[test]
+    fn files_of_the_official_broker_are_read() {
+        let dir = directory("official");
+        let files = [
+            (
+                "consumerOffset.json",
+                "{\n\t\"offsetTable\":{\n\t\t\"T@G\":{0:2,1:3\n\t\t},\"T@G@broadcast\":{0:7}\n\t}\n}",
+            ),
+            ("delayOffset.json", "{\n\t\"offsetTable\":{\n\t\t1:4,\n\t\t3:1\n\t}\n}"),
+        ];
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        let mirror = load(&RealMedium::new(), &dir).unwrap();
+        let tables = start(&Config { broker_name: "b".into(), ..Config::default() }, &mirror, 1);
+        assert_eq!(tables.offsets.committed("G", "T", 1), Some(3));
+        assert_eq!(tables.offsets.committed("G@broadcast", "T", 0), Some(7));
+        assert_eq!(tables.delay_offsets, [(1, 4), (3, 1)]);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
