@@ -3,6 +3,7 @@
 //! To add one: a file with `pub struct Args` (clap) and `pub fn run(args: Args) -> Outcome`, a `mod` line, a variant
 //! of `Command` and its arm in `main`. A subcommand that needs tokio builds its own runtime inside `run`.
 
+mod bench;
 mod check;
 mod host;
 mod up;
@@ -31,6 +32,8 @@ enum Command {
     Up(up::Args),
     /// Say what this host lacks to run at full speed, why it matters, and the command that mends it
     Check(check::Args),
+    /// Measure how fast a broker takes and gives messages, and what that costs it
+    Bench(bench::Args),
     #[command(hide = true)]
     RunChild(up::ChildArgs),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Up(args) => up::run(args),
         Command::Check(args) => check::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::RunChild(args) => up::run_child(args),
     };
     outcome.unwrap_or_else(|sentence| {

@@ -45,6 +45,10 @@ impl Child {
         Ok(Self { name, process, output, ended: None })
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Whether it has written `text` yet.
     pub fn has_said(&self, text: &str) -> bool {
         fs::read(&self.output).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text))

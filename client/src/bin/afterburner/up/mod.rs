@@ -8,9 +8,9 @@
 //!
 //! What this host cannot give is replaced by the next best with one line that says why and how to get the better.
 
-mod child;
-mod memory;
-mod network;
+pub(crate) mod child;
+pub(crate) mod memory;
+pub(crate) mod network;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,0 +1,223 @@
+//! What is measured: a broker that runs already, one started for the purpose, or the stub.
+//!
+//! A broker started here has a store of its own that ends with it, no name server, and the core it was given. It is
+//! started afresh for every round, so that one device's leavings (a log still being written out) are not charged to
+//! the other.
+
+use super::server::Who;
+use super::stub::Stub;
+use crate::up::child::Child;
+use crate::up::memory::{self, HugeLease};
+use crate::up::network::{self, Network, TapLease};
+use protocol::RemotingCommand;
+use protocol::body::{Body, ClusterInfo, MASTER_ID};
+use protocol::code::{request, response};
+use protocol::frame::{Codec, Found, find};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What to measure, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Stub,
+    /// A broker of ours on this device, started here.
+    Ours {
+        device: String,
+    },
+    /// A broker that runs already.
+    Running {
+        addr: SocketAddr,
+        pid: Option<u32>,
+    },
+}
+
+impl Subject {
+    pub fn name(&self) -> String {
+        match self {
+            Subject::Stub => "stub".to_owned(),
+            Subject::Ours { device } => device.clone(),
+            Subject::Running { addr, .. } => addr.to_string(),
+        }
+    }
+}
+
+/// How brokers are started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub server_core: Option<usize>,
+    pub hot_log_mib: u64,
+    pub store: PathBuf,
+    pub set: Vec<String>,
+}
+
+/// A subject that is ready for requests.
+pub struct Target {
+    pub addr: SocketAddr,
+    pub who: Option<Who>,
+    _held: Held,
+}
+
+/// What ends with the target, in this order.
+enum Held {
+    Nothing,
+    Stub { _stub: Stub },
+    Broker { _child: Child, _tap: Option<TapLease>, _huge: Option<HugeLease>, _store: Scratch },
+}
+
+impl Target {
+    pub fn ready(subject: &Subject, start: &Start) -> Result<Target, String> {
+        match subject {
+            Subject::Running { addr, pid } => {
+                Ok(Target { addr: *addr, who: pid.map(Who::Process), _held: Held::Nothing })
+            }
+            Subject::Stub => {
+                let stub =
+                    Stub::start(start.server_core).map_err(|error| format!("no stub server: {error}"))?;
+                let who = Some(Who::Thread(stub.thread_id));
+                Ok(Target { addr: stub.addr, who, _held: Held::Stub { _stub: stub } })
+            }
+            Subject::Ours { device } => ours(device, start),
+        }
+    }
+}
+
+fn ours(device: &str, start: &Start) -> Result<Target, String> {
+    let this = std::env::current_exe().map_err(|error| format!("cannot find my own program: {error}"))?;
+    let program = this.with_file_name("afterburner-dataplane");
+    if !program.is_file() {
+        let program = program.display();
+        return Err(format!("{program} is missing; build it: cargo build --release --workspace"));
+    }
+    let store = Scratch::new(&start.store)?;
+    let huge = memory::lease(start.hot_log_mib << 20, "bench").ok();
+    let (tap, device, addr) = match device {
+        "tap" => {
+            let network: Network = TAP_NETWORK.parse().expect("a network as it should be written");
+            let tap = network::lease(TAP, network).map_err(|lack| format!("{}; {}", lack.why, lack.fix))?;
+            (Some(tap), format!("tap:{TAP}"), SocketAddr::from((network.address, BROKER_PORT)))
+        }
+        "kernel" => {
+            let port = free_port().map_err(|error| format!("no free port: {error}"))?;
+            (None, "kernel:127.0.0.1".to_owned(), SocketAddr::from(([127, 0, 0, 1], port)))
+        }
+        other => return Err(format!("device {other} cannot be started here; write tap, kernel or stub")),
+    };
+    let mut settings = vec![
+        format!("listenPort={}", addr.port()),
+        format!("storePathRootDir={}", store.path.join("store").display()),
+        format!("hotLogBytes={}M", start.hot_log_mib),
+        format!("device={device}"),
+    ];
+    if tap.is_some() {
+        settings.push(format!("address={TAP_NETWORK}"));
+    }
+    if let Some(core) = start.server_core {
+        settings.push(format!("cores={core}"));
+    }
+    settings.extend(start.set.iter().cloned());
+    let arguments: Vec<String> = settings.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect();
+    let mut child = Child::start("broker", &program, &arguments, store.path.join("dataplane.log"))?;
+    let until = Instant::now() + BOOT_LIMIT;
+    while !child.has_said("boot success") {
+        if child.ended().is_some() || Instant::now() > until {
+            return Err(child.obituary());
+        }
+        std::thread::sleep(BOOT_POLL);
+    }
+    let who = Some(Who::Process(child.id()));
+    Ok(Target { addr, who, _held: Held::Broker { _child: child, _tap: tap, _huge: huge, _store: store } })
+}
+
+/// A folder that is gone when this is.
+struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn new(parent: &Path) -> Result<Scratch, String> {
+        let path = parent.join(format!("afterburner-bench-{}", std::process::id()));
+        fs::create_dir_all(&path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(Scratch { path })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            eprintln!("afterburner: {} stays: {error}", self.path.display());
+        }
+    }
+}
+
+/// A port that is free now, and so are the two below and the one above it.
+fn free_port() -> io::Result<u16> {
+    loop {
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let around = [port - 2, port, port + 1];
+        if around.iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+            return Ok(port);
+        }
+    }
+}
+
+/// Asks once, over a connection of its own.
+pub fn ask(addr: SocketAddr, command: &RemotingCommand) -> Result<RemotingCommand, String> {
+    let asked = || -> io::Result<RemotingCommand> {
+        let mut stream = TcpStream::connect_timeout(&addr, ASK_LIMIT)?;
+        stream.set_read_timeout(Some(ASK_LIMIT))?;
+        stream.write_all(&command.encode(Codec::Json))?;
+        let mut bytes = Vec::new();
+        let mut part = [0; 64 * 1024];
+        loop {
+            let read = stream.read(&mut part)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            bytes.extend_from_slice(&part[..read]);
+            if let Found::Whole { frame, .. } = find(&bytes).map_err(io::Error::other)? {
+                return RemotingCommand::from_frame(&frame).map_err(io::Error::other);
+            }
+        }
+    };
+    asked().map_err(|error| format!("{addr} does not answer: {error}"))
+}
+
+/// Makes the topic, or gives it this many queues.
+pub fn create_topic(addr: SocketAddr, topic: &str, queues: usize) -> Result<(), String> {
+    let command = RemotingCommand::request(request::UPDATE_AND_CREATE_TOPIC)
+        .field("topic", topic)
+        .field("defaultTopic", "TBW102")
+        .field("readQueueNums", queues)
+        .field("writeQueueNums", queues)
+        .field("perm", 6)
+        .field("topicFilterType", "SINGLE_TAG")
+        .field("topicSysFlag", 0)
+        .field("order", false);
+    let answer = ask(addr, &command)?;
+    match answer.code {
+        response::SUCCESS => Ok(()),
+        code => {
+            Err(format!("{addr} does not make topic {topic}: {code} {}", answer.remark.unwrap_or_default()))
+        }
+    }
+}
+
+/// The first master the name server knows.
+pub fn first_master(name_server: SocketAddr) -> Result<SocketAddr, String> {
+    let answer = ask(name_server, &RemotingCommand::request(request::GET_BROKER_CLUSTER_INFO))?;
+    let info = ClusterInfo::decode(&answer.body)
+        .map_err(|error| format!("{name_server} answers nonsense: {error}"))?;
+    let masters = info.broker_addr_table.values().filter_map(|broker| broker.broker_addrs.get(&MASTER_ID));
+    let mut addrs = masters.filter_map(|addr| addr.parse().ok());
+    addrs.next().ok_or_else(|| format!("{name_server} knows no broker"))
+}
+
+const TAP: &str = "ab-bench0";
+const TAP_NETWORK: &str = "10.77.40.2/24";
+const BROKER_PORT: u16 = 10911;
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+const BOOT_POLL: Duration = Duration::from_millis(5);
+const ASK_LIMIT: Duration = Duration::from_secs(5);
