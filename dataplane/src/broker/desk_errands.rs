@@ -60,10 +60,10 @@ impl Broker {
                 self.run_stalled(now, out);
             }
             (DeskErrand::Offset(errand), answer) => self.offset_answered(errand, answer, out),
-            (DeskErrand::Delay(read), Answer::Pulled(pulled)) => self.delay_answered(read, Some(pulled)),
-            (DeskErrand::Delay(read), Answer::Failed(_)) => self.delay_answered(read, None),
-            (DeskErrand::Check(read), Answer::Pulled(pulled)) => self.check_answered(read, Some(pulled)),
-            (DeskErrand::Check(read), Answer::Failed(_)) => self.check_answered(read, None),
+            (DeskErrand::Delay(read), Answer::Pulled(pulled)) => self.delay_answered(read, Some(pulled), now),
+            (DeskErrand::Delay(read), Answer::Failed(_)) => self.delay_answered(read, None, now),
+            (DeskErrand::Check(read), Answer::Pulled(pulled)) => self.check_answered(read, Some(pulled), now),
+            (DeskErrand::Check(read), Answer::Failed(_)) => self.check_answered(read, None, now),
             (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),
         }
     }
@@ -142,7 +142,7 @@ impl ReadAhead {
     /// Takes over what a read from `offset` on brought; None when the files could not be read.
     pub fn fill(&mut self, pulled: Option<ColdPull>, offset: i64) -> Filled {
         self.clear();
-        let Some(pulled) = pulled.filter(|pulled| pulled.next.0 > offset) else { return Filled::TryHot };
+        let Some(pulled) = pulled.filter(|pulled| pulled.next.0 > offset) else { return Filled::Nothing };
         self.bytes = pulled.bytes;
         match self.front().map(|record| record.queue_offset) {
             Some(front) if front <= offset => Filled::Records,
@@ -186,8 +186,8 @@ pub enum Filled {
     Gone {
         next_offset: i64,
     },
-    /// The files do not have it yet: the hot log does.
-    TryHot,
+    /// The files cannot be read, or do not have it yet: to be tried again.
+    Nothing,
 }
 
 /// What properties and headers a copy of a message may need beyond its body: 32 KiB of properties, a topic, a head; and

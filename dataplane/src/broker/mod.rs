@@ -288,6 +288,7 @@ impl Broker {
             codes::GET_MIN_OFFSET => self.min_offset(req, out),
             codes::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(req, out),
             codes::GET_EARLIEST_MSG_STORETIME => self.earliest_store_time(req, out),
+            codes::GET_ALL_DELAY_OFFSET => self.all_delay_offsets(req, out),
             codes::CONSUMER_SEND_MSG_BACK => self.send_back(req, out),
             codes::END_TRANSACTION => self.end_transaction(req, out),
             codes::SEND_REPLY_MESSAGE | codes::SEND_REPLY_MESSAGE_V2 => self.send_reply(req, out),

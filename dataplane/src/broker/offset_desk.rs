@@ -107,10 +107,11 @@ impl Broker {
             Some(offset) => reply_search(to, offset, out),
             None => {
                 let (topic, queue_id) = self.store.queue_name(queue);
+                let cold_end = QueueOffset(self.first_hot_record(queue));
                 let question = Question::SearchByTime {
                     topic: topic.into(),
                     queue_id,
-                    offsets: self.store.offsets(queue),
+                    offsets: self.store.offsets(queue).start..cold_end,
                     timestamp_ms: header.timestamp,
                     boundary: if upper { Boundary::Upper } else { Boundary::Lower },
                 };
@@ -166,6 +167,15 @@ impl Broker {
         if self.ops.has_room() {
             self.offsets_kept_ms = now.wall_ms;
         }
+    }
+
+    /// Hands everything that files should keep to the cold side, as far as its lane takes it. At the end the caller
+    /// repeats this until it says that nothing is left.
+    pub fn keep_everything(&mut self, now: &TurnTime) -> bool {
+        self.keep_delay_offsets(now.wall_ms);
+        let moved = self.offsets.drain_dirty(&mut self.ops);
+        self.hand_over();
+        moved == 0 && self.ops.is_empty()
     }
 
     /// A queue that has, or had, a message.

@@ -78,14 +78,18 @@ impl Producers {
     /// The client says goodbye for one group.
     pub fn unregister(&mut self, group: &str, conn: ConnId) {
         let Some(known) = self.groups.get_mut(group) else { return };
-        known.channels.retain(|channel| channel.conn != conn);
+        let Some(at) = known.channels.iter().position(|channel| channel.conn == conn) else { return };
+        let client = known.channels.remove(at).client;
         if known.channels.is_empty() {
             self.groups.remove(group);
         }
         if let Some(names) = self.by_conn.get_mut(&conn) {
             names.retain(|name| **name != *group);
             if names.is_empty() {
-                self.forget_conn(conn);
+                self.by_conn.remove(&conn);
+                if self.by_client.get(&client.id) == Some(&conn) {
+                    self.by_client.remove(&client.id);
+                }
             }
         }
     }
@@ -126,11 +130,6 @@ impl Producers {
     /// Every group and its channels.
     pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &[Channel])> + '_ {
         self.groups.iter().map(|(name, group)| (name, &*group.channels))
-    }
-
-    fn forget_conn(&mut self, conn: ConnId) {
-        self.by_conn.remove(&conn);
-        self.by_client.retain(|_, known| *known != conn);
     }
 }
 

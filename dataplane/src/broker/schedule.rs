@@ -11,6 +11,8 @@
 //! some time after the delivery: nothing is lost over a restart, and what was delivered shortly before a kill may come
 //! again. Entries that have left the hot log are read ahead by the cold thread.
 
+use protocol::body::{Body as _, DelayOffsetSerializeWrapper};
+use protocol::code::response;
 use protocol::names::{SCHEDULE_TOPIC, TRANS_HALF_TOPIC};
 use protocol::properties::{self, key};
 use protocol::record::{RecordDraft, RecordView};
@@ -19,9 +21,10 @@ use store::{Appended, ColdPull, QueueIndex, QueueOffset, Store, UnitAt};
 use crate::broker::delay;
 use crate::broker::desk_errands::{DeskErrand, Filled, ReadAhead};
 use crate::broker::persist_ops::PersistOp;
-use crate::broker::{Broker, Refusal};
+use crate::broker::{Broker, Refusal, Request};
 use crate::config::DelayLevels;
 use crate::limits::DELIVERIES_PER_TURN_MAX;
+use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
 
 /// The cursors of all levels.
@@ -121,13 +124,24 @@ impl Broker {
     }
 
     /// The cold thread has read ahead for a level.
-    pub(super) fn delay_answered(&mut self, read: DelayRead, pulled: Option<ColdPull>) {
+    pub(super) fn delay_answered(&mut self, read: DelayRead, pulled: Option<ColdPull>, now: &TurnTime) {
         let level = self.cursor(read.level);
         level.reading = false;
         level.next_ms = 0;
-        if let Filled::Gone { next_offset } = level.ahead.fill(pulled, level.offset) {
-            level.offset = level.offset.max(next_offset);
+        match level.ahead.fill(pulled, level.offset) {
+            Filled::Records => {}
+            Filled::Gone { next_offset } => level.offset = level.offset.max(next_offset),
+            Filled::Nothing => level.next_ms = now.wall_ms + LOOK_MS,
         }
+    }
+
+    /// Code 45: what delayOffset.json will hold.
+    pub(super) fn all_delay_offsets(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let cursors = self.schedule.cursors.iter().enumerate().filter(|(_, cursor)| cursor.offset > 0);
+        let offset_table = cursors.map(|(at, cursor)| (at as i32 + 1, cursor.offset)).collect();
+        let body = DelayOffsetSerializeWrapper { offset_table, ..DelayOffsetSerializeWrapper::default() };
+        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
+        Ok(())
     }
 
     /// Where each level stands: its next offset and the end of its queue. For the broker's runtime information.
@@ -179,7 +193,7 @@ impl Broker {
         self.keep_buffer(bytes);
         match stored {
             Ok(()) => Front::Delivered,
-            Err(refusal) if refusal.code == protocol::code::response::MESSAGE_ILLEGAL => Front::Delivered,
+            Err(refusal) if refusal.code == response::MESSAGE_ILLEGAL => Front::Delivered,
             Err(_) => Front::Blocked,
         }
     }

@@ -122,8 +122,10 @@ impl Broker {
             (topic, 0, 0)
         } else {
             let topic = format!("{RETRY_PREFIX}{}", back.group);
-            let queues = self.groups.get(&back.group).map_or(1, |config| config.retry_queue_nums.max(1));
-            let queue_id = self.rng.below(queues as u64) as i32;
+            let wanted = self.groups.get(&back.group).map_or(1, |config| config.retry_queue_nums);
+            // The topic may be older than the group's wish for more queues.
+            let has = self.topics.config(&topic).map_or(1, |config| config.write_queue_nums);
+            let queue_id = self.rng.below(wanted.min(has).max(1) as u64) as i32;
             let level = match back.delay_level {
                 0 => delay::retry_level(record.reconsume_times),
                 level => level,

@@ -46,6 +46,8 @@ pub struct Transactions {
     ahead: ReadAhead,
     /// What a cold read found missing: the queue goes on at this offset.
     gone_to: i64,
+    /// The files could not be read.
+    paused_until_ms: u64,
     next_round_ms: u64,
     kept: (i64, i64),
 }
@@ -110,6 +112,7 @@ impl Transactions {
             reading: false,
             ahead: ReadAhead::default(),
             gone_to: 0,
+            paused_until_ms: 0,
             next_round_ms: 0,
             kept: (base, op_from),
         }
@@ -127,6 +130,9 @@ impl Transactions {
 impl Broker {
     /// Goes on with the check loop, up to a bound. Returns how many messages were looked at.
     pub(super) fn check_transactions(&mut self, now: &TurnTime, out: &mut Outbox) -> u32 {
+        if now.mono_ms() < self.transactions.paused_until_ms {
+            return 0;
+        }
         let mut looked = 0;
         while looked < HALVES_PER_TURN_MAX && !self.transactions.reading {
             let goes_on = match self.transactions.phase {
@@ -149,10 +155,12 @@ impl Broker {
     }
 
     /// The cold thread has read ahead.
-    pub(super) fn check_answered(&mut self, read: CheckRead, pulled: Option<ColdPull>) {
+    pub(super) fn check_answered(&mut self, read: CheckRead, pulled: Option<ColdPull>, now: &TurnTime) {
         self.transactions.reading = false;
-        if let Filled::Gone { next_offset } = self.transactions.ahead.fill(pulled, read.offset) {
-            self.transactions.gone_to = next_offset;
+        match self.transactions.ahead.fill(pulled, read.offset) {
+            Filled::Records => {}
+            Filled::Gone { next_offset } => self.transactions.gone_to = next_offset,
+            Filled::Nothing => self.transactions.paused_until_ms = now.mono_ms() + PAUSE_MS,
         }
     }
 
@@ -403,5 +411,7 @@ fn half_offsets(body: &[u8]) -> impl Iterator<Item = i64> + '_ {
     parts.filter_map(|part| std::str::from_utf8(part).ok()?.trim().parse().ok())
 }
 
+/// After a read that brought nothing.
+const PAUSE_MS: u64 = 100;
 /// fileReservedTime: what is older than the log is kept is not asked about any more.
 const AGE_MS_MAX: i64 = 72 * 3_600_000;
