@@ -205,7 +205,6 @@ impl Broker {
             return 0;
         }
         self.ticked_ms = now.mono_ms();
-        self.holds.expire(now.mono_ms());
         self.locks.sweep(now.wall_ms);
         self.scan_clients(now, out);
         self.lose_late_calls(now, out);
@@ -226,6 +225,7 @@ impl Broker {
             self.errand_done(errand, answer, now, net, out);
             work += 1;
         }
+        self.holds.expire(now.mono_ms());
         work + self.run_due_holds(now, HOLDS_PER_TURN_MAX, out)
     }
 

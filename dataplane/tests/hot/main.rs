@@ -1,4 +1,8 @@
-//! The hot walks, driven through a whole shard over a network in memory.
+//! The hot walks, driven through a whole shard over a network in memory and a simulated disk.
 
 mod fake_net;
+mod probe;
+mod requests;
+mod send;
 mod sessions;
+mod world;
