@@ -534,4 +534,4 @@ const SCAN_BLOCK_BYTES: usize = 64_000;
 /// A queue's collecting buffer is kept if it is no larger than this.
 const COLLECTED_BYTES_KEPT: usize = 1024;
 const BLANKS_AT_ONCE: usize = 1_000;
-const ZEROS: [u8; 60_000] = [0; 60_000];
+static ZEROS: [u8; 60_000] = [0; 60_000];

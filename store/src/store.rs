@@ -16,6 +16,7 @@ use protocol::properties;
 use protocol::record::{self, BLANK_BYTES, RecordDraft, RecordView, Stamp};
 
 use crate::arena::HotWriter;
+use crate::config::{FlushMode, StoreConfig};
 use crate::error::AppendError;
 use crate::marks::Marks;
 use crate::offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
@@ -56,6 +57,7 @@ pub struct Store {
     queues: Vec<QueueName>,
     hot_units: Vec<HotUnits>,
     units: Units,
+    flush: FlushMode,
     commitlog_file_bytes: u64,
     record_bytes_max: usize,
 }
@@ -81,7 +83,7 @@ impl Store {
         hot: HotWriter,
         marks: Arc<Marks>,
         found: &[QueueFound],
-        config: &crate::StoreConfig,
+        config: &StoreConfig,
     ) -> Self {
         let mut store = Self {
             hot,
@@ -90,6 +92,7 @@ impl Store {
             queues: Vec::new(),
             hot_units: Vec::new(),
             units: Units::new(config.unit_bytes),
+            flush: config.flush,
             commitlog_file_bytes: config.commitlog_file_bytes,
             record_bytes_max: config.record_bytes_limit(),
         };
@@ -286,6 +289,15 @@ impl Store {
         self.marks.read_only()
     }
 
+    /// What is below needs no hot entry: it is in the files, and has reached its level. So an entry that is not hot is one
+    /// that consumers may see.
+    fn kept_to(&self) -> PhysicalOffset {
+        match self.flush {
+            FlushMode::Async => self.marks.written_to(),
+            FlushMode::Sync => self.marks.synced_to(),
+        }
+    }
+
     /// Makes sure that `total` bytes in a row and `count` entries fit, going on in the next file or segment if need be.
     #[inline]
     fn reserve(&mut self, total: usize, count: usize, fits: bool) -> Result<(), AppendError> {
@@ -307,7 +319,7 @@ impl Store {
 
     #[cold]
     fn make_units_free(&mut self, chunks: usize) -> Result<(), AppendError> {
-        let persisted = self.marks.written_to();
+        let persisted = self.kept_to();
         // A few more than needed, so that this is not done for every message.
         if self.units.make_free(chunks + UNIT_CHUNKS_AHEAD, persisted, &mut self.hot_units)
             || self.units.has_free(chunks, PhysicalOffset(0))
@@ -346,7 +358,7 @@ impl Store {
             return true; // Will be refused, not delayed.
         }
         // One segment more than needed: what the desks append besides (op messages, delayed ones) finds room too.
-        self.units.has_free(chunks, self.marks.written_to())
+        self.units.has_free(chunks, self.kept_to())
             && self.segments_needed(bytes) < self.hot.free_segments()
     }
 

@@ -1,4 +1,5 @@
 //! Kills, clean stops and faults on the simulated medium, with an oracle that knows every acknowledged message.
+#![allow(clippy::unwrap_used)] // Tests: the helpers too.
 
 mod world;
 

@@ -1,4 +1,5 @@
 //! A store on the simulated medium, and an oracle that knows every acknowledged message.
+#![allow(clippy::unwrap_used)] // Tests: the helpers too.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,0 +1,93 @@
+//! What one append costs, CRC included: `cargo bench -p afterburner-store`.
+//!
+//! The cold half runs between the measured bursts, as it would on its own core; huge pages or tmpfs as found.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::properties;
+use protocol::record::RecordDraft;
+use store::{QueueOffset, RealMedium, Store, StoreConfig};
+
+fn main() {
+    let dir = std::env::temp_dir().join(format!("ab-bench-{}", std::process::id()));
+    let config = StoreConfig::new(&dir);
+    let (mut store, mut cold, recovery) = store::open(config, Arc::new(RealMedium::new())).expect("a fresh directory opens");
+    println!("hot log on {}, opened in {} ms", recovery.hot_kind, recovery.ms);
+    for queues in [1, 8] {
+        for body_len in [128, 1_024, 4_096, 65_536] {
+            let body = vec![b'x'; body_len];
+            // Many short bursts: on a busy machine most of them are disturbed, the best ones are not.
+            let count = (4 << 20) / (body_len + 300);
+            let mut took: Vec<Duration> = (0..200)
+                .map(|_| {
+                    if !store.has_room(8 << 20) || store.published().since(store.written_to()) > 64 << 20 {
+                        cold.catch_up(0);
+                    }
+                    burst(&mut store, queues, &body, count) / count as u32
+                })
+                .collect();
+            took.sort();
+            println!("append {body_len:>6} bytes, {queues} queues: best {:?}, median {:?} a message", took[0], took[100]);
+        }
+    }
+    let queue = store.queue("Bench", 0);
+    let end = store.offsets(queue).end.0;
+    let began = Instant::now();
+    let mut read = 0;
+    let mut offset = store.first_hot(queue).0;
+    while offset < end {
+        let units = store.units(queue, QueueOffset(offset));
+        offset += units.len() as i64;
+        for unit in units {
+            read += black_box(store.range(unit.range())).map_or(0, |bytes| bytes.len());
+        }
+    }
+    let units = (end - store.first_hot(queue).0).max(1) as u32;
+    println!("look-up of a hot record: {:?} ({read} bytes)", began.elapsed() / units);
+
+    let body = vec![b'x'; 1_024];
+    let (mut bytes, mut took) = (0_u64, Duration::ZERO);
+    for _ in 0..8 {
+        burst(&mut store, 8, &body, 50_000);
+        let from = store.written_to();
+        let began = Instant::now();
+        cold.catch_up(0);
+        took += began.elapsed();
+        bytes += store.written_to().since(from);
+    }
+    println!("write-out: {:.2} GB/s of 1 KiB messages in 8 queues", bytes as f64 / took.as_secs_f64() / 1e9);
+    drop(store);
+    cold.close(0).expect("a clean stop");
+    std::fs::remove_dir_all(&dir).expect("our own directory");
+}
+
+fn burst(store: &mut Store, queues: i32, body: &[u8], count: usize) -> Duration {
+    let host = "127.0.0.1:10911".parse().expect("an address");
+    let mut list = Vec::new();
+    properties::push(&mut list, "UNIQ_KEY", b"7F0000010000000000000000000000000000");
+    properties::push(&mut list, "MSG_REGION", b"DefaultRegion");
+    properties::push(&mut list, "CLUSTER", b"DefaultCluster");
+    properties::push(&mut list, "TRACE_ON", b"true");
+    let queues: Vec<_> = (0..queues).map(|queue_id| (queue_id, store.queue("Bench", queue_id))).collect();
+    let began = Instant::now();
+    for (queue_id, queue) in queues.iter().copied().cycle().take(count) {
+        let draft = RecordDraft {
+            topic: b"Bench",
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: black_box(body),
+            properties: &list,
+        };
+        assert!(store.has_room(draft.encoded_len()));
+        black_box(store.append(queue, &draft, 0, 1).expect("there is room"));
+    }
+    began.elapsed()
+}
