@@ -135,8 +135,10 @@ fn a_blank_is_size_and_magic() {
 #[test]
 fn official_queue_entries_have_our_tag_codes() {
     let store = load("store.json");
-    let by_offset: std::collections::HashMap<i64, Vec<u8>> =
-        items().into_iter().map(|(item, bytes)| (item["physicalOffset"].as_i64().unwrap_or(-1), bytes)).collect();
+    let by_offset: std::collections::HashMap<i64, Vec<u8>> = items()
+        .into_iter()
+        .map(|(item, bytes)| (item["physicalOffset"].as_i64().unwrap_or(-1), bytes))
+        .collect();
     let mut compared = 0;
     for queue in store["consumequeue"].as_array().unwrap() {
         if queue["topic"] == "SCHEDULE_TOPIC_XXXX" {

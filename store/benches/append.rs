@@ -13,7 +13,8 @@ use store::{QueueOffset, RealMedium, Store, StoreConfig};
 fn main() {
     let dir = std::env::temp_dir().join(format!("ab-bench-{}", std::process::id()));
     let config = StoreConfig::new(&dir);
-    let (mut store, mut cold, recovery) = store::open(config, Arc::new(RealMedium::new())).expect("a fresh directory opens");
+    let (mut store, mut cold, recovery) =
+        store::open(config, Arc::new(RealMedium::new())).expect("a fresh directory opens");
     println!("hot log on {}, opened in {} ms", recovery.hot_kind, recovery.ms);
     for queues in [1, 8] {
         for body_len in [128, 1_024, 4_096, 65_536] {
@@ -29,7 +30,10 @@ fn main() {
                 })
                 .collect();
             took.sort();
-            println!("append {body_len:>6} bytes, {queues} queues: best {:?}, median {:?} a message", took[0], took[100]);
+            println!(
+                "append {body_len:>6} bytes, {queues} queues: best {:?}, median {:?} a message",
+                took[0], took[100]
+            );
         }
     }
     let queue = store.queue("Bench", 0);

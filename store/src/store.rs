@@ -79,12 +79,7 @@ pub struct QueueFound {
 }
 
 impl Store {
-    pub(crate) fn new(
-        hot: HotWriter,
-        marks: Arc<Marks>,
-        found: &[QueueFound],
-        config: &StoreConfig,
-    ) -> Self {
+    pub(crate) fn new(hot: HotWriter, marks: Arc<Marks>, found: &[QueueFound], config: &StoreConfig) -> Self {
         let mut store = Self {
             hot,
             marks,
@@ -358,8 +353,7 @@ impl Store {
             return true; // Will be refused, not delayed.
         }
         // One segment more than needed: what the desks append besides (op messages, delayed ones) finds room too.
-        self.units.has_free(chunks, self.kept_to())
-            && self.segments_needed(bytes) < self.hot.free_segments()
+        self.units.has_free(chunks, self.kept_to()) && self.segments_needed(bytes) < self.hot.free_segments()
     }
 
     /// How many segments `go_on` takes for a record of `total` bytes.

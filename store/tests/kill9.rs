@@ -41,7 +41,9 @@ fn a_killed_process_loses_nothing() {
             for line in BufReader::new(output).lines() {
                 let line = line.unwrap();
                 // The last line may be cut off by the kill: it ends with a dot when it is whole.
-                let Some(text) = line.strip_prefix("ack ").and_then(|text| text.strip_suffix('.')) else { continue };
+                let Some(text) = line.strip_prefix("ack ").and_then(|text| text.strip_suffix('.')) else {
+                    continue;
+                };
                 let (queue, offset) = text.split_once(' ').unwrap();
                 acknowledged[queue.parse::<usize>().unwrap()] = offset.parse::<i64>().unwrap() + 1;
             }

@@ -37,7 +37,12 @@ static ALLOCATOR: Counting = Counting;
 /// rounds of segments and units.
 #[test]
 fn appends_and_hot_reads_allocate_nothing() {
-    let config = StoreConfig { hot_bytes: 3 << 20, hot_segments: 3, unit_bytes: 1 << 18, ..StoreConfig::new("/store") };
+    let config = StoreConfig {
+        hot_bytes: 3 << 20,
+        hot_segments: 3,
+        unit_bytes: 1 << 18,
+        ..StoreConfig::new("/store")
+    };
     let config = StoreConfig { commitlog_file_bytes: 8 << 20, ..config };
     let (mut store, mut cold, _) = store::open(config, Arc::new(SimMedium::new(1))).unwrap();
     let queues = [0, 1, 2].map(|queue_id| (queue_id, store.queue("Topic", queue_id)));
