@@ -412,6 +412,37 @@ fn data_and_acknowledgements() {
     assert!(world.wait(Duration::from_secs(5)).is_empty());
 }
 
+/// Goal: an acknowledgement after a timeout lies in the peer's window: it carries the number after all we have sent, not
+/// the one we send again from. Method: two segments lost, the first sent again, then data from the peer.
+#[test]
+fn acknowledgements_after_a_timeout() {
+    let mut world = World::new();
+    let (conn, first) = world.open(40_000);
+    world.stack.send(conn, &[1; 1_072]);
+    world.turns();
+    world.drain();
+    let again = world.wait(Duration::from_millis(205));
+    assert!(!again.is_empty());
+    let acks = world.give_seg(Seg::new(flag::ACK, 1004, first).data(b"late"));
+    assert_eq!((acks.len(), acks[0].tcp.ack), (1, 1000));
+    assert_eq!(acks[0].tcp.seq, first.wrapping_add(1_072));
+}
+
+/// Goal: a peer that moves behind another hardware address is followed, but not for a single frame that says so.
+#[test]
+fn a_moved_peer_is_followed() {
+    let mut world = World::new();
+    let (_, first) = world.open(40_000);
+    let elsewhere = [0x02, 0, 0, 0, 0, 9];
+    for (seq, expected) in [(1000, HOST_MAC), (1001, elsewhere)] {
+        let mut frame = Seg::new(flag::ACK, seq, first).data(b"x").frame();
+        frame[6..12].copy_from_slice(&elsewhere);
+        world.give(&frame);
+        let acks = world.wait(Duration::from_millis(12));
+        assert_eq!(acks[0].to_mac, expected);
+    }
+}
+
 /// Goal: out of order and overlapping segments are put in order; the first bytes to come are kept.
 #[test]
 fn reassembly() {

@@ -45,6 +45,8 @@ pub struct Conn {
     pub local: SocketAddrV4,
     /// Where its segments come from, and ours go.
     pub mac: Mac,
+    /// Where the last segment that was in order came from instead.
+    pub mac_candidate: Mac,
     /// The peer's first data byte has this sequence number.
     pub rcv_first: u32,
     /// Bytes given to the shard and consumed by it.
@@ -54,8 +56,10 @@ pub struct Conn {
     pub window: u16,
     pub bytes_out: u64,
     pub heard_ns: u64,
-    /// When a handshake or an orphan is given up.
+    /// When a handshake or an orphan is given up, or looked at again.
     pub deadline_ns: u64,
+    /// When an orphan is given up for good.
+    pub orphan_ends_ns: u64,
 }
 
 impl Conn {
@@ -100,7 +104,8 @@ pub struct StackTx {
     pub dirty: VecDeque<u32>,
     pub events: EventQueue,
     pub conns_len: usize,
-    pub orphan_until_ns: u64,
+    /// When this turn is.
+    pub now_ns: u64,
     slab: Slab,
     conns_max: usize,
 }
@@ -113,7 +118,7 @@ impl StackTx {
             dirty: VecDeque::with_capacity(conns_max),
             events: EventQueue::with_capacity(conns_max),
             conns_len: 0,
-            orphan_until_ns: 0,
+            now_ns: 0,
             slab,
             conns_max,
         }
@@ -157,6 +162,7 @@ impl StackTx {
             peer: NOBODY,
             local: NOBODY,
             mac: [0; 6],
+            mac_candidate: [0; 6],
             rcv_first: 0,
             consumed: 0,
             snd_next: 0,
@@ -164,6 +170,7 @@ impl StackTx {
             bytes_out: 0,
             heard_ns: 0,
             deadline_ns: 0,
+            orphan_ends_ns: 0,
         });
         rx.views.push(self.slab.new_view(slot));
         self.free.push(slot);
@@ -247,7 +254,8 @@ impl StackTx {
     fn orphan(&mut self, slot: u32) {
         let conn = &mut self.conns[slot as usize];
         conn.phase = Phase::Orphan;
-        conn.deadline_ns = self.orphan_until_ns;
+        conn.deadline_ns = self.now_ns + super::ORPHAN_NANOS;
+        conn.orphan_ends_ns = self.now_ns + super::ORPHAN_NANOS_MAX;
         conn.pending.only_opening();
         self.events.raise(slot, &mut conn.pending, Pending::CLOSED);
         self.mark_dirty(slot);

@@ -268,7 +268,7 @@ impl Core {
     }
 
     fn run_timers(&mut self, now: &TurnTime) {
-        self.tx.orphan_until_ns = now.mono_ns + ORPHAN_NANOS_MAX;
+        self.tx.now_ns = now.mono_ns;
         let tx = &mut self.tx;
         self.wheel.advance(now.mono_ns, |slot| tx.mark_dirty(slot));
     }
@@ -328,6 +328,7 @@ impl Core {
         conn.peer = SocketAddrV4::new(segment.from, segment.tcp.from_port);
         conn.local = local;
         conn.mac = segment.from_mac;
+        conn.mac_candidate = segment.from_mac;
         conn.rcv_first = segment.tcp.seq.wrapping_add(1);
         conn.snd_next = 0;
         conn.window = 0;
@@ -375,7 +376,11 @@ impl Core {
             return;
         }
         if segment.from_mac != conn.mac && segment.tcp.seq == rcv_next {
-            conn.mac = segment.from_mac; // The peer, or the router before it, has moved.
+            // The peer, or the router before it, has moved: believed when it is said twice.
+            if segment.from_mac == conn.mac_candidate {
+                conn.mac = segment.from_mac;
+            }
+            conn.mac_candidate = segment.from_mac;
         }
         conn.heard_ns = now.mono_ns;
         self.counters.resets_in += u64::from(segment.tcp.flags & flag::RST != 0);
@@ -492,11 +497,18 @@ impl Core {
             Phase::Orphan => {
                 throw_away(conn);
                 if conn.deadline_ns <= now.mono_ns {
+                    let is_undelivered = conn.socket().send_queue() > 0;
+                    let is_hopeful =
+                        conn.heard_ns + ORPHAN_NANOS > now.mono_ns && conn.orphan_ends_ns > now.mono_ns;
                     if conn.socket().state() == State::TimeWait {
                         self.let_go(slot);
                         return Progress::Done;
                     }
-                    conn.socket_mut().abort();
+                    if is_undelivered && is_hopeful {
+                        conn.deadline_ns = now.mono_ns + ORPHAN_NANOS;
+                    } else {
+                        conn.socket_mut().abort();
+                    }
                 }
             }
             Phase::Handshake | Phase::Open => (),
@@ -594,8 +606,10 @@ const SLOTS_READY: usize = 512;
 /// After this a connection waits until the other ones have had their turn.
 const FRAMES_PER_CONN_MAX: u32 = 4;
 const HANDSHAKE_NANOS_MAX: u64 = 5_000_000_000;
-/// How long a connection we have closed may take to end: the peer has been gone for long then, or does not care.
-const ORPHAN_NANOS_MAX: u64 = 10_000_000_000;
+/// How long a connection we have closed may take to end while nothing of ours is on its way.
+const ORPHAN_NANOS: u64 = 10_000_000_000;
+/// How long it may take to deliver our last bytes to a peer that is heard now and then.
+const ORPHAN_NANOS_MAX: u64 = 60_000_000_000;
 /// smoltcp wants something now that it cannot do now.
 const RETRY_NANOS: u64 = 1_000_000;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);

@@ -6,7 +6,7 @@
 
 use crate::device::{DeviceCaps, DeviceTx, Mac, TxOffload};
 use crate::net::packet::{
-    self, ETHERNET_BYTES, ETHERTYPE_IPV4, IPV4_BYTES, PROTOCOL_TCP, TCP_CHECKSUM_AT, Tcp,
+    self, ETHERNET_BYTES, ETHERTYPE_IPV4, IPV4_BYTES, PROTOCOL_TCP, TCP_CHECKSUM_AT, Tcp, flag,
 };
 use smoltcp::phy::{self, ChecksumCapabilities, DeviceCapabilities, Medium, PacketMeta};
 use smoltcp::time::Instant;
@@ -127,9 +127,15 @@ fn finish(
     sent.frames += 1;
     sent.window = tcp.window;
     let next = tcp.seq.wrapping_add(tcp.sequence_len());
+    let is_ahead = next.wrapping_sub(sent.snd_next) as i32 > 0;
     // A keep-alive carries one byte before its time; a retransmission ends before what has been sent.
-    if next.wrapping_sub(sent.snd_next) as i32 > 0 || sent.snd_next == 0 {
+    if is_ahead || sent.snd_next == 0 {
         sent.snd_next = next;
+    } else if tcp.data_bytes == 0 && tcp.flags == flag::ACK {
+        // After a timeout smoltcp acknowledges from where it sends again, which lies before the peer's window: the peer
+        // would drop the acknowledgement. RFC 9293 wants SND.NXT here. (Found by the simulator: both ends timed out at
+        // once, and neither heard the other again.)
+        segment[SEQUENCE_AT..SEQUENCE_AT + 4].copy_from_slice(&sent.snd_next.to_be_bytes());
     }
 
     let checksum_at = TCP_CHECKSUM_AT..TCP_CHECKSUM_AT + 2;
@@ -149,6 +155,7 @@ fn finish(
     TxOffload::default()
 }
 
+const SEQUENCE_AT: usize = 4;
 /// What smoltcp answers to a packet at once has no data: two headers with all their options.
 const ANSWER_BYTES_MAX: usize = 120;
 
