@@ -1,37 +1,10 @@
 //! The hot path allocates nothing: counted by the allocator itself.
-#![allow(unsafe_code)] // A counting allocator cannot be written without; test code only.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 
 use protocol::record::RecordDraft;
 use store::sim_medium::SimMedium;
-use store::{QueueOffset, StoreConfig, UnitAt};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is handed on to the system's allocator as it came.
-// WHY: only the global allocator sees every allocation.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: as above. WHY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above. WHY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use store::{StoreConfig, UnitAt};
 
 /// D-9. Goal: appends and hot reads allocate nothing once the queues are known. Method: count over 100,000 messages and many
 /// rounds of segments and units.
@@ -67,13 +40,14 @@ fn appends_and_hot_reads_allocate_nothing() {
         if !store.has_room(draft.encoded_len()) {
             cold.catch_up(turn as i64);
         }
-        let before = ALLOCATIONS.with(Cell::get);
-        assert!(store.has_room(draft.encoded_len()));
-        let appended = store.append(queue, &draft, 1, 2).unwrap();
-        let UnitAt::Hot(unit) = store.unit(queue, appended.queue_offset) else { panic!("not hot") };
-        assert!(store.range(unit.range()).is_some());
-        assert!(!store.units(queue, QueueOffset(appended.queue_offset.0)).is_empty());
-        on_the_shard += ALLOCATIONS.with(Cell::get) - before;
+        let counted = allocation_counter::measure(|| {
+            assert!(store.has_room(draft.encoded_len()));
+            let appended = store.append(queue, &draft, 1, 2).unwrap();
+            let UnitAt::Hot(unit) = store.unit(queue, appended.queue_offset) else { panic!("not hot") };
+            assert!(store.range(unit.range()).is_some());
+            assert_eq!(store.units(queue, appended.queue_offset).len(), 1);
+        });
+        on_the_shard += counted.count_total;
     }
     assert_eq!(on_the_shard, 0);
 }
