@@ -15,6 +15,7 @@ pub mod net;
 pub mod outbox;
 pub mod plan;
 pub mod rng;
+pub mod run;
 pub mod session;
 pub mod shard;
 pub mod time;

@@ -43,6 +43,13 @@ impl<N: Net> Shard<N> {
         work + self.net.egress(now, TX_BURST_MAX)
     }
 
+    /// Ends every connection once it has what it is owed: the broker stops.
+    pub fn close_all(&mut self) {
+        for ends in self.sessions.ends() {
+            self.outbox.close(ends.conn);
+        }
+    }
+
     fn take_events(&mut self, now: &TurnTime) -> u32 {
         let mut events = 0;
         while let Some(event) = self.net.next_event() {

@@ -62,6 +62,11 @@ impl Routes {
         let routes = Routes { questions: questions_in, answers: answers_out, waiting: VecDeque::new() };
         (routes, RouteEnds { questions, answers })
     }
+
+    /// Who is woken when an answer has come.
+    pub fn woken_by(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.answers.woken_by(wake);
+    }
 }
 
 impl Broker {

@@ -135,6 +135,11 @@ impl Errands {
         (errands, ColdEnds { requests: requests_out, replies: replies_in })
     }
 
+    /// Who is woken when an answer has come.
+    pub fn woken_by(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.replies.woken_by(wake);
+    }
+
     /// Sends a question on its way; `errand` comes back with the answer.
     pub fn ask(&mut self, question: Question, errand: Errand) {
         let slot = self.free.pop().unwrap_or_else(|| {

@@ -140,6 +140,7 @@ pub struct Broker {
     record_buffer: Vec<u8>,
     offsets_kept_ms: i64,
     ticked_ms: u64,
+    disk: Option<std::thread::Thread>,
 }
 
 impl Broker {
@@ -243,6 +244,10 @@ impl Broker {
             self.persist.wake();
         }
         self.errands.wake();
+        if let Some(disk) = self.disk.as_ref().filter(|_| !self.gate.is_empty()) {
+            // One atomic swap; a system call only if the thread is in its deep sleep.
+            disk.unpark();
+        }
     }
 
     /// Before a stop: all that changed goes to the cold side. True when nothing is left here.

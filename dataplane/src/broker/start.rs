@@ -68,6 +68,7 @@ impl Broker {
             locks: Locks::default(),
             peers: Peers::default(),
             admin: start.admin,
+            disk: None,
             schedule,
             transactions,
             ended_waits: EndedWaits::default(),
@@ -93,6 +94,11 @@ impl Broker {
             address,
             config,
         }
+    }
+
+    /// The thread that sends wait for under SYNC_FLUSH: it is woken in case it sleeps.
+    pub fn wakes_disk(&mut self, disk: std::thread::Thread) {
+        self.disk = Some(disk);
     }
 
     /// Settings have changed: what was made from them is made again.

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use protocol::body::DataVersion;
+use store::MediumError;
 use tokio::sync::watch;
 
 use crate::broker::persist_ops::PersistOp;
@@ -26,7 +27,7 @@ use super::namesrv::Tables;
 
 /// Replaces a file of `config/` so that a crash leaves the old one or the new one.
 pub trait ConfigFiles: Send {
-    fn replace(&mut self, file: ConfigFile, text: &str) -> std::io::Result<()>;
+    fn replace(&mut self, file: ConfigFile, text: &str) -> Result<(), MediumError>;
 }
 
 /// How often files are written whose changes may wait.
@@ -178,10 +179,11 @@ mod tests {
     }
 
     impl ConfigFiles for Shelf {
-        fn replace(&mut self, file: ConfigFile, _text: &str) -> std::io::Result<()> {
+        fn replace(&mut self, file: ConfigFile, _text: &str) -> Result<(), MediumError> {
             let mut shelf = self.0.lock().unwrap();
             if shelf.broken {
-                return Err(std::io::Error::other("broken"));
+                let error = std::io::Error::other("broken");
+                return Err(MediumError::at("write", std::path::Path::new(file.name()))(error));
             }
             shelf.written.push(file);
             Ok(())

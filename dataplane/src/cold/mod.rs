@@ -17,6 +17,7 @@ pub mod mirror;
 pub mod namesrv;
 pub mod nap;
 pub mod reads;
+pub mod routes;
 pub mod tables;
 
 use std::time::{SystemTime, UNIX_EPOCH};

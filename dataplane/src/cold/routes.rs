@@ -44,6 +44,7 @@ impl RouteAsker {
                         let answer = fresh(&mut recent, &servers, question.topic);
                         // As many places as questions may be under way, so there is room.
                         let _ = ends.answers.push(answer);
+                        ends.answers.wake();
                     }
                     None => thread::park_timeout(PARK_MAX),
                 }

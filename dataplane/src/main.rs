@@ -1,0 +1,251 @@
+//! `afterburner-dataplane`: parse -> plan -> open the store -> threads -> serve until told to stop.
+//!
+//! ```text
+//! main: waits for SIGTERM or Ctrl-C            ab-shard: the polling loop, pinned
+//! ab-disk, ab-reads, ab-keeper, ab-namesrv, ab-routes: the ordinary threads of cold/
+//! ```
+//!
+//! The only file that picks the real clock, device and medium. A stop goes the other way round: the name servers are
+//! told, the shard finishes, the files are completed.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use dataplane::alloc::Counting;
+use dataplane::args::{self, Args, ArgsError};
+use dataplane::config::{self, Config, ConfigErrors, Device, FlushDiskType};
+use dataplane::device::mac_for;
+use dataplane::device::tap::{Tap, TapConfig, TapError};
+use dataplane::host;
+use dataplane::net::front::Address;
+use dataplane::net::kernel::KernelNet;
+use dataplane::net::stack::{Stack, StackConfig};
+use dataplane::net::{Net, NetLimits, idle::Spin};
+use dataplane::plan::{Plan, PlanError};
+use dataplane::rng::Rng;
+use dataplane::run::{RunError, Running};
+use store::{FlushMode, RealMedium, StoreConfig};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    #[error(
+        "cannot take memory or descriptors for connections: {0}; lower connectionsMax, or raise `ulimit -n`"
+    )]
+    Net(std::io::Error),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+fn main() -> ExitCode {
+    let began = Instant::now();
+    let args = Args::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match start(&args, began) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("afterburner-dataplane does not start:\n{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args, began: Instant) -> Result<(), StartError> {
+    if args.help_keys {
+        print!("{}", args::explain_keys());
+        return Ok(());
+    }
+    let host = host::host();
+    let loaded = config::load(&args.sources(std::env::var("NAMESRV_ADDR").ok())?, &host)?;
+    let config = loaded.config;
+    if args.print_all || args.print_important {
+        print!("{}", args::print_settings(&config, !args.print_all));
+        return Ok(());
+    }
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let plan = Plan::make(&config, &host::facts())?;
+    print!("Afterburner {}\n{plan}", env!("CARGO_PKG_VERSION"));
+    if plan.lock_memory
+        && let Err(error) = host::lock_memory()
+    {
+        log::warn!("memory is not locked: {error}");
+    }
+    // From here on a signal is a wish to stop, not a death.
+    let signals =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Signals)?;
+    let told = {
+        let _inside = signals.enter();
+        Told::new().map_err(StartError::Signals)?
+    };
+    match &config.device {
+        Device::Tap { name } => {
+            let net = tap(&config, name)?;
+            serve(net, config, &plan, began, &signals, told)
+        }
+        Device::Kernel { ip } => {
+            let address = IpAddr::V4(ip.unwrap_or(config.bind_address));
+            let net = KernelNet::new(address, limits(&config), Spin::Adaptive).map_err(StartError::Net)?;
+            serve(net, config, &plan, began, &signals, told)
+        }
+    }
+}
+
+/// Starts everything over one kind of network, and stops it when told.
+fn serve<N: Net + Send + 'static>(
+    net: N,
+    config: Config,
+    plan: &Plan,
+    began: Instant,
+    signals: &tokio::runtime::Runtime,
+    mut told: Told,
+) -> Result<(), StartError> {
+    let medium = Arc::new(RealMedium::new());
+    let name = config.broker_name.clone();
+    let namesrv_addr: Vec<String> = config.namesrv_addr.0.iter().map(ToString::to_string).collect();
+    let running = Running::start(net, config.clone(), store_config(&config), medium, plan, Rng::from_os())?;
+    running.announce_remarks();
+    if !running.wait_until_known(KNOWN_WAIT_MAX) {
+        let (known, all) = running.standing();
+        log::warn!("{known} of {all} name servers know this broker yet; registration goes on");
+    }
+    // Scripts wait for this line; it is the official one.
+    let tail = match namesrv_addr.len() {
+        0 => String::new(),
+        _ => format!(" and name server is {}", namesrv_addr.join(";")),
+    };
+    println!("The broker[{name}, {}] boot success. serializeType=JSON{tail}", running.address());
+    log::info!("ready after {} ms", began.elapsed().as_millis());
+
+    signals.block_on(told.wait());
+    log::info!("stopping; a second signal ends it at once");
+    let stopping = std::thread::spawn(move || running.stop());
+    let outcome = signals.block_on(async {
+        loop {
+            if stopping.is_finished() {
+                return Some(stopping);
+            }
+            if tokio::time::timeout(STOP_LOOK, told.wait()).await.is_ok() {
+                return None;
+            }
+        }
+    });
+    match outcome.map(std::thread::JoinHandle::join) {
+        Some(Ok(stopped)) => {
+            stopped?;
+            log::info!("stopped; the files are complete");
+            Ok(())
+        }
+        Some(Err(_)) => std::process::abort(), // A panic in the stop has been printed; the next start recovers.
+        None => std::process::exit(KILLED_EXIT),
+    }
+}
+
+/// Wishes to stop.
+struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Told {
+    fn new() -> std::io::Result<Told> {
+        Ok(Told { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Our stack behind a TAP. An interface that a process which has just died still holds is waited for.
+fn tap(config: &Config, name: &str) -> Result<Stack<Tap>, StartError> {
+    let host_end = config.gateway.unwrap_or_else(|| config.address.host_end());
+    let tap_config = TapConfig {
+        name: name.to_owned(),
+        mac: mac_for(config.address.ip),
+        host: Some((host_end, config.address.prefix_len)),
+        persist: false,
+    };
+    let began = Instant::now();
+    let tap = loop {
+        match Tap::open(&tap_config) {
+            Err(TapError::Busy { .. }) if began.elapsed() < BUSY_WAIT_MAX => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => break opened?,
+        }
+    };
+    let address =
+        Address { ip: config.address.ip, prefix_len: config.address.prefix_len, gateway: Some(host_end) };
+    let stack_config = StackConfig {
+        limits: limits(config),
+        clock_factor: config.stack_clock,
+        roll_path: roll_path(config),
+        ..StackConfig::new(address)
+    };
+    Stack::new(tap, stack_config, &mut Rng::from_os()).map_err(StartError::Net)
+}
+
+/// Where open connections are noted for the case of a kill; none while there is no store directory yet.
+fn roll_path(config: &Config) -> Option<PathBuf> {
+    let root = &config.store_path_root_dir;
+    match std::fs::create_dir_all(root) {
+        Ok(()) => Some(root.join("connections")),
+        Err(error) => {
+            log::warn!("connections are not noted in {}: {error}", root.display());
+            None
+        }
+    }
+}
+
+fn limits(config: &Config) -> NetLimits {
+    NetLimits { conns_max: config.connections_max as usize, ..NetLimits::default() }
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    StoreConfig {
+        commitlog: config.store_path_commit_log.clone(),
+        commitlog_file_bytes: config.mapped_file_size_commit_log,
+        consumequeue_file_bytes: config.mapped_file_size_consume_queue,
+        flush: match config.flush_disk_type {
+            FlushDiskType::AsyncFlush => FlushMode::Async,
+            FlushDiskType::SyncFlush => FlushMode::Sync,
+        },
+        record_bytes_max: config.max_message_size as usize + RECORD_EXTRA_BYTES,
+        delay_levels_ms: config.message_delay_level.delays_ms().to_vec(),
+        hot_dir: config.hot_log_path.clone(),
+        hot_bytes: config.hot_log_bytes.0 as usize,
+        ..StoreConfig::new(&config.store_path_root_dir)
+    }
+}
+
+/// Name servers that do not answer within this time do not hold up the ready line.
+const KNOWN_WAIT_MAX: Duration = Duration::from_millis(800);
+const STOP_LOOK: Duration = Duration::from_millis(5);
+/// How long an interface may stay busy after its last user died.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// What a record may have beyond its body: RocketMQ's own allowance.
+const RECORD_EXTRA_BYTES: usize = 64 << 10;
+/// As a shell reports a process that was interrupted.
+const KILLED_EXIT: i32 = 130;
