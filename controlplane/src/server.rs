@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::namesrv::liveness::{Channel, Millis};
-use crate::namesrv::request::Request;
+use crate::namesrv::request::{Refusal, Request};
 use crate::namesrv::route::MinIdChange;
 use crate::namesrv::{Effects, NameServer, Reply};
 use crate::persist;
@@ -194,11 +194,13 @@ impl Shared {
         if command.is_response() {
             return Ok(()); // Nothing is ever asked over an accepted connection.
         }
-        let reply = match Request::read(&command) {
+        let opaque = command.opaque;
+        let oneway = command.is_oneway();
+        let reply = match read(command).await {
             Err(refusal) => refusal.into(),
             Ok(Request::Query(query)) => self.read().look(query, self.now()),
             Ok(Request::Change(change)) => {
-                let (reply, effects) = self.write().apply(change, channel, self.now());
+                let (reply, effects) = self.write().apply(&change, channel, self.now());
                 match self.keep(&effects).await {
                     Ok(()) => {
                         self.tell(effects);
@@ -211,8 +213,8 @@ impl Shared {
                 }
             }
         };
-        if !command.is_oneway() {
-            outbox.extend_from_slice(&into_command(reply, command.opaque).encode(frame.codec));
+        if !oneway {
+            outbox.extend_from_slice(&into_command(reply, opaque).encode(frame.codec));
         }
         Ok(())
     }
@@ -275,6 +277,15 @@ impl Shared {
     }
 }
 
+/// Decodes beside the tasks what would hold their thread for long: a registration of thousands of topics.
+async fn read(command: RemotingCommand) -> Result<Request, Refusal> {
+    if command.body.len() < BIG_BODY_BYTES {
+        return Request::read(&command);
+    }
+    let decode = move || Request::read(&command);
+    tokio::task::spawn_blocking(decode).await.expect("decoding does not panic")
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -312,6 +323,8 @@ async fn send_oneway(address: &str, frame: &[u8]) -> io::Result<()> {
 
 /// A reader is given its answers once they are this many bytes, before more of its requests are read.
 const OUTBOX_BYTES_MAX: usize = 256 << 10;
+/// About 300 topics, a millisecond of decoding.
+const BIG_BODY_BYTES: usize = 64 << 10;
 const READ_BYTES_MIN: usize = 4 << 10;
 /// Long enough for file descriptors to come free again, short enough that nobody notices.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

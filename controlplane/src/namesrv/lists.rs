@@ -111,15 +111,15 @@ impl RouteTable {
     }
 
     /// Adds queues to a topic without a registration. Stops at the first broker that is not known.
-    pub fn register_topic(&mut self, topic: &str, queue_datas: Vec<QueueData>) {
+    pub fn register_topic(&mut self, topic: &str, queue_datas: &[QueueData]) {
         let known = |data: &QueueData| self.brokers.contains_key(&data.broker_name);
         let count = queue_datas.iter().take_while(|data| known(data)).count();
         if count == 0 || (count < queue_datas.len() && !self.topics.contains_key(topic)) {
             return;
         }
         let queues = self.topics.entry(topic.to_owned()).or_default();
-        for data in queue_datas.into_iter().take(count) {
-            queues.insert(data.broker_name.clone(), data);
+        for data in &queue_datas[..count] {
+            queues.insert(data.broker_name.clone(), data.clone());
         }
     }
 

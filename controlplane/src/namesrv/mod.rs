@@ -135,47 +135,48 @@ impl NameServer {
         Reply::ok().body(if quoted { route.encode_standard() } else { route.encode() })
     }
 
-    /// Carries out what changes a table. `channel` is the connection it came by.
-    pub fn apply(&mut self, change: Change, channel: Channel, now: Millis) -> (Reply, Effects) {
+    /// Carries out what changes a table. `channel` is the connection it came by. The change is lent, so that freeing a
+    /// big one does not keep anybody waiting.
+    pub fn apply(&mut self, change: &Change, channel: Channel, now: Millis) -> (Reply, Effects) {
         let mut effects = Effects::default();
         let reply = match change {
-            Change::Register(registration) => self.register(*registration, channel, &mut effects, now),
+            Change::Register(registration) => self.register(registration, channel, &mut effects, now),
             Change::Unregister(leaving) => {
-                effects.notify = self.routes.leave(&[leaving]);
+                effects.notify = self.routes.leave(std::slice::from_ref(leaving));
                 Reply::ok()
             }
             Change::DataVersion { key, version } => {
-                self.routes.touch(&key, now);
-                let (changed, known) = self.routes.data_version(&key, version.as_ref());
+                self.routes.touch(key, now);
+                let (changed, known) = self.routes.data_version(key, version.as_ref());
                 let body = known.map(|version| version.encode()).unwrap_or_default();
                 Reply::ok().field("changed", changed).body(body)
             }
             Change::Heartbeat { key } => {
-                self.routes.touch(&key, now);
+                self.routes.touch(key, now);
                 Reply::ok()
             }
             Change::PutKv { namespace, key, value } => {
-                self.kv.put(namespace, key, value);
+                self.kv.put(namespace.clone(), key.clone(), value.clone());
                 effects.kv_changed = true;
                 Reply::ok()
             }
             Change::DeleteKv { namespace, key } => {
-                effects.kv_changed = self.kv.delete(&namespace, &key);
+                effects.kv_changed = self.kv.delete(namespace, key);
                 Reply::ok()
             }
             Change::SwitchWrite { broker_name, switch } => {
-                let count = self.routes.switch_write(&broker_name, switch);
+                let count = self.routes.switch_write(broker_name, *switch);
                 Reply::ok().field(switch.count_field(), count)
             }
             Change::DeleteTopic { topic, cluster } => {
-                self.routes.delete_topic(&topic, cluster.as_deref());
+                self.routes.delete_topic(topic, cluster.as_deref());
                 Reply::ok()
             }
             Change::RegisterTopic { topic, route } => {
-                self.routes.register_topic(&topic, route.queue_datas);
+                self.routes.register_topic(topic, &route.queue_datas);
                 Reply::ok()
             }
-            Change::UpdateConfig(entries) => match self.config.update(&entries) {
+            Change::UpdateConfig(entries) => match self.config.update(entries) {
                 Ok(()) => {
                     self.settings = self.config.settings();
                     effects.config_changed = !entries.is_empty();
@@ -196,7 +197,7 @@ impl NameServer {
 
     fn register(
         &mut self,
-        registration: route::Registration,
+        registration: &route::Registration,
         channel: Channel,
         effects: &mut Effects,
         now: Millis,

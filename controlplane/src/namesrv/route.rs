@@ -91,12 +91,12 @@ impl RouteTable {
     /// With `forget_topics`, topics this broker no longer names lose its queues.
     pub fn register(
         &mut self,
-        registration: Registration,
+        registration: &Registration,
         channel: Channel,
         forget_topics: bool,
         now: Millis,
     ) -> Registered {
-        let Registration { cluster, broker_name, broker_addr, broker_id, .. } = &registration;
+        let Registration { cluster, broker_name, broker_addr, broker_id, .. } = registration;
         let (broker_id, key) = (*broker_id, BrokerKey::new(cluster, broker_addr));
 
         self.clusters.entry(cluster.clone()).or_default().insert(broker_name.clone());
@@ -135,7 +135,7 @@ impl RouteTable {
             .flatten();
         if is_master || is_prime_slave {
             let read_only = is_prime_slave && broker.enable_acting_master;
-            self.take_topics(&registration, &key, first, read_only, forget_topics);
+            self.take_topics(registration, &key, first, read_only, forget_topics);
         }
 
         self.live.put(
@@ -145,13 +145,13 @@ impl RouteTable {
                 timeout_ms: registration.timeout_ms.unwrap_or(TIMEOUT_MS_DEFAULT),
                 channel,
                 data_version: registration.data_version,
-                ha_server_addr: registration.ha_server_addr,
+                ha_server_addr: registration.ha_server_addr.clone(),
             },
         );
         if registration.filter_servers.is_empty() {
             self.filters.remove(&key);
         } else {
-            self.filters.insert(key, registration.filter_servers);
+            self.filters.insert(key, registration.filter_servers.clone());
         }
         let master = master.and_then(|address| {
             let live = self.live.get(&BrokerKey::new(&registration.cluster, &address))?;
@@ -179,22 +179,29 @@ impl RouteTable {
             });
         }
         let changed = first || self.live.differs(key, Some(&registration.data_version));
+        let queues = |config: &TopicConfig| QueueData {
+            broker_name: name.clone(),
+            read_queue_nums: config.read_queue_nums,
+            write_queue_nums: config.write_queue_nums,
+            perm: if read_only { config.perm & !PERM_WRITE } else { config.perm },
+            topic_sys_flag: config.topic_sys_flag,
+        };
+        // Both tables are sorted by topic, so one walk finds what is known; the rest is added after it.
+        let mut known = self.topics.iter_mut().peekable();
+        let mut unknown = Vec::new();
         for (topic, config) in &registration.topics {
-            let known = self.topics.get_mut(topic).and_then(|queues| queues.get_mut(name));
-            if known.is_some() && !changed {
-                continue;
+            while known.next_if(|(known, _)| *known < topic).is_some() {}
+            match known.next_if(|(known, _)| *known == topic) {
+                None => unknown.push((topic, config)),
+                Some((_, brokers)) => match brokers.get_mut(name) {
+                    Some(_) if !changed => {}
+                    Some(data) => *data = queues(config),
+                    None => drop(brokers.insert(name.clone(), queues(config))),
+                },
             }
-            let queues = QueueData {
-                broker_name: name.clone(),
-                read_queue_nums: config.read_queue_nums,
-                write_queue_nums: config.write_queue_nums,
-                perm: if read_only { config.perm & !PERM_WRITE } else { config.perm },
-                topic_sys_flag: config.topic_sys_flag,
-            };
-            match known {
-                Some(known) => *known = queues,
-                None => drop(self.topics.entry(topic.clone()).or_default().insert(name.clone(), queues)),
-            }
+        }
+        for (topic, config) in unknown {
+            self.topics.entry(topic.clone()).or_default().insert(name.clone(), queues(config));
         }
         if changed {
             for (topic, info) in &registration.mappings {

@@ -31,7 +31,7 @@ impl World {
         match Request::read(&command) {
             Err(refusal) => (refusal.into(), Effects::default()),
             Ok(Request::Query(query)) => (self.server.look(query, self.now), Effects::default()),
-            Ok(Request::Change(change)) => self.server.apply(change, Channel(channel), self.now),
+            Ok(Request::Change(change)) => self.server.apply(&change, Channel(channel), self.now),
         }
     }
 
