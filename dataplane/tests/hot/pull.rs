@@ -67,7 +67,8 @@ fn an_answer_ends_at_its_limits() {
     for _ in 0..40 {
         fill(&mut world, conn, 1, &["m"], "");
     }
-    let next = |world: &mut World, command| world.call(conn, command).ext("nextBeginOffset").unwrap().to_string();
+    let next =
+        |world: &mut World, command| world.call(conn, command).ext("nextBeginOffset").unwrap().to_string();
     assert_eq!(next(&mut world, pull("T", 0, 0)), "2"); // 256 KiB.
     assert_eq!(next(&mut world, pull("T", 0, 0).field("maxMsgBytes", 1000)), "1");
     assert_eq!(next(&mut world, pull("T", 1, 0)), "32");
@@ -92,13 +93,19 @@ fn tags_select() {
     assert_eq!(bodies(&world.call(conn, by("TagB || TagC"))), ["3"]);
     assert_eq!(status(&world.call(conn, by("TagC"))), (20, "NO_MATCHED_MESSAGE", "5"));
     let refused = world.call(conn, by("||"));
-    assert_eq!((refused.code, refused.remark.as_deref()), (23, Some("parse the consumer's subscription failed")));
+    assert_eq!(
+        (refused.code, refused.remark.as_deref()),
+        (23, Some("parse the consumer's subscription failed"))
+    );
     for _ in 0..PULL_UNITS_MIN + 100 {
         world.post(conn, send("T", 1, "TAGS\u{1}TagB\u{2}", b"m").oneway(), Codec::Json);
         world.turn();
     }
     let scan = set(pull("T", 1, 0), "subscription", "TagA");
-    assert_eq!(status(&world.call(conn, scan)), (20, "NO_MATCHED_MESSAGE", PULL_UNITS_MIN.to_string().as_str()));
+    assert_eq!(
+        status(&world.call(conn, scan)),
+        (20, "NO_MATCHED_MESSAGE", PULL_UNITS_MIN.to_string().as_str())
+    );
 }
 
 /// Goal: offsets outside the queue are told where to go on.
@@ -138,7 +145,10 @@ fn rights_are_checked_in_order() {
     lite.code = request::LITE_PULL_MESSAGE;
     let refused = |world: &mut World, kind: &str, remark: &str| {
         let answer = world.call(conn, lite.clone());
-        assert_eq!((answer.code, answer.remark.as_deref(), answer.ext("forbiddenType")), (16, Some(remark), Some(kind)));
+        assert_eq!(
+            (answer.code, answer.remark.as_deref(), answer.ext("forbiddenType")),
+            (16, Some(remark), Some(kind))
+        );
     };
     refused(&mut world, "1", "the broker[127.0.0.2] pulling message is forbidden");
     world.shard.broker.config.broker_permission = Permission(6);

@@ -85,7 +85,9 @@ fn a_message_is_stored_with_the_brokers_properties() {
     let v2 = set(send("T", 2, "TAGS\u{1}TagA\u{2}KEYS\u{1}k1 k2\u{2}UNIQ_KEY\u{1}ABC", b"hello"), "h", 9);
     let v1 = {
         let names = ["producerGroup", "topic", "defaultTopic", "defaultTopicQueueNums", "queueId", "sysFlag"];
-        let names = [&names[..], &["bornTimestamp", "flag", "properties", "reconsumeTimes", "unitMode", "batch"]].concat();
+        let names =
+            [&names[..], &["bornTimestamp", "flag", "properties", "reconsumeTimes", "unitMode", "batch"]]
+                .concat();
         let values = v2.ext_fields.iter().map(|(_, value)| value.clone());
         let mut v1 = RemotingCommand::request(request::SEND_MESSAGE).body(v2.body.clone());
         v1.ext_fields = names.iter().map(|name| name.to_string()).zip(v2_order(&v2, values)).collect();
@@ -131,7 +133,8 @@ fn a_forwarded_message_gets_fresh_marks() {
     let mut world = World::new();
     world.topic("T", 1);
     let conn = world.connect();
-    let list = "MSG_REGION\u{1}Old\u{2}a\u{1}1\u{2}CLUSTER\u{1}Other\u{2}POP_CK\u{1}x\u{2}TRACE_ON\u{1}false\u{2}";
+    let list =
+        "MSG_REGION\u{1}Old\u{2}a\u{1}1\u{2}CLUSTER\u{1}Other\u{2}POP_CK\u{1}x\u{2}TRACE_ON\u{1}false\u{2}";
     let answer = ok(&mut world, conn, send("T", 0, list, b"x"));
     let stored = stored(&mut world, &answer);
     assert_eq!(stored.get("a"), Some("1"));
@@ -268,7 +271,8 @@ fn a_batch_is_stored_as_its_messages() {
     let answer = ok(&mut world, conn, batch_to("T", "WAIT\u{1}true\u{2}", &body));
     assert_eq!((answer.ext("queueId"), answer.ext("queueOffset")), (Some("1"), Some("1")));
     assert_eq!(answer.ext("transactionId"), None);
-    let ids: Vec<_> = answer.ext("msgId").unwrap().split(',').map(|id| parse_offset_id(id).unwrap().1).collect();
+    let ids: Vec<_> =
+        answer.ext("msgId").unwrap().split(',').map(|id| parse_offset_id(id).unwrap().1).collect();
     assert_eq!(ids.len(), 3);
     for (at, (physical, text)) in ids.into_iter().zip(["one", "two", "three"]).enumerate() {
         let stored = record(&mut world, physical);
