@@ -101,7 +101,8 @@ impl Broker {
         let Some(delay_level) = seen.delay_level else {
             return Err(Refusal::new(response::SYSTEM_ERROR, "the property DELAY is not a number"));
         };
-        if seen.is_half && !(reconsume_times > 0 && delay_level > 0) {
+        let is_half = seen.is_half && !(reconsume_times > 0 && delay_level > 0);
+        if is_half {
             if self.config.reject_transaction_message {
                 let ip = self.address.ip();
                 let remark = format!("the broker[{ip}] sending transaction message is forbidden");
@@ -129,7 +130,8 @@ impl Broker {
             body: req.body,
             properties: list,
         };
-        let appended = if is_plain && delay_level > 0 {
+        // A half message is delayed when it is committed; the official broker would lose it on its way.
+        let appended = if is_plain && delay_level > 0 && !is_half {
             self.put_delayed(&draft, delay_level, req.now)?
         } else {
             self.append(target.topic, &draft, seen.tags_code, req.now)?

@@ -175,7 +175,7 @@ impl World {
             if bytes.is_empty() {
                 return;
             }
-            self.pass(1);
+            self.turn();
             self.receive(conn);
         }
         panic!("{} bytes are never read", bytes.len());

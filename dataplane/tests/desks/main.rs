@@ -1,0 +1,14 @@
+//! The desks, driven through a whole shard over a network in memory, a simulated disk and virtual time.
+
+#[path = "../hot/fake_net.rs"]
+#[allow(dead_code)] // The hot tests use the rest.
+mod fake_net;
+
+mod delay;
+mod membership;
+mod offsets;
+mod reply;
+mod requests;
+mod retry;
+mod transaction;
+mod world;

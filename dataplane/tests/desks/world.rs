@@ -1,0 +1,252 @@
+//! A shard that can be stopped, killed and started again, with a peer's view of it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::broker::admin::Admin;
+use dataplane::broker::errands::Errands;
+use dataplane::broker::persist_ops::PersistOp;
+use dataplane::broker::topics::TopicConfig;
+use dataplane::broker::{Broker, BrokerStart};
+use dataplane::cold::facts::SharedFacts;
+use dataplane::cold::mirror::Mirror;
+use dataplane::cold::reads::Reads;
+use dataplane::cold::tables;
+use dataplane::config::Config;
+use dataplane::lane::{LaneOut, lane};
+use dataplane::net::ConnId;
+use dataplane::rng::Rng;
+use dataplane::shard::Shard;
+use dataplane::time::{Clock, SimClock};
+use protocol::RemotingCommand;
+use protocol::frame::{Codec, Found, find};
+use store::sim_medium::SimMedium;
+use store::{ColdStore, StoreConfig};
+
+use crate::fake_net::FakeNet;
+
+/// One machine.
+pub struct World {
+    pub shard: Shard<FakeNet>,
+    pub clock: SimClock,
+    cold: ColdStore,
+    reads: Reads,
+    persisted: LaneOut<PersistOp>,
+    /// What the files would hold.
+    pub kept: Mirror,
+    medium: SimMedium,
+    config: Config,
+    inboxes: HashMap<ConnId, Vec<u8>>,
+    waiting: HashMap<ConnId, VecDeque<RemotingCommand>>,
+    last_opaque: i32,
+    runs: u32,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Everything is handed over and written.
+    Clean,
+    /// kill -9: the tables are as they were kept last.
+    Kill,
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(Config { broker_name: "broker-a".into(), ..Config::default() })
+    }
+
+    pub fn with(config: Config) -> World {
+        let clock = SimClock::new(1_795_178_790_000);
+        World::start(config, SimMedium::new(1), Mirror::default(), clock, 0)
+    }
+
+    fn start(config: Config, medium: SimMedium, kept: Mirror, mut clock: SimClock, runs: u32) -> World {
+        let now_ms = clock.read().wall_ms;
+        let (store, cold, _) = store::open(store_config(), Arc::new(medium.clone())).unwrap();
+        let tables = tables::start(&config, &kept, now_ms);
+        let (persist, persisted) = lane(64 * 1024);
+        let (errands, ends) = Errands::new();
+        let reads = Reads::new(ends, cold.new_reader());
+        let broker = Broker::new(BrokerStart {
+            address: "127.0.0.2:31011".parse().unwrap(),
+            config: config.clone(),
+            store,
+            topics: tables.topics,
+            groups: tables.groups,
+            offsets: tables.offsets,
+            delay_offsets: tables.delay_offsets,
+            ops: tables.ops,
+            persist,
+            errands,
+            routes: None,
+            rng: Rng::from_seed(7),
+            admin: Admin::new(now_ms, 0, SharedFacts::default()),
+            pid: 77,
+        });
+        let mut world = World {
+            shard: Shard::new(FakeNet::new(128 << 10, 256 << 10), broker),
+            clock,
+            cold,
+            reads,
+            persisted,
+            kept,
+            medium,
+            config,
+            inboxes: HashMap::new(),
+            waiting: HashMap::new(),
+            last_opaque: 100,
+            runs,
+        };
+        world.turn();
+        world
+    }
+
+    /// Ends this run and starts the next one on what is left.
+    pub fn restart(mut self, stop: Stop) -> World {
+        let now = self.clock.read();
+        if stop == Stop::Clean {
+            while !self.shard.broker.keep_everything(&now) {
+                self.keep();
+            }
+            self.keep();
+        }
+        let World { shard, cold, kept, medium, config, clock, runs, reads, .. } = self;
+        drop(reads);
+        drop(shard);
+        match stop {
+            Stop::Clean => cold.close(now.wall_ms).unwrap(),
+            Stop::Kill => {
+                drop(cold);
+                medium.restart();
+            }
+        }
+        World::start(config, medium, kept, clock, runs + 1)
+    }
+
+    /// As with code 17, without the request.
+    pub fn topic(&mut self, name: &str, queues: i32) {
+        let now_ms = self.clock.read().wall_ms;
+        let broker = &mut self.shard.broker;
+        broker.topics.put(TopicConfig::new(name, queues, 6), now_ms, &mut broker.ops);
+    }
+
+    pub fn connect(&mut self) -> ConnId {
+        let conn = self.shard.net.connect("127.0.0.1:50206", "127.0.0.2:10911");
+        self.turn();
+        conn
+    }
+
+    /// The peer vanishes.
+    pub fn disconnect(&mut self, conn: ConnId) {
+        self.shard.net.reset(conn);
+        self.turn();
+    }
+
+    pub fn turn(&mut self) {
+        let now = self.clock.read();
+        self.shard.turn(&now);
+        self.cold.step(now.wall_ms);
+        self.reads.step(64);
+        self.keep();
+    }
+
+    fn keep(&mut self) {
+        while let Some(op) = self.persisted.pop() {
+            self.kept.apply(op);
+        }
+    }
+
+    /// Lets virtual time pass, a turn each `step_ms`.
+    pub fn pass(&mut self, ms: u64) {
+        let step_ms = if ms > 20_000 { 50 } else { 5 };
+        for _ in 0..ms.div_ceil(step_ms) {
+            self.clock.advance(Duration::from_millis(step_ms));
+            self.turn();
+        }
+    }
+
+    /// Sends a command; returns its opaque.
+    pub fn post(&mut self, conn: ConnId, mut command: RemotingCommand) -> i32 {
+        self.last_opaque += 1;
+        command.opaque = self.last_opaque;
+        self.post_as_is(conn, command);
+        self.last_opaque
+    }
+
+    /// Sends a command with the opaque it has: an answer, mostly.
+    pub fn post_as_is(&mut self, conn: ConnId, command: RemotingCommand) {
+        let bytes = command.encode(Codec::Json);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let taken = self.shard.net.feed(conn, rest);
+            rest = &rest[taken..];
+            self.turn();
+        }
+    }
+
+    /// Sends a command and returns its answer; what else comes meanwhile waits for `next`.
+    pub fn call(&mut self, conn: ConnId, command: RemotingCommand) -> RemotingCommand {
+        let opaque = self.post(conn, command);
+        for _ in 0..1_000 {
+            self.receive(conn);
+            let queue = self.waiting.entry(conn).or_default();
+            if let Some(at) = queue.iter().position(|c| c.is_response() && c.opaque == opaque) {
+                return queue.remove(at).unwrap();
+            }
+            self.turn();
+        }
+        panic!("no answer came");
+    }
+
+    /// As `call`, for what must succeed.
+    pub fn done(&mut self, conn: ConnId, command: RemotingCommand) -> RemotingCommand {
+        let answer = self.call(conn, command);
+        assert_eq!(answer.code, 0, "{answer:?}");
+        answer
+    }
+
+    /// The next command that came to this peer.
+    pub fn next(&mut self, conn: ConnId) -> Option<RemotingCommand> {
+        self.receive(conn);
+        self.waiting.entry(conn).or_default().pop_front()
+    }
+
+    /// How many commands of a code wait for this peer; they are taken.
+    pub fn take(&mut self, conn: ConnId, code: i32) -> Vec<RemotingCommand> {
+        self.receive(conn);
+        let queue = self.waiting.entry(conn).or_default();
+        let wanted = |command: &RemotingCommand| !command.is_response() && command.code == code;
+        let taken = queue.iter().filter(|command| wanted(command)).cloned().collect();
+        queue.retain(|command| !wanted(command));
+        taken
+    }
+
+    fn receive(&mut self, conn: ConnId) {
+        let inbox = self.inboxes.entry(conn).or_default();
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            let taken = self.shard.net.take(conn, &mut buffer);
+            if taken == 0 {
+                break;
+            }
+            inbox.extend_from_slice(&buffer[..taken]);
+        }
+        while let Found::Whole { frame, bytes_len } = find(inbox).unwrap() {
+            let command = RemotingCommand::from_frame(&frame).unwrap();
+            inbox.drain(..bytes_len);
+            self.waiting.entry(conn).or_default().push_back(command);
+        }
+    }
+}
+
+/// Small files and a small hot log, so that messages get cold within a test.
+fn store_config() -> StoreConfig {
+    let mut store = StoreConfig::new("/store");
+    store.commitlog_file_bytes = 8 << 20;
+    store.consumequeue_file_bytes = 20_000;
+    store.hot_bytes = 24 << 20;
+    store.hot_segments = 4;
+    store
+}
