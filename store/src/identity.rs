@@ -1,7 +1,7 @@
 //! Which hot log belongs to which directory: `<storePathRootDir>/hotlog`, a file of ours that RocketMQ passes over.
 //!
 //! ```text
-//! {"store":"<32 hex digits>","dir":"/dev/shm/afterburner/<store>","segments":8,"segmentBytes":33554432}
+//! {"store":"<32 hex digits>","dir":"/dev/shm/afterburner-0/<store>","segments":8,"segmentBytes":33554432}
 //! ```
 
 use std::path::{Path, PathBuf};

@@ -39,7 +39,9 @@ impl Medium for RealMedium {
         let huge = huge.map(|dir| HotPlace { dir: dir.join(HOT_DIR), kind: HotKind::HugePages });
         let tmpfs = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
         let tmpfs = tmpfs.into_iter().filter(|dir| is_tmpfs(&mounts, dir));
-        let tmpfs = tmpfs.map(|dir| HotPlace { dir: dir.join(HOT_DIR), kind: HotKind::Tmpfs });
+        // Everybody may write to these, so each user has a folder of his own.
+        let of_user = format!("{HOT_DIR}-{}", rustix::process::geteuid().as_raw());
+        let tmpfs = tmpfs.map(|dir| HotPlace { dir: dir.join(&of_user), kind: HotKind::Tmpfs });
         huge.chain(tmpfs).collect()
     }
 

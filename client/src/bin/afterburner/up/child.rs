@@ -95,7 +95,10 @@ impl Child {
         self.signal(Signal::TERM);
         while self.ended().is_none() {
             if Instant::now() > until {
-                eprintln!("afterburner: the {} does not stop within {STOP_LIMIT:?} and is killed", self.name);
+                super::warn(format_args!(
+                    "the {} does not stop within {STOP_LIMIT:?} and is killed",
+                    self.name
+                ));
                 self.signal(Signal::KILL);
                 self.ended = self.process.wait().ok();
                 return;

@@ -69,20 +69,22 @@ impl Drop for HugeLease {
     fn drop(&mut self) {
         let Some(added) = self.pages_added else { return };
         if let Some(hot_log) = self.left() {
-            eprintln!("afterburner: a hot log was not written out; it stays, with its huge pages, at");
-            eprintln!("  {}; the next `afterburner up` with the same --store replays it", hot_log.display());
+            super::warn(format_args!("the hot log {} was not written out", hot_log.display()));
+            super::warn(
+                "it stays, with its huge pages, until an `afterburner up` with the same --store replays it",
+            );
             return;
         }
         if self.mount.starts_with(RUN) && host::hugetlbfs().as_ref() == Some(&self.mount) {
             match rustix::mount::unmount(&self.mount, UnmountFlags::empty()) {
                 Ok(()) => drop(fs::remove_dir(&self.mount)),
-                Err(error) => eprintln!("afterburner: cannot unmount {}: {error}", self.mount.display()),
+                Err(error) => super::warn(format_args!("cannot unmount {}: {error}", self.mount.display())),
             }
         }
         let total = HugePages::look().map_or(0, |pages| pages.total);
         match reserve(total.saturating_sub(added)) {
             Ok(()) => drop(fs::remove_file(&self.note)),
-            Err(lack) => eprintln!("afterburner: cannot give huge pages back: {}", lack.why),
+            Err(lack) => super::warn(format_args!("cannot give huge pages back: {}", lack.why)),
         }
     }
 }

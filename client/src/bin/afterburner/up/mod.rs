@@ -12,6 +12,7 @@ pub(crate) mod child;
 pub(crate) mod memory;
 pub(crate) mod network;
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -50,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
     /// Memory for messages that are served without a disk
-    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(16..))]
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(16..))]
     hot_log_mib: u64,
     /// A properties file of RocketMQ's for the broker
     #[arg(long, value_name = "FILE")]
@@ -128,7 +129,7 @@ async fn up(args: Args) -> Outcome {
         None => Ok(ExitCode::SUCCESS),
         Some(Err(sentence)) => Err(sentence),
         Some(Ok(())) => {
-            println!("{}", site.describe(&args, began.elapsed()));
+            say(site.describe(&args, began.elapsed()));
             tokio::select! {
                 sentence = site.watch() => Err(sentence),
                 outcome = attend(&args) => outcome,
@@ -136,7 +137,7 @@ async fn up(args: Args) -> Outcome {
             }
         }
     };
-    println!("afterburner: stopping");
+    say("afterburner: stopping");
     site.stop();
     outcome
 }
@@ -154,7 +155,7 @@ async fn attend(args: &Args) -> Outcome {
             .map_err(|error| format!("cannot run {program}: {error}"))?;
         code = exit_code(status);
         if !args.once && !status.success() {
-            eprintln!("afterburner: {program} ended ({status}); everything stays up until Ctrl-C");
+            warn(format_args!("{program} ended ({status}); everything stays up until Ctrl-C"));
         }
     }
     match args.once {
@@ -209,7 +210,7 @@ impl Site {
         wait_for_boot(broker).await?;
         wait_for_registration(broker, args, broker_addr).await?;
         for line in self.broker.iter().chain(&self.namesrv).flat_map(Child::warnings) {
-            eprintln!("afterburner: {line}");
+            warn(line);
         }
         Ok(())
     }
@@ -219,7 +220,7 @@ impl Site {
         if let Some(file) = &args.broker_config {
             arguments.extend(["-c".to_owned(), file.display().to_string()]);
         }
-        let mut set = |key: &str, value: &dyn std::fmt::Display| {
+        let mut set = |key: &str, value: &dyn Display| {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
         };
         set("listenPort", &args.broker_port);
@@ -266,6 +267,13 @@ impl Site {
         drop(huge);
     }
 
+    /// Where the store says that its hot log lies.
+    fn hot_log_folder(&self) -> Option<String> {
+        let text = fs::read(self.store.join("store/hotlog")).ok()?;
+        let identity: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        Some(identity.get("dir")?.as_str()?.to_owned())
+    }
+
     fn describe(&self, args: &Args, took: Duration) -> String {
         let namesrv = args.namesrv_addr();
         let broker = self.broker_addr(args);
@@ -273,17 +281,14 @@ impl Site {
             Device::Tap { name } => format!("TAP {name}, the host is {}", args.address.host_side()),
             Device::Kernel { .. } => "kernel sockets".to_owned(),
         };
-        let memory = match &self.huge {
-            Some(huge) => format!("huge pages at {}", huge.mount.display()),
-            None => "tmpfs".to_owned(),
-        };
+        let hot_log = self.hot_log_folder().unwrap_or_else(|| "memory".to_owned());
         let store = self.store.display();
         let hot_log_mib = args.hot_log_mib;
         format!(
             "Afterburner is up, in {:.2} s.\n\n  \
              name server  {namesrv}, on every address of this host\n  \
              broker       {broker}, {network}\n  \
-             hot log      {hot_log_mib} MiB on {memory}\n  \
+             hot log      {hot_log_mib} MiB, {hot_log}\n  \
              store        {store}/store, output of both programs in {store}/logs\n\n\
              Point any RocketMQ client at it:\n\n  \
              Java         producer.setNamesrvAddr(\"{namesrv}\");\n  \
@@ -322,7 +327,16 @@ fn find_network(args: &Args) -> Result<(Device, Option<TapLease>), String> {
 }
 
 fn fell_back(what: &str, lack: &Lack) {
-    println!("afterburner: {what}, because {}; to change that: {}", lack.why, lack.fix);
+    say(format_args!("afterburner: {what}, because {}; to change that: {}", lack.why, lack.fix));
+}
+
+/// A line on the screen. Unlike `println!` it does not end us when the screen is gone, before everything is undone.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn warn(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "afterburner: {line}");
 }
 
 fn namesrv_arguments(args: &Args, store: &Path) -> Vec<String> {

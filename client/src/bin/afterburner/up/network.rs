@@ -108,7 +108,7 @@ impl Drop for TapLease {
             return;
         };
         if let Err(lack) = undone {
-            eprintln!("afterburner: cannot undo TAP {}: {}", self.name, lack.why);
+            super::warn(format_args!("cannot undo TAP {}: {}", self.name, lack.why));
         }
     }
 }
@@ -119,7 +119,7 @@ fn mark(name: &str) {
     let noted = fs::create_dir_all(marker.parent().expect("a marker lies in a folder"))
         .and_then(|()| fs::write(&marker, ""));
     if let Err(error) = noted {
-        eprintln!("afterburner: cannot note that TAP {name} is ours in {}: {error}", marker.display());
+        super::warn(format_args!("cannot note that TAP {name} is ours in {}: {error}", marker.display()));
     }
 }
 
