@@ -92,7 +92,7 @@ fn ours(device: &str, start: &Start) -> Result<Target, String> {
         return Err(format!("{program} is missing; build it: cargo build --release --workspace"));
     }
     let store = Scratch::new(&start.store)?;
-    let huge = memory::lease(start.hot_log_mib << 20, "bench").ok();
+    let huge = memory::lease(start.hot_log_mib << 20, &store.path.join("store")).ok();
     let (tap, device, addr) = match device {
         "tap" => {
             let network: Network = TAP_NETWORK.parse().expect("a network as it should be written");

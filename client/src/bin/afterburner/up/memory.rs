@@ -19,17 +19,18 @@ pub struct HugeLease {
     /// How many pages were reserved for us; `None` when nothing was changed.
     pages_added: Option<u64>,
     note: PathBuf,
+    store: PathBuf,
 }
 
-/// Makes room for `bytes` on hugetlbfs, for the store of that name.
-pub fn lease(bytes: u64, store: &str) -> Result<HugeLease, Lack> {
+/// Makes room for `bytes` on hugetlbfs, for the store in that folder.
+pub fn lease(bytes: u64, store: &Path) -> Result<HugeLease, Lack> {
     let pages = HugePages::look().ok_or_else(|| lack("this kernel has no huge pages of 2 MiB"))?;
     let needed = bytes.div_ceil(HugePages::BYTES) + SPARE_PAGES;
-    let note = Path::new(RUN).join(format!("up.pages-{store}"));
+    let note = Path::new(RUN).join(format!("up.pages{}", store.display().to_string().replace('/', "-")));
     let pages_added = host::read_number(&note);
     let found = host::hugetlbfs();
     let mount = found.clone().unwrap_or_else(|| Path::new(RUN).join("hugepages"));
-    let mut lease = HugeLease { mount, pages_added, note };
+    let mut lease = HugeLease { mount, pages_added, note, store: store.to_owned() };
     if pages.free < needed {
         reserve(pages.total + needed - pages.free)?;
         let now = HugePages::look().unwrap_or(pages);
@@ -50,10 +51,14 @@ pub fn lease(bytes: u64, store: &str) -> Result<HugeLease, Lack> {
 }
 
 impl HugeLease {
-    /// A hot log that was not written out.
+    /// This store's hot log, when it was not written out.
     fn left(&self) -> Option<PathBuf> {
-        let entry = fs::read_dir(self.mount.join(HOT_LOGS)).ok()?.next()?.ok()?;
-        Some(entry.path())
+        hot_log_folder(&self.store).filter(|folder| folder.starts_with(&self.mount) && folder.exists())
+    }
+
+    /// Whether no store at all has a hot log on the mount.
+    fn is_empty(&self) -> bool {
+        fs::read_dir(self.mount.join(HOT_LOGS)).map_or(true, |mut entries| entries.next().is_none())
     }
 
     fn note(&mut self, pages: u64) -> Result<(), Lack> {
@@ -75,7 +80,7 @@ impl Drop for HugeLease {
             );
             return;
         }
-        if self.mount.starts_with(RUN) && host::hugetlbfs().as_ref() == Some(&self.mount) {
+        if self.mount.starts_with(RUN) && host::hugetlbfs().as_ref() == Some(&self.mount) && self.is_empty() {
             match rustix::mount::unmount(&self.mount, UnmountFlags::empty()) {
                 Ok(()) => drop(fs::remove_dir(&self.mount)),
                 Err(error) => super::warn(format_args!("cannot unmount {}: {error}", self.mount.display())),
@@ -87,6 +92,13 @@ impl Drop for HugeLease {
             Err(lack) => super::warn(format_args!("cannot give huge pages back: {}", lack.why)),
         }
     }
+}
+
+/// Where a store says that its hot log lies.
+pub fn hot_log_folder(store: &Path) -> Option<PathBuf> {
+    let text = fs::read(store.join("hotlog")).ok()?;
+    let identity: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    identity.get("dir")?.as_str().filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
 fn reserve(pages: u64) -> Result<(), Lack> {

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use protocol::RemotingCommand;
 use protocol::code::request;
+use rustix::fs::FlockOperation;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
@@ -172,6 +173,8 @@ struct Site {
     tap: Option<TapLease>,
     huge: Option<HugeLease>,
     store: PathBuf,
+    /// Held for as long as this store is ours.
+    _lock: fs::File,
 }
 
 impl Site {
@@ -185,15 +188,22 @@ impl Site {
         };
         fs::create_dir_all(store.join("logs")).map_err(writable)?;
         let store = store.canonicalize().map_err(writable)?;
+        let lock = fs::File::create(store.join("up.lock")).map_err(writable)?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            format!(
+                "another `afterburner up` runs on {}; choose another folder: --store FOLDER",
+                store.display()
+            )
+        })?;
         let (device, tap) = find_network(args)?;
-        let huge = match memory::lease(args.hot_log_mib << 20, &flat_name(&store)) {
+        let huge = match memory::lease(args.hot_log_mib << 20, &store.join("store")) {
             Ok(lease) => Some(lease),
             Err(lack) => {
                 fell_back("the hot log lies on tmpfs instead of huge pages", &lack);
                 None
             }
         };
-        Ok(Self { broker: None, namesrv: None, device, tap, huge, store })
+        Ok(Self { broker: None, namesrv: None, device, tap, huge, store, _lock: lock })
     }
 
     async fn start(&mut self, args: &Args, programs: &Programs) -> Result<(), String> {
@@ -267,13 +277,6 @@ impl Site {
         drop(huge);
     }
 
-    /// Where the store says that its hot log lies.
-    fn hot_log_folder(&self) -> Option<String> {
-        let text = fs::read(self.store.join("store/hotlog")).ok()?;
-        let identity: serde_json::Value = serde_json::from_slice(&text).ok()?;
-        Some(identity.get("dir")?.as_str()?.to_owned())
-    }
-
     fn describe(&self, args: &Args, took: Duration) -> String {
         let namesrv = args.namesrv_addr();
         let broker = self.broker_addr(args);
@@ -281,14 +284,15 @@ impl Site {
             Device::Tap { name } => format!("TAP {name}, the host is {}", args.address.host_side()),
             Device::Kernel { .. } => "kernel sockets".to_owned(),
         };
-        let hot_log = self.hot_log_folder().unwrap_or_else(|| "memory".to_owned());
+        let hot_log = memory::hot_log_folder(&self.store.join("store")).unwrap_or_default();
+        let hot_log = hot_log.display();
         let store = self.store.display();
         let hot_log_mib = args.hot_log_mib;
         format!(
             "Afterburner is up, in {:.2} s.\n\n  \
              name server  {namesrv}, on every address of this host\n  \
              broker       {broker}, {network}\n  \
-             hot log      {hot_log_mib} MiB, {hot_log}\n  \
+             hot log      {hot_log_mib} MiB in {hot_log}\n  \
              store        {store}/store, output of both programs in {store}/logs\n\n\
              Point any RocketMQ client at it:\n\n  \
              Java         producer.setNamesrvAddr(\"{namesrv}\");\n  \
@@ -351,11 +355,6 @@ fn namesrv_arguments(args: &Args, store: &Path) -> Vec<String> {
     arguments.extend(["--set".to_owned(), format!("kvConfigPath={}", file.display())]);
     arguments.extend(["--set".to_owned(), format!("listenPort={}", args.namesrv_port)]);
     arguments
-}
-
-/// A name for what is kept about a store outside of it.
-fn flat_name(store: &Path) -> String {
-    store.display().to_string().replace('/', "-")
 }
 
 async fn wait_for_boot(child: &mut Child) -> Result<(), String> {
@@ -476,10 +475,5 @@ mod tests {
         for text in ["", "tap:", "tap:sixteen-letters-", "kernel:here", "xdp:eth0"] {
             assert!(device(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_store_is_named_after_its_whole_path() {
-        assert_eq!(flat_name(Path::new("/root/afterburner")), "-root-afterburner");
     }
 }
