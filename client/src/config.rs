@@ -165,6 +165,8 @@ pub struct PushConsumerConfig {
     pub consume_timeout: Duration,
     /// Put the subscription into every pull.
     pub post_subscription_when_pull: bool,
+    /// How long a shutdown waits for listener calls under way, whose messages come again otherwise.
+    pub await_termination: Duration,
 }
 
 impl PushConsumerConfig {
@@ -185,6 +187,7 @@ impl PushConsumerConfig {
             suspend_current_queue: Duration::from_secs(1),
             consume_timeout: Duration::from_secs(15 * 60),
             post_subscription_when_pull: false,
+            await_termination: Duration::ZERO,
         }
     }
 

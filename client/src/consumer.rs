@@ -129,11 +129,19 @@ impl PushConsumer {
         }
     }
 
-    /// Keeps the offsets, frees the locks, tells the brokers. Listener calls under way end unheard.
+    /// Keeps the offsets, frees the locks, tells the brokers. Listener calls that are under way after
+    /// `await_termination` end unheard.
     pub async fn shutdown(&self) {
         let Some(share) = self.stop() else {
             return;
         };
+        let group = &self.config.group;
+        let _ = tokio::time::timeout(self.config.await_termination, async {
+            while share.shell.with(|core, _| core.push_drain(group)) > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        })
+        .await; // Whether all ended or the time did: the shutdown goes on.
         share.shell.with(|core, now| core.push_stop(&self.config.group, now));
         registry::leave(&share.client_id).await;
     }
@@ -443,5 +451,6 @@ async fn ask_queue(
     }
 }
 
+const DRAIN_POLL: Duration = Duration::from_millis(2);
 const OFFSET_TIMEOUT: Duration = Duration::from_secs(5);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);

@@ -10,6 +10,7 @@
 //!
 //! Names, defaults and error texts are those of the official Java client, so that what users know of it holds here.
 
+pub mod admin;
 pub mod config;
 pub mod consumer;
 pub mod core;
@@ -22,6 +23,7 @@ mod net;
 mod offset_file;
 mod registry;
 
+pub use admin::Admin;
 pub use config::{
     ClientConfig, ConsumeFrom, MessageModel, ProducerConfig, PullConsumerConfig, PushConsumerConfig,
 };

@@ -268,6 +268,14 @@ impl Instance {
         self.heartbeat_all(now);
     }
 
+    /// Gives a group's listener nothing more; how many calls of it are under way still.
+    pub fn push_drain(&mut self, group: &str) -> usize {
+        self.groups.get_mut(group).map_or(0, |state| {
+            state.config.consume_threads = 0;
+            state.busy
+        })
+    }
+
     /// Ends a group: offsets kept, queues unlocked, brokers told. Listener calls under way end unheard.
     pub fn push_stop(&mut self, group: &str, now: Time) {
         let Some(state) = self.groups.get(group) else {

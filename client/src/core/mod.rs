@@ -51,6 +51,8 @@ mod transaction;
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use consumer::{Subscription, TaskId};
 pub use consuming::{Consumed, Direct};

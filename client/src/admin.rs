@@ -1,0 +1,231 @@
+//! Looking after a cluster: brokers, topics, groups and their figures.
+//!
+//! Name servers are asked in turn until one answers; brokers by their address. An admin sends no heartbeat, so nobody
+//! takes it for a member of a group.
+
+use crate::config::ClientConfig;
+use crate::core::lifecycle::Lifecycle;
+use crate::core::{Answer, validate};
+use crate::error::{ClientError, Service};
+use crate::net::Shell;
+use crate::registry::{self, Share};
+use protocol::RemotingCommand;
+use protocol::body::{
+    Body, ClusterInfo, ConsumeStats, KVTable, MASTER_ID, SubscriptionGroupConfig, SubscriptionGroupWrapper,
+    TopicConfig, TopicList, TopicRouteData, TopicStatsTable,
+};
+use protocol::code::{request, response};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+pub use protocol::body;
+
+/// Asks name servers and brokers what administrators want to know, and has them change it.
+pub struct Admin {
+    client: ClientConfig,
+    running: Mutex<Running>,
+}
+
+struct Running {
+    life: Lifecycle,
+    share: Option<Share>,
+}
+
+/// A broker process that has the master's part.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Master {
+    pub broker_name: String,
+    pub addr: String,
+}
+
+impl Admin {
+    pub fn new(client: ClientConfig) -> Admin {
+        let running = Running { life: Lifecycle::new(Service::Admin), share: None };
+        Admin { client, running: Mutex::new(running) }
+    }
+
+    pub async fn start(&self) -> Result<(), ClientError> {
+        let mut running = self.lock();
+        running.life.begin()?;
+        let share = registry::join(self.client.clone(), true);
+        running.life.started();
+        running.share = Some(share);
+        Ok(())
+    }
+
+    pub async fn shutdown(&self) {
+        if let Some(share) = self.stop() {
+            registry::leave(&share.client_id).await;
+        }
+    }
+
+    pub async fn cluster(&self) -> Result<ClusterInfo, ClientError> {
+        let answer =
+            self.ask_name_server(&RemotingCommand::request(request::GET_BROKER_CLUSTER_INFO)).await?;
+        read(&answer)
+    }
+
+    /// The masters of one cluster, or of all.
+    pub async fn masters(&self, cluster: Option<&str>) -> Result<Vec<Master>, ClientError> {
+        let info = self.cluster().await?;
+        let names: BTreeSet<&String> = match cluster {
+            Some(cluster) => info.cluster_addr_table.get(cluster).into_iter().flatten().collect(),
+            None => info.broker_addr_table.keys().collect(),
+        };
+        let master = |name: &&String| {
+            let addr = info.broker_addr_table.get(*name)?.broker_addrs.get(&MASTER_ID)?;
+            Some(Master { broker_name: (*name).clone(), addr: addr.clone() })
+        };
+        Ok(names.iter().filter_map(master).collect())
+    }
+
+    pub async fn topics(&self) -> Result<Vec<String>, ClientError> {
+        let command = RemotingCommand::request(request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER);
+        let mut list: TopicList = read(&self.ask_name_server(&command).await?)?;
+        list.topic_list.sort();
+        Ok(list.topic_list)
+    }
+
+    pub async fn route(&self, topic: &str) -> Result<TopicRouteData, ClientError> {
+        let command = RemotingCommand::request(request::GET_ROUTEINFO_BY_TOPIC).field("topic", topic);
+        read(&self.ask_name_server(&command).await?)
+    }
+
+    /// Makes a topic on a broker, or changes it there.
+    pub async fn create_topic(&self, addr: &str, config: &TopicConfig) -> Result<(), ClientError> {
+        validate::topic(&config.topic_name)?;
+        let mut command = RemotingCommand::request(request::UPDATE_AND_CREATE_TOPIC)
+            .field("topic", &config.topic_name)
+            .field("defaultTopic", protocol::names::TBW102)
+            .field("readQueueNums", config.read_queue_nums)
+            .field("writeQueueNums", config.write_queue_nums)
+            .field("perm", config.perm)
+            .field("topicFilterType", config.topic_filter_type.name())
+            .field("topicSysFlag", config.topic_sys_flag)
+            .field("order", config.order);
+        if !config.attributes.is_empty() {
+            let pair = |(name, value): (&String, &String)| format!("+{name}={value}");
+            let attributes: Vec<String> = config.attributes.iter().map(pair).collect();
+            command = command.field("attributes", attributes.join(","));
+        }
+        self.ask(addr, command).await.map(|_| ())
+    }
+
+    /// Deletes a topic on every master, then from every name server.
+    pub async fn delete_topic(&self, topic: &str, cluster: Option<&str>) -> Result<Vec<Master>, ClientError> {
+        let masters = self.masters(cluster).await?;
+        for master in &masters {
+            let command = RemotingCommand::request(request::DELETE_TOPIC_IN_BROKER).field("topic", topic);
+            self.ask(&master.addr, command).await?;
+        }
+        for name_server in &self.client.name_servers {
+            let command = RemotingCommand::request(request::DELETE_TOPIC_IN_NAMESRV).field("topic", topic);
+            let command = cluster.map_or(command.clone(), |cluster| command.field("clusterName", cluster));
+            self.ask(name_server, command).await?;
+        }
+        Ok(masters)
+    }
+
+    /// How far each queue of a topic reaches on one broker.
+    pub async fn topic_stats(&self, addr: &str, topic: &str) -> Result<TopicStatsTable, ClientError> {
+        let command = RemotingCommand::request(request::GET_TOPIC_STATS_INFO).field("topic", topic);
+        read(&self.ask(addr, command).await?)
+    }
+
+    /// A broker's figures by name.
+    pub async fn runtime_info(&self, addr: &str) -> Result<BTreeMap<String, String>, ClientError> {
+        let command = RemotingCommand::request(request::GET_BROKER_RUNTIME_INFO);
+        let table: KVTable = read(&self.ask(addr, command).await?)?;
+        Ok(table.table)
+    }
+
+    pub async fn groups(&self, addr: &str) -> Result<Vec<SubscriptionGroupConfig>, ClientError> {
+        let command = RemotingCommand::request(request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG);
+        let wrapper: SubscriptionGroupWrapper = read(&self.ask(addr, command).await?)?;
+        Ok(wrapper.subscription_group_table.into_values().collect())
+    }
+
+    /// Makes a consumer group on a broker, or changes it there.
+    pub async fn create_group(
+        &self,
+        addr: &str,
+        config: &SubscriptionGroupConfig,
+    ) -> Result<(), ClientError> {
+        validate::group(&config.group_name)?;
+        let command =
+            RemotingCommand::request(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(config.encode());
+        self.ask(addr, command).await.map(|_| ())
+    }
+
+    pub async fn delete_group(&self, addr: &str, group: &str) -> Result<(), ClientError> {
+        let command = RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP)
+            .field("groupName", group)
+            .field("cleanOffset", true);
+        self.ask(addr, command).await.map(|_| ())
+    }
+
+    /// How far a group has come in each queue of one broker.
+    pub async fn consume_stats(&self, addr: &str, group: &str) -> Result<ConsumeStats, ClientError> {
+        let command = RemotingCommand::request(request::GET_CONSUME_STATS).field("consumerGroup", group);
+        read(&self.ask(addr, command).await?)
+    }
+
+    /// Asks one process; a no is an error.
+    pub async fn ask(&self, addr: &str, command: RemotingCommand) -> Result<RemotingCommand, ClientError> {
+        let shell = self.shell()?;
+        let addr: Arc<str> = Arc::from(addr);
+        let asked = shell.ask(|core, token, now| {
+            core.call(token, &addr, command, self.client.api_timeout, now);
+            Ok(())
+        });
+        let answer = match asked.end().await? {
+            Answer::Reply(answer) => answer,
+            other => unreachable!("a call ends with its answer, not with {other:?}"),
+        };
+        match answer.code {
+            response::SUCCESS => Ok(answer),
+            code => Err(ClientError::Refused { code, remark: answer.remark }),
+        }
+    }
+
+    /// Asks the name servers in turn until one answers, whatever it says.
+    async fn ask_name_server(&self, command: &RemotingCommand) -> Result<RemotingCommand, ClientError> {
+        let mut last = ClientError::NoNameServer;
+        for name_server in &self.client.name_servers {
+            match self.ask(name_server, command.clone()).await {
+                Err(error) if !matches!(error, ClientError::Refused { .. }) => last = error,
+                answered => return answered,
+            }
+        }
+        Err(last)
+    }
+
+    fn shell(&self) -> Result<Arc<Shell>, ClientError> {
+        let running = self.lock();
+        running.life.check()?;
+        Ok(running.share.as_ref().expect("a running admin has its instance").shell.clone())
+    }
+
+    fn stop(&self) -> Option<Share> {
+        let mut running = self.lock();
+        running.life.stop();
+        running.share.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().expect("nothing panics while the state is held")
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        if let Some(share) = self.stop() {
+            registry::leave_in_background(&share.client_id);
+        }
+    }
+}
+
+fn read<B: Body>(answer: &RemotingCommand) -> Result<B, ClientError> {
+    B::decode(&answer.body)
+        .map_err(|error| ClientError::BadAnswer { addr: "the server".to_owned(), reason: error.to_string() })
+}

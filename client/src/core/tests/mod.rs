@@ -1,0 +1,7 @@
+//! The whole core against scripted peers in virtual time, by subject.
+
+mod asked;
+mod consuming;
+mod orderly;
+mod routing;
+mod sending;
