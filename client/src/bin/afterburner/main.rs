@@ -5,7 +5,13 @@
 
 mod bench;
 mod check;
+mod cluster;
+mod cluster_access;
+mod consume;
+mod group;
 mod host;
+mod send;
+mod topic;
 mod up;
 
 use std::process::ExitCode;
@@ -34,6 +40,16 @@ enum Command {
     Check(check::Args),
     /// Measure how fast a broker takes and gives messages, and what that costs it
     Bench(bench::Args),
+    /// Send messages
+    Send(send::Args),
+    /// Receive messages
+    Consume(consume::Args),
+    /// List, make, delete and look at topics
+    Topic(topic::Args),
+    /// List, make and delete consumer groups
+    Group(group::Args),
+    /// List the brokers
+    Cluster(cluster::Args),
     #[command(hide = true)]
     RunChild(up::ChildArgs),
 }
@@ -44,6 +60,11 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Check(args) => check::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Send(args) => send::run(args),
+        Command::Consume(args) => consume::run(args),
+        Command::Topic(args) => topic::run(args),
+        Command::Group(args) => group::run(args),
+        Command::Cluster(args) => cluster::run(args),
         Command::RunChild(args) => up::run_child(args),
     };
     outcome.unwrap_or_else(|sentence| {

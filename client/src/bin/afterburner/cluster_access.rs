@@ -1,0 +1,115 @@
+//! What the subcommands that talk to a cluster share: where it is, a runtime, tables and a progress line.
+
+use std::future::Future;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use client::{Admin, ClientConfig, ClientError};
+use protocol::frame::Codec;
+
+use crate::Outcome;
+
+/// Where the cluster is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Cluster {
+    /// The name servers; when not given, NAMESRV_ADDR, else 127.0.0.1:9876
+    #[arg(short = 'n', long, value_name = "HOST:PORT[;..]")]
+    namesrv: Option<String>,
+    /// Write requests with binary headers instead of JSON
+    #[arg(long)]
+    binary: bool,
+}
+
+impl Cluster {
+    pub fn config(&self) -> ClientConfig {
+        let named = self.namesrv.clone().or_else(|| std::env::var("NAMESRV_ADDR").ok());
+        let codec = if self.binary { Codec::Binary } else { Codec::Json };
+        ClientConfig::new(named.as_deref().unwrap_or(NAMESRV)).with_codec(codec)
+    }
+}
+
+/// Runs a subcommand that waits for the network.
+pub fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| format!("cannot start: {error}"))?.block_on(work)
+}
+
+/// Runs what needs an admin, and ends the admin.
+pub async fn with_admin<T>(
+    cluster: &Cluster,
+    work: impl AsyncFnOnce(&Admin) -> Result<T, ClientError>,
+) -> Result<T, String> {
+    let admin = Admin::new(cluster.config());
+    let done = async {
+        admin.start().await?;
+        work(&admin).await
+    };
+    let done = done.await;
+    admin.shutdown().await;
+    done.map_err(explain)
+}
+
+/// The error, and what to do about the commonest ones.
+pub fn explain(error: ClientError) -> String {
+    let hint = match &error {
+        ClientError::Connect { .. } => {
+            "; is it running? `afterburner up` starts a cluster, -n HOST:PORT names another"
+        }
+        ClientError::NoRoute { reason, .. } if reason.is_empty() => {
+            "; make it: afterburner topic create --topic NAME"
+        }
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
+/// Columns as wide as what stands in them; `numbers` are the columns set to the right.
+pub fn print_table(head: &[&str], rows: &[Vec<String>], numbers: &[usize]) {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (column, cell) in cells.enumerate() {
+            let pad = " ".repeat(widths[column] - cell.chars().count());
+            text +=
+                &if numbers.contains(&column) { format!("{pad}{cell}  ") } else { format!("{cell}{pad}  ") };
+        }
+        println!("{}", text.trim_end());
+    };
+    line(&mut head.iter().copied());
+    for row in rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+}
+
+/// One line that is written over again, on a terminal; nothing elsewhere.
+pub struct Progress {
+    shown: Option<Instant>,
+    is_terminal: bool,
+}
+
+impl Progress {
+    pub fn new() -> Progress {
+        Progress { shown: None, is_terminal: std::io::stderr().is_terminal() }
+    }
+
+    pub fn show(&mut self, text: impl FnOnce() -> String) {
+        if self.is_terminal && self.shown.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
+            self.shown = Some(Instant::now());
+            eprint!("\r{:<78}", text());
+            let _ = std::io::stderr().flush(); // A terminal that is gone shows nothing.
+        }
+    }
+
+    pub fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            eprint!("\r{:78}\r", "");
+        }
+    }
+}
+
+const NAMESRV: &str = "127.0.0.1:9876";
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);

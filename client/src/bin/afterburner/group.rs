@@ -1,0 +1,111 @@
+//! `afterburner group`: consumer groups, and how far behind they are.
+
+use std::process::ExitCode;
+
+use client::admin::body::SubscriptionGroupConfig;
+
+use crate::Outcome;
+use crate::cluster_access::{Cluster, block_on, print_table, with_admin};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// All groups and what they still have to consume
+    List {
+        #[command(flatten)]
+        cluster: Cluster,
+        /// Those that brokers keep for themselves, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Make a group on every master, or change it there
+    Create {
+        #[command(flatten)]
+        cluster: Cluster,
+        #[arg(short, long)]
+        group: String,
+        /// How often a failed message is tried again
+        #[arg(long, default_value_t = 16)]
+        retries: i32,
+    },
+    /// Delete a group and its offsets on every master
+    Delete {
+        #[command(flatten)]
+        cluster: Cluster,
+        #[arg(short, long)]
+        group: String,
+    },
+}
+
+pub fn run(args: Args) -> Outcome {
+    block_on(async move {
+        match args.what {
+            What::List { cluster, all } => list(&cluster, all).await,
+            What::Create { cluster, group, retries } => create(&cluster, group, retries).await,
+            What::Delete { cluster, group } => delete(&cluster, &group).await,
+        }
+    })
+}
+
+async fn list(cluster: &Cluster, all: bool) -> Outcome {
+    let read = with_admin(cluster, async |admin| {
+        let mut rows = Vec::new();
+        for master in admin.masters(None).await? {
+            for group in admin.groups(&master.addr).await? {
+                if !all && protocol::names::is_system_group(&group.group_name) {
+                    continue;
+                }
+                let stats = admin.consume_stats(&master.addr, &group.group_name).await?;
+                let behind: i64 =
+                    stats.offset_table.values().map(|at| at.broker_offset - at.consumer_offset).sum();
+                rows.push(vec![
+                    group.group_name,
+                    master.broker_name.clone(),
+                    stats.offset_table.len().to_string(),
+                    behind.to_string(),
+                    group.retry_max_times.to_string(),
+                ]);
+            }
+        }
+        Ok(rows)
+    });
+    let mut rows = read.await?;
+    rows.sort();
+    print_table(&["group", "broker", "queues", "behind", "retries"], &rows, &[2, 3, 4]);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn create(cluster: &Cluster, group_name: String, retry_max_times: i32) -> Outcome {
+    let config =
+        SubscriptionGroupConfig { group_name, retry_max_times, ..SubscriptionGroupConfig::default() };
+    let made = with_admin(cluster, async |admin| {
+        let masters = admin.masters(None).await?;
+        for master in &masters {
+            admin.create_group(&master.addr, &config).await?;
+        }
+        Ok(masters)
+    });
+    for master in made.await? {
+        println!("{} is on {} ({})", config.group_name, master.broker_name, master.addr);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn delete(cluster: &Cluster, group: &str) -> Outcome {
+    let gone = with_admin(cluster, async |admin| {
+        let masters = admin.masters(None).await?;
+        for master in &masters {
+            admin.delete_group(&master.addr, group).await?;
+        }
+        Ok(masters)
+    });
+    for master in gone.await? {
+        println!("{group} is deleted on {} ({})", master.broker_name, master.addr);
+    }
+    Ok(ExitCode::SUCCESS)
+}
