@@ -90,7 +90,8 @@ impl Broker {
         let queue = self.known_queue(&header.topic.to_cow(), header.queue_id);
         let offset = queue.map_or(0, |queue| self.store.offsets(queue).start.0);
         let write = GetMinOffsetResponseHeader { offset };
-        out.reply(req.reply_to(), response::SUCCESS, |w| w.with(&write), Body::None);
+        // The official broker says nothing here, in so many words.
+        out.reply(req.reply_to(), response::SUCCESS, |w| w.with(&write).remark(""), Body::None);
         Ok(())
     }
 

@@ -36,8 +36,7 @@ pub struct Channel {
 pub struct Producers {
     groups: HashMap<Arc<str>, ProducerGroup>,
     by_conn: HashMap<ConnId, Vec<Arc<str>>>,
-    /// The newest channel of each client; an older one does not come back when the newest closes, since a client
-    /// that opened a new connection has left the old one.
+    /// The newest channel of each client; an older one comes back with its next heartbeat when the newest closes.
     by_client: HashMap<Arc<str>, ConnId>,
 }
 
@@ -47,14 +46,13 @@ impl Producers {
         if self.by_client.get(&*client.id) != Some(&conn) {
             self.by_client.insert(client.id.clone(), conn);
         }
-        if let Some(known) = self.groups.get_mut(group) {
-            if let Some(channel) = known.channels.iter_mut().find(|channel| channel.conn == conn) {
-                channel.seen_ms = now_ms;
-                if *channel.client != **client {
-                    channel.client = client.clone();
-                }
-                return;
+        let channels = self.groups.get_mut(group).map(|known| &mut known.channels);
+        if let Some(channel) = channels.into_iter().flatten().find(|channel| channel.conn == conn) {
+            channel.seen_ms = now_ms;
+            if *channel.client != **client {
+                channel.client = client.clone();
             }
+            return;
         }
         let name: Arc<str> =
             self.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| name.clone());
@@ -71,6 +69,10 @@ impl Producers {
             let channels = self.groups.get_mut(&**name).map(|group| &mut group.channels);
             for channel in channels.into_iter().flatten().filter(|channel| channel.conn == conn) {
                 channel.seen_ms = now_ms;
+                if !self.by_client.contains_key(&channel.client.id) {
+                    // Another connection of the same client has closed.
+                    self.by_client.insert(channel.client.id.clone(), conn);
+                }
             }
         }
     }
@@ -170,9 +172,11 @@ mod tests {
         assert_eq!(producers.channel_of_client("a"), Some(conn(1)));
         producers.register("PG", conn(7), &client("a"), 1);
         assert_eq!(producers.channel_of_client("a"), Some(conn(7)));
-        producers.close(conn(1));
-        assert_eq!(producers.channel_of_client("a"), Some(conn(7)));
         producers.close(conn(7));
+        assert_eq!(producers.channel_of_client("a"), None);
+        producers.touch(conn(1), 2);
+        assert_eq!(producers.channel_of_client("a"), Some(conn(1)));
+        producers.close(conn(1));
         assert_eq!(producers.channel_of_client("a"), None);
         assert_eq!(producers.groups().count(), 0);
     }

@@ -1,9 +1,12 @@
 //! The desks, driven through a whole shard over a network in memory, a simulated disk and virtual time.
 
+#![allow(clippy::unwrap_used)] // All of it is tests.
+
 #[path = "../hot/fake_net.rs"]
 #[allow(dead_code)] // The hot tests use the rest.
 mod fake_net;
 
+mod answers;
 mod delay;
 mod membership;
 mod offsets;
