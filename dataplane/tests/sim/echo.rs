@@ -27,7 +27,7 @@ impl Appliance for EchoAppliance {
 }
 
 fn boot() -> Boot {
-    Box::new(|device, rng| {
+    Box::new(|device, rng, _now| {
         let mut config = StackConfig::new(Address { ip: APPLIANCE, prefix_len: 24, gateway: None });
         config.limits.conns_max = 64;
         let mut stack = Stack::simulated(device, config, rng).unwrap();

@@ -9,6 +9,9 @@
 
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
+mod appliance;
+mod broker;
+mod calls;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
@@ -29,7 +32,10 @@ struct Scenario {
     found: &'static [u64],
 }
 
-const SCENARIOS: &[Scenario] = &[Scenario { name: "echo", run: echo::run, seeds: 24, found: &[20, 68, 218] }];
+const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "echo", run: echo::run, seeds: 24, found: &[20, 68, 218] },
+    Scenario { name: "broker", run: broker::run, seeds: 16, found: &[] },
+];
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);

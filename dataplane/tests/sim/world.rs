@@ -19,17 +19,24 @@ use std::time::Duration;
 /// What is being tested: a stack with something on top. One turn of it, at a time it is told.
 pub trait Appliance {
     fn turn(&mut self, now: &TurnTime) -> u32;
+
+    /// Its machine has stopped within the last turn: it must not get another one.
+    fn has_died(&self) -> bool {
+        false
+    }
 }
 
 /// Makes an appliance on a new network card; called at the start and after each kill.
-pub type Boot = Box<dyn FnMut(SimDevice, &mut Rng) -> Box<dyn Appliance>>;
+pub type Boot = Box<dyn FnMut(SimDevice, &mut Rng, &TurnTime) -> Box<dyn Appliance>>;
 
 pub struct World {
     pub clock: SimClock,
     pub rng: Rng,
     pub link: Link,
     pub clients: Vec<Client>,
-    pub appliance: Option<Box<dyn Appliance>>,
+    /// How often the appliance has been killed.
+    pub deaths: usize,
+    appliance: Option<Box<dyn Appliance>>,
     boot: Boot,
     boots_rng: Rng,
 }
@@ -50,7 +57,7 @@ impl World {
             .collect();
         let boots_rng = rng.fork();
         let clock = SimClock::new(WALL_MS_AT_START);
-        let mut world = Self { clock, rng, link, clients, appliance: None, boot, boots_rng };
+        let mut world = Self { clock, rng, link, clients, deaths: 0, appliance: None, boot, boots_rng };
         world.start();
         world
     }
@@ -64,13 +71,18 @@ impl World {
         assert!(self.appliance.is_none());
         let (device, port) = SimDevice::plain(mac_for(APPLIANCE), MTU);
         self.link.plug(mac_for(APPLIANCE), port);
-        self.appliance = Some((self.boot)(device, &mut self.boots_rng));
+        let now = self.clock.read();
+        self.appliance = Some((self.boot)(device, &mut self.boots_rng, &now));
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.appliance.is_some()
     }
 
     /// kill -9: between two turns, without a word to anybody.
     pub fn kill(&mut self) {
         self.link.unplug(mac_for(APPLIANCE));
-        self.appliance = None;
+        self.deaths += usize::from(self.appliance.take().is_some());
     }
 
     /// Everything that happens at this instant, then on to the next one.
@@ -85,6 +97,9 @@ impl World {
                 moved += u64::from(appliance.turn(&now));
             }
             moved += self.link.carry(now.mono_ns);
+            if self.appliance.as_ref().is_some_and(|appliance| appliance.has_died()) {
+                self.kill();
+            }
             if moved == 0 {
                 break;
             }
