@@ -214,7 +214,10 @@ impl Running {
                 found.replayed_records
             ),
             HotFound::Diverged => {
-                log::warn!("the hot log found is of another life of this directory: not replayed");
+                log::warn!(
+                    "another broker has written these files since: {} records that only the hot log had are appended again",
+                    found.replayed_records
+                );
             }
             HotFound::Detached => log::warn!(
                 "the files end before the hot log found begins, so they are older than it: not replayed"

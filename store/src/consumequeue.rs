@@ -125,6 +125,11 @@ impl QueueFiles {
         }
     }
 
+    /// The offset that the next message of a queue gets.
+    pub fn next_of(&mut self, topic: &[u8], queue_id: i32) -> i64 {
+        self.find_or_add(topic, queue_id).map_or(0, |index| self.queues[index].next)
+    }
+
     /// Collects the entry of a record.
     pub fn dispatch(&mut self, view: &RecordView<'_>, unit: Unit) -> Dispatched {
         let Some(index) = self.find_or_add(view.topic, view.queue_id) else { return Dispatched::Skipped };

@@ -1,6 +1,6 @@
 //! All files of the store together: what recovery repairs and the write-out then goes on with.
 
-use protocol::record::{self, RecordError, RecordView, Unit as LogUnit};
+use protocol::record::{self, RecordError, RecordView, Stamp, Unit as LogUnit};
 
 use crate::checkpoint::Checkpoint;
 use crate::commitlog::LogFiles;
@@ -93,6 +93,34 @@ impl Disk {
         }
         self.write_run(at, bytes, run_start, taken.bytes)?;
         Ok(taken)
+    }
+
+    /// Stores a record that lost its place once more, at the end of the log and of its queue. Returns the new end; `None`: it
+    /// fits no commitlog file.
+    pub fn append_again(
+        &mut self,
+        view: &RecordView<'_>,
+        end: PhysicalOffset,
+    ) -> Result<Option<PhysicalOffset>, MediumError> {
+        let draft = view.to_draft();
+        let size = draft.encoded_len();
+        let mut at = end;
+        let left = self.log.left_in_file(at);
+        if (size + record::BLANK_BYTES) as u64 > left {
+            self.log.write(at, &record::blank(left as u32))?;
+            at = at.plus(left);
+        }
+        if (size + record::BLANK_BYTES) as u64 > self.log.left_in_file(at) {
+            return Ok(None);
+        }
+        let queue_offset = if draft.is_queued() { self.queues.next_of(view.topic, view.queue_id) } else { 0 };
+        let store_timestamp = view.store_timestamp.max(self.store_timestamp);
+        let mut again = vec![0; size];
+        draft.encode_into(&mut again, &Stamp { queue_offset, physical_offset: at.0, store_timestamp });
+        self.log.write(at, &again)?;
+        let view = RecordView::parse(&again).expect("encoded just now");
+        assert!(self.dispatch(&view) != Dispatched::Gap);
+        Ok(Some(at.plus(size as u64)))
     }
 
     /// Collects the entry of a record that lies in the log.

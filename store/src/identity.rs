@@ -1,8 +1,11 @@
 //! Which hot log belongs to which directory: `<storePathRootDir>/hotlog`, a file of ours that RocketMQ passes over.
 //!
 //! ```text
-//! {"store":"<32 hex digits>","dir":"/dev/shm/afterburner-0/<store>","segments":8,"segmentBytes":33554432}
+//! {"store":"<32 hex digits>","root":"/data/store","dir":"/dev/shm/afterburner-0/<store>","segments":8,"segmentBytes":33554432}
 //! ```
+//!
+//! A directory that was moved keeps its hot log. A copy may read the hot log of a stopped original, so that it is complete,
+//! but never takes it over.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,10 +18,22 @@ use crate::config_files;
 use crate::error::{MediumError, StoreError};
 use crate::medium::{HotKind, HotPlace, Medium};
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What a directory may use of hot logs.
+pub(crate) struct Claim {
+    /// Its own, from now on.
+    pub identity: Identity,
+    /// The hot log to replay.
+    pub left: Option<Identity>,
+    /// Keeps the original from starting while its hot log is read.
+    _original: Option<Box<dyn Send>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Identity {
     store: String,
+    /// The directory that this was written in.
+    root: PathBuf,
     /// Where the hot segments of the last run are.
     pub dir: PathBuf,
     segments: usize,
@@ -29,18 +44,40 @@ impl Identity {
     /// What the last run wrote; `None` on a fresh directory, or one of Java's.
     pub fn load(medium: &dyn Medium, root: &Path) -> Result<Option<Self>, StoreError> {
         let found = config_files::load(medium, &root.join(NAME), |bytes| {
-            serde_json::from_slice::<Self>(bytes).ok().filter(|identity| identity.store_id().is_some())
+            serde_json::from_slice::<Self>(bytes).ok().filter(|identity| identity.parsed_id().is_some())
         })?;
         Ok(found)
     }
 
     /// For a directory without one.
-    pub fn fresh(medium: &dyn Medium) -> Self {
+    pub fn fresh(medium: &dyn Medium, root: &Path) -> Self {
         let store = format!("{:032x}", medium.fresh_id());
-        Self { store, dir: PathBuf::new(), segments: 0, segment_bytes: 0 }
+        Self { store, root: root.to_path_buf(), dir: PathBuf::new(), segments: 0, segment_bytes: 0 }
     }
 
-    pub fn store_id(&self) -> Option<StoreId> {
+    /// Whose hot log a directory may use.
+    pub fn claim(medium: &dyn Medium, root: &Path) -> Result<Claim, StoreError> {
+        let Some(mut found) = Self::load(medium, root)? else {
+            return Ok(Claim { identity: Self::fresh(medium, root), left: None, _original: None });
+        };
+        if found.root != root {
+            let original = Self::load(medium, &found.root)?;
+            if original.is_some_and(|original| original.store == found.store) {
+                // We are a copy. While the original runs, its hot log is none of our business.
+                let lock = medium.lock(&found.root.join("lock"))?;
+                let left = lock.is_some().then_some(found);
+                return Ok(Claim { identity: Self::fresh(medium, root), left, _original: lock });
+            }
+            found.root = root.to_path_buf();
+        }
+        Ok(Claim { identity: found.clone(), left: Some(found), _original: None })
+    }
+
+    pub fn store_id(&self) -> StoreId {
+        self.parsed_id().expect("checked when it was loaded or made")
+    }
+
+    fn parsed_id(&self) -> Option<StoreId> {
         StoreId::from_str_radix(&self.store, 16).ok()
     }
 
@@ -72,7 +109,7 @@ impl Identity {
             place.dir = place.dir.join(&self.store);
             let segments = config.hot_segments;
             let identity =
-                Self { store: self.store.clone(), dir: place.dir.clone(), segments, segment_bytes };
+                Self { dir: place.dir.clone(), segments, segment_bytes, ..self.clone() };
             match identity.map_all(&**medium) {
                 Ok(maps) => {
                     for entry in medium.list(&place.dir)? {

@@ -22,6 +22,8 @@ pub trait Medium: Send + Sync {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, MediumError>;
     /// Entries of a directory, sorted by name; empty when there is none.
     fn list(&self, dir: &Path) -> Result<Vec<Entry>, MediumError>;
+    /// The one name of an existing directory.
+    fn canonical(&self, dir: &Path) -> Result<PathBuf, MediumError>;
     fn create_dir(&self, dir: &Path) -> Result<(), MediumError>;
     /// Renames over what is there.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), MediumError>;

@@ -124,6 +124,10 @@ impl Medium for RealMedium {
         Ok(entries)
     }
 
+    fn canonical(&self, dir: &Path) -> Result<PathBuf, MediumError> {
+        fs::canonicalize(dir).map_err(MediumError::at("look at", dir))
+    }
+
     fn create_dir(&self, dir: &Path) -> Result<(), MediumError> {
         fs::create_dir_all(dir).map_err(MediumError::at("create", dir))?;
         match dir.parent() {

@@ -66,7 +66,8 @@ pub enum HotFound {
     None,
     /// It belongs to the files; what they lacked was replayed.
     Replayed,
-    /// The files hold something else where both should be equal: another broker wrote them since. Not replayed.
+    /// The files hold something else where both should be equal: another broker wrote them since. What it did not know was
+    /// appended behind its messages, with new offsets.
     Diverged,
     /// It begins behind the end of the files: they are older than it. Not replayed.
     Detached,
@@ -85,15 +86,11 @@ pub fn open(
         return Err(StoreError::Locked { path: config.root.clone() });
     };
     let clean = medium.read(&config.root.join(ABORT_NAMES[0]))?.is_none();
-    let identity = match Identity::load(&*medium, &config.root)? {
-        Some(identity) => identity,
-        None => Identity::fresh(&*medium),
-    };
-    let store_id = identity.store_id().expect("checked when it was loaded or made");
+    let claim = Identity::claim(&*medium, &medium.canonical(&config.root)?)?;
 
     let mut disk = load_disk(&config, &medium)?;
-    let left = identity.map_left(&*medium);
-    let hot = chain(&left, store_id);
+    let left = claim.left.as_ref().map_or_else(Vec::new, |left| left.map_left(&*medium));
+    let hot = claim.left.as_ref().map_or_else(Vec::new, |owner| chain(&left, owner.store_id()));
     let mut recovery = Recovery {
         clean,
         min: PhysicalOffset(0),
@@ -133,12 +130,15 @@ pub fn open(
     }
 
     // From here on the old hot log is not needed any more: all of it is in the files.
+    let identity = claim.identity;
     let (taken, place, maps, remarks) = identity.take_hot(&medium, &config)?;
     if !identity.dir.as_os_str().is_empty() && identity.dir != taken.dir {
         medium.remove_dir(&identity.dir)?;
     }
-    let (writer, reader) = arena::start(maps, store_id, end);
-    taken.save(&*medium, &config.root)?;
+    let (writer, reader) = arena::start(maps, taken.store_id(), end);
+    if claim.left.as_ref() != Some(&taken) {
+        taken.save(&*medium, &config.root)?;
+    }
     for name in ABORT_NAMES {
         write_small(&*medium, &config.root.join(name), medium.pid().to_string().as_bytes())?;
     }
@@ -380,10 +380,7 @@ fn replay(
         }
         Agreement::None => {
             recovery.hot = HotFound::Diverged;
-            log::error!(
-                "another broker has written this commitlog since: the hot log of the last run is not replayed"
-            );
-            return Ok(end);
+            return append_again(disk, hot, end, recovery);
         }
     }
     recovery.hot = HotFound::Replayed;
@@ -420,6 +417,54 @@ fn replay(
     }
     disk.queues.end_rebuild();
     Ok(end)
+}
+
+/// Another broker has gone on where the files of the last run ended. What only the hot log has was acknowledged: it is stored
+/// once more, behind what the other broker stored. A kill in here makes some of it twice, never less.
+fn append_again(
+    disk: &mut Disk,
+    hot: &[FoundSegment<'_>],
+    end: PhysicalOffset,
+    recovery: &mut Recovery,
+) -> Result<PhysicalOffset, StoreError> {
+    let mut at_end = end;
+    let mut lost = 0;
+    let mut is_known = true;
+    for segment in hot {
+        let mut at = 0;
+        while let Some(Ok(unit)) = segment.bytes.get(at..).filter(|rest| !rest.is_empty()).map(record::unit) {
+            let LogUnit::Record(view) = unit else {
+                let LogUnit::Blank { bytes_left } = unit else { break };
+                at += bytes_left as usize;
+                continue;
+            };
+            at += view.bytes.len();
+            let place = PhysicalOffset(view.physical_offset);
+            if is_known {
+                let mut there = vec![0; view.bytes.len()];
+                is_known = place < end && disk.log.read(place, &mut there)? == there.len() && there == view.bytes;
+            }
+            if is_known || !view.crc_holds() {
+                continue;
+            }
+            match disk.append_again(&view, at_end)? {
+                Some(new_end) => {
+                    at_end = new_end;
+                    recovery.replayed_records += 1;
+                    recovery.replayed_bytes += view.bytes.len() as u64;
+                }
+                None => lost += 1,
+            }
+        }
+    }
+    log::warn!(
+        "another broker has written this commitlog since: {} messages that only the hot log had are appended again",
+        recovery.replayed_records
+    );
+    if lost > 0 {
+        log::error!("{lost} messages of the hot log are larger than a commitlog file: they are lost");
+    }
+    Ok(at_end)
 }
 
 /// How files and hot log compare where both have something.

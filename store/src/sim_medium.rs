@@ -168,6 +168,22 @@ impl SimMedium {
         self.world().names.keys().cloned().collect()
     }
 
+    /// Copies a directory, as `cp -r` does.
+    pub fn copy_dir(&self, from: &Path, to: &Path) {
+        let mut world = self.world();
+        let moved = |path: &PathBuf| path.strip_prefix(from).ok().map(|rest| to.join(rest));
+        let names: Vec<_> = world.names.iter().filter_map(|(path, id)| Some((moved(path)?, *id))).collect();
+        let dirs: Vec<_> = world.dirs.iter().filter_map(moved).collect();
+        world.dirs.extend(dirs);
+        for (path, id) in names {
+            let content = world.files[&id].content.clone();
+            let id = world.next_file;
+            world.next_file += 1;
+            world.files.insert(id, SimFile { content, synced: None, unsynced: Vec::new() });
+            world.names.insert(path, id);
+        }
+    }
+
     /// Hides the hot memory: what a start on another machine sees. Gives back what `bring_hot_back` wants.
     pub fn take_hot_away(&self) -> BTreeMap<PathBuf, HotMap> {
         std::mem::take(&mut self.world().hot)
@@ -269,6 +285,10 @@ impl Medium for SimMedium {
             .collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+
+    fn canonical(&self, dir: &Path) -> Result<PathBuf, MediumError> {
+        Ok(dir.to_path_buf())
     }
 
     fn create_dir(&self, dir: &Path) -> Result<(), MediumError> {
