@@ -89,7 +89,10 @@ fn list(dir: &str) -> Result<(), Box<dyn Error>> {
             passed_over += pull.passed_over;
             offsets.start = pull.next;
         }
-        println!("{topic} {queue_id}: {:?}, {messages} messages read, {passed_over} passed over", store.offsets(queue));
+        println!(
+            "{topic} {queue_id}: {:?}, {messages} messages read, {passed_over} passed over",
+            store.offsets(queue)
+        );
     }
     drop(store);
     Ok(cold.close(0)?)

@@ -108,8 +108,7 @@ impl Identity {
         for mut place in places {
             place.dir = place.dir.join(&self.store);
             let segments = config.hot_segments;
-            let identity =
-                Self { dir: place.dir.clone(), segments, segment_bytes, ..self.clone() };
+            let identity = Self { dir: place.dir.clone(), segments, segment_bytes, ..self.clone() };
             match identity.map_all(&**medium) {
                 Ok(maps) => {
                     for entry in medium.list(&place.dir)? {

@@ -442,7 +442,8 @@ fn append_again(
             let place = PhysicalOffset(view.physical_offset);
             if is_known {
                 let mut there = vec![0; view.bytes.len()];
-                is_known = place < end && disk.log.read(place, &mut there)? == there.len() && there == view.bytes;
+                is_known =
+                    place < end && disk.log.read(place, &mut there)? == there.len() && there == view.bytes;
             }
             if is_known || !view.crc_holds() {
                 continue;
