@@ -298,7 +298,7 @@ fn finish_shard<N: Net>(shard: &mut Shard<N>, clock: &mut RealClock) {
             shard.net.idle_wait(&now, Duration::from_millis(1));
         }
     }
-    while !shard.broker.hand_over_rest() && began.elapsed() < HAND_OVER_MAX {
+    while !shard.broker.keep_everything(&clock.read()) && began.elapsed() < HAND_OVER_MAX {
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -14,8 +14,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use store::{Boundary, ColdPull, LogRange, PhysicalOffset, PullLimits, QueueOffset};
+use store::{Boundary, ColdPull, LogRange, PhysicalOffset, PullLimits, QueueOffset, Unit};
 
+use crate::broker::admin::AdminErrand;
 use crate::broker::desk_errands::DeskErrand;
 use crate::broker::filter::TagFilter;
 use crate::broker::held_pull::HeldPull;
@@ -56,6 +57,29 @@ pub enum Question {
     },
     /// When the record at this place was stored. Answered with `Answer::StoreTime`.
     StoreTime(PhysicalOffset),
+    /// When these messages were stored. Answered with `Answer::StoreTimes`, 0 for those that are gone.
+    StoreTimes(Vec<Place>),
+    /// The offset of a time in each of these queues. Answered with `Answer::Offsets`.
+    SearchTimes { stretches: Vec<Stretch>, timestamp_ms: i64 },
+    /// Entries of a queue. Answered with `Answer::Units`, which ends at the first that is not there.
+    Units { topic: Arc<str>, queue_id: i32, offsets: Range<QueueOffset> },
+}
+
+/// A message by its queue.
+#[derive(Debug)]
+pub struct Place {
+    pub topic: Arc<str>,
+    pub queue_id: i32,
+    pub offset: QueueOffset,
+}
+
+/// A part of a queue that is searched.
+#[derive(Debug)]
+pub struct Stretch {
+    pub topic: Arc<str>,
+    pub queue_id: i32,
+    pub offsets: Range<QueueOffset>,
+    pub boundary: Boundary,
 }
 
 #[derive(Debug)]
@@ -65,6 +89,9 @@ pub enum Answer {
     Bytes(Option<Vec<u8>>),
     Offset(QueueOffset),
     StoreTime(Option<i64>),
+    StoreTimes(Vec<i64>),
+    Offsets(Vec<QueueOffset>),
+    Units(Vec<Unit>),
     /// The files cannot be read.
     Failed(String),
 }
@@ -88,6 +115,8 @@ pub enum Errand {
     Rest(ConnId),
     /// A desk's second half: what it still needs is in the desk's own type.
     Desk(DeskErrand),
+    /// The same for administrators.
+    Admin(Box<AdminErrand>),
 }
 
 /// Names a question under way.

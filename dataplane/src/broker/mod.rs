@@ -250,13 +250,6 @@ impl Broker {
         }
     }
 
-    /// Before a stop: all that changed goes to the cold side. True when nothing is left here.
-    pub fn hand_over_rest(&mut self) -> bool {
-        self.offsets.drain_dirty(&mut self.ops);
-        self.hand_over();
-        self.ops.is_empty() && self.offsets.is_clean()
-    }
-
     /// The cold thread has an answer: back to who asked.
     fn errand_done(
         &mut self,
@@ -274,6 +267,7 @@ impl Broker {
             (Errand::Rest(conn), Answer::Bytes(bytes)) => out.fetched(conn, bytes, net),
             (Errand::Rest(conn), Answer::Failed(_)) => out.fetched(conn, None, net),
             (Errand::Desk(errand), answer) => self.desk_answered(errand, answer, now, out),
+            (Errand::Admin(errand), answer) => self.admin_answered(*errand, answer, out),
             (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),
         }
     }

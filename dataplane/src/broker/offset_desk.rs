@@ -191,7 +191,7 @@ impl Broker {
     }
 
     /// The store time of a message that is hot.
-    fn store_time(&self, queue: QueueIndex, offset: QueueOffset) -> Option<i64> {
+    pub(super) fn store_time(&self, queue: QueueIndex, offset: QueueOffset) -> Option<i64> {
         match self.store.unit(queue, offset) {
             UnitAt::Hot(unit) => self.store.record_at(unit.physical).map(|record| record.store_timestamp),
             UnitAt::NotHot | UnitAt::None => None,
@@ -200,7 +200,7 @@ impl Broker {
 
     /// The answer to a search by time if it lies in the hot part of the queue: the first message at or after the time,
     /// or (`upper`) the last at or before it. Store times grow with the offsets.
-    fn search_hot(&self, queue: QueueIndex, timestamp: i64, upper: bool) -> Option<i64> {
+    pub(super) fn search_hot(&self, queue: QueueIndex, timestamp: i64, upper: bool) -> Option<i64> {
         let offsets = self.store.offsets(queue);
         let (first, end) = (offsets.start.0, offsets.end.0);
         if first == end {
@@ -223,7 +223,7 @@ impl Broker {
     }
 
     /// The first offset from which on entries and records are hot.
-    fn first_hot_record(&self, queue: QueueIndex) -> i64 {
+    pub(super) fn first_hot_record(&self, queue: QueueIndex) -> i64 {
         let (mut low, mut high) = (self.store.first_hot(queue).0, self.store.offsets(queue).end.0);
         while low < high {
             let middle = low + (high - low) / 2;

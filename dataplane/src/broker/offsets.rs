@@ -246,11 +246,6 @@ impl ConsumerOffsets {
         drained
     }
 
-    /// Whether every change has left.
-    pub fn is_clean(&self) -> bool {
-        self.dirty.is_empty()
-    }
-
     fn row(&self, group: &str, topic: &str) -> Option<&Row> {
         let index = *self.by_name.get(&RowName { topic, group })?;
         self.rows.get(index)?.as_ref()

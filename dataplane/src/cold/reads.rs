@@ -7,9 +7,9 @@
 //! One bounded `step` at a time, so that a thread or the simulator may drive it. Questions are answered in the order
 //! they came; an answer that finds its lane full waits here and no further question is taken.
 
-use store::{ColdReader, StoreError};
+use store::{ColdReader, QueueOffset, StoreError};
 
-use crate::broker::errands::{Answer, ColdEnds, ColdReply, Question};
+use crate::broker::errands::{Answer, ColdEnds, ColdReply, Question, Stretch};
 
 /// The cold half of a shard's errands.
 pub struct Reads {
@@ -73,6 +73,32 @@ impl Reads {
                 Answer::Offset(reader.search_by_time(&topic, queue_id, offsets, timestamp_ms, boundary)?)
             }
             Question::StoreTime(physical) => Answer::StoreTime(reader.store_time(physical)?),
+            Question::StoreTimes(places) => {
+                let mut times = Vec::with_capacity(places.len());
+                for place in &places {
+                    let unit = reader.entry(&place.topic, place.queue_id, place.offset)?;
+                    let time = unit.map(|unit| reader.store_time(unit.physical)).transpose()?;
+                    times.push(time.flatten().unwrap_or(0));
+                }
+                Answer::StoreTimes(times)
+            }
+            Question::SearchTimes { stretches, timestamp_ms } => {
+                let mut found = Vec::with_capacity(stretches.len());
+                for Stretch { topic, queue_id, offsets, boundary } in stretches {
+                    found.push(reader.search_by_time(&topic, queue_id, offsets, timestamp_ms, boundary)?);
+                }
+                Answer::Offsets(found)
+            }
+            Question::Units { topic, queue_id, offsets } => {
+                let mut units = Vec::new();
+                for offset in offsets.start.0..offsets.end.0 {
+                    match reader.entry(&topic, queue_id, QueueOffset(offset))? {
+                        Some(unit) => units.push(unit),
+                        None => break,
+                    }
+                }
+                Answer::Units(units)
+            }
         })
     }
 }

@@ -1,8 +1,10 @@
 //! The desks of administrators: mqadmin, the dashboard, replicas that copy tables.
 //!
 //! ```text
-//! topics.rs  17 18 215 351 300 305     groups.rs  200 225 352 207     dumps.rs  21 201 43 45
+//! topics.rs  17 18 215 351 300 305     groups.rs  200 225 352 207     dumps.rs  21 201 43
 //! clients.rs 203 204 328 343 345       settings.rs 25 26              status.rs 28 907
+//! stats.rs   202 208 317               reset.rs   222                 messages.rs 33
+//! consumequeue.rs 321                  errands.rs second halves of what needs the files
 //! ```
 //!
 //! Codes that change something take an allow-list, and none names a path or runs anything. What is asked for here is
@@ -10,12 +12,19 @@
 
 pub mod attributes;
 mod clients;
+mod consumequeue;
 mod dumps;
+mod errands;
 mod groups;
+mod messages;
 pub mod rates;
+mod reset;
 mod settings;
+mod stats;
 mod status;
 mod topics;
+
+pub use errands::AdminErrand;
 
 use protocol::body::DataVersion;
 use protocol::code::{request as codes, response};
@@ -72,6 +81,12 @@ impl Broker {
             codes::UPDATE_BROKER_CONFIG => self.update_settings(req, out),
             codes::GET_BROKER_CONFIG => self.all_settings(req, out),
             codes::GET_BROKER_RUNTIME_INFO => self.runtime_info(req, out),
+            codes::GET_TOPIC_STATS_INFO => self.topic_stats(req, out),
+            codes::GET_CONSUME_STATS => self.consume_stats(req, out),
+            codes::GET_BROKER_CONSUME_STATS => self.broker_consume_stats(req, out),
+            codes::INVOKE_BROKER_TO_RESET_OFFSET => self.reset_offset(req, out),
+            codes::VIEW_MESSAGE_BY_ID => self.view_message(req, out),
+            codes::QUERY_CONSUME_QUEUE => self.query_consume_queue(req, out),
             codes::GET_BROKER_HA_STATUS => self.ha_status(req, out),
             unknown => Err(Refusal::new(
                 response::REQUEST_CODE_NOT_SUPPORTED,
