@@ -1,5 +1,6 @@
 //! The hot walks, driven through a whole shard over a network in memory and a simulated disk.
 
+mod admin;
 mod fake_net;
 mod probe;
 mod requests;

@@ -36,6 +36,13 @@ impl Broker {
         let topic = header.topic.map(|topic| topic.to_cow()).unwrap_or_default();
         let queue_id = header.queue_id.unwrap_or(0);
         let Some(queue) = self.store.find_queue(&topic, queue_id) else {
+            let queues = self.topics.config(&topic).map_or(0, |config| config.read_queue_nums);
+            if (0..queues).contains(&queue_id) {
+                // A queue of this topic that never had a message.
+                let empty = Lines { to: req.reply_to(), body: QueryConsumeQueueResponseBody::default() };
+                empty.finish(&[], out);
+                return Ok(());
+            }
             let remark = format!("{queue_id}@{topic} is not exist!");
             return Err(Refusal::new(response::SYSTEM_ERROR, remark));
         };

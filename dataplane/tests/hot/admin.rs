@@ -1,0 +1,412 @@
+//! The administrators' desks, over the whole shard. Expected codes, remarks and bodies are those of mqadmin-5.5.0.json
+//! and probe-5.5.0.json.
+
+use std::time::Duration;
+
+use dataplane::broker::groups::GroupConfig;
+use protocol::RemotingCommand;
+use protocol::body::{
+    Body, ConsumeStats, ConsumerConnection, ConsumerOffsetSerializeWrapper, GroupList, HARuntimeInfo,
+    KVTable, MessageQueue, ProducerConnection, ProducerTableInfo, QueryConsumeQueueResponseBody,
+    QuerySubscriptionResponseBody, ResetOffsetBody, SubscriptionGroupConfig, SubscriptionGroupWrapper,
+    TopicConfig, TopicConfigSerializeWrapper, TopicList, TopicStatsTable,
+};
+use protocol::code::{request as codes, response};
+use protocol::record::RecordView;
+
+use crate::requests::{send, set};
+use crate::world::World;
+
+fn create(topic: &str, queues: i32) -> RemotingCommand {
+    RemotingCommand::request(codes::UPDATE_AND_CREATE_TOPIC)
+        .field("topic", topic)
+        .field("defaultTopic", "TBW102")
+        .field("readQueueNums", queues)
+        .field("writeQueueNums", queues)
+        .field("perm", 6)
+        .field("topicFilterType", "SINGLE_TAG")
+        .field("topicSysFlag", 0)
+        .field("order", false)
+}
+
+fn ask(code: i32, fields: &[(&str, &str)]) -> RemotingCommand {
+    fields.iter().fold(RemotingCommand::request(code), |command, (name, value)| command.field(*name, value))
+}
+
+fn refused(answer: &RemotingCommand, code: i32, remark: &str) {
+    assert_eq!((answer.code, answer.remark.as_deref()), (code, Some(remark)));
+}
+
+fn decode<T: Body>(answer: &RemotingCommand) -> T {
+    assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+    T::decode(&answer.body).unwrap()
+}
+
+/// A message per call, half a MiB each, so that a few dozen of them leave the hot log.
+fn fill(world: &mut World, conn: dataplane::net::ConnId, topic: &str, messages: usize) {
+    let body = vec![b'x'; 512 << 10];
+    for _ in 0..messages {
+        let answer = world.call(conn, send(topic, 0, "", &body));
+        assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+        world.clock.advance(Duration::from_millis(10));
+    }
+    world.pass(50);
+}
+
+/// Goal: topics are made, shown, changed and deleted, and bad ones refused with the official words.
+#[test]
+fn topics_by_hand() {
+    let mut world = World::new();
+    let conn = world.connect();
+    assert_eq!(world.call(conn, create("T", 4)).code, response::SUCCESS);
+    let shown: TopicConfig =
+        decode(&world.call(conn, ask(codes::GET_TOPIC_CONFIG, &[("topic", "T"), ("lo", "true")])));
+    assert_eq!(shown, TopicConfig::new("T", 4, 6));
+    let version = world.shard.broker.topics.version();
+    world.call(conn, create("T", 4));
+    assert_eq!(world.shard.broker.topics.version(), version, "the same again is no change");
+    world.call(conn, create("T", 8).field("attributes", "+message.type=FIFO"));
+    let shown: TopicConfig = decode(&world.call(conn, ask(codes::GET_TOPIC_CONFIG, &[("topic", "T")])));
+    assert_eq!((shown.read_queue_nums, shown.attributes.len()), (8, 1));
+    assert_eq!(world.shard.broker.topics.version().counter, version.counter + 1);
+
+    let bad = world.call(conn, create("a b", 1));
+    let characters =
+        "The specified topic: a b, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$";
+    refused(&bad, response::INVALID_PARAMETER, characters);
+    let system = "The topic[TBW102] is conflict with system topic.";
+    refused(&world.call(conn, create("TBW102", 1)), response::INVALID_PARAMETER, system);
+    refused(
+        &world.call(conn, ask(codes::DELETE_TOPIC_IN_BROKER, &[("topic", "TBW102")])),
+        response::INVALID_PARAMETER,
+        system,
+    );
+    assert_eq!(world.call(conn, set(create("U", 1), "perm", 99)).code, response::INVALID_PARAMETER);
+    assert_eq!(world.call(conn, set(create("U", 1), "readQueueNums", -1)).code, response::INVALID_PARAMETER);
+    assert_eq!(
+        world.call(conn, create("U", 1).field("attributes", "+cleanup.policy=COMPACTION")).code,
+        response::SYSTEM_ERROR
+    );
+    assert!(world.shard.broker.topics.find("U").is_none());
+
+    assert_eq!(
+        world.call(conn, ask(codes::DELETE_TOPIC_IN_BROKER, &[("topic", "T")])).code,
+        response::SUCCESS
+    );
+    let gone = world.call(conn, ask(codes::GET_TOPIC_CONFIG, &[("topic", "T")]));
+    refused(&gone, response::TOPIC_NOT_EXIST, "No topic in this broker. topic: T");
+    assert_eq!(
+        world.call(conn, ask(codes::DELETE_TOPIC_IN_BROKER, &[("topic", "T")])).code,
+        response::SUCCESS
+    );
+}
+
+/// Goal: a list of topics is taken whole or not at all.
+#[test]
+fn a_list_of_topics_is_all_or_nothing() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let list = |names: [&str; 2]| {
+        let topic_config_list = names.map(|name| TopicConfig::new(name, 2, 6)).to_vec();
+        RemotingCommand::request(codes::UPDATE_AND_CREATE_TOPIC_LIST)
+            .body(protocol::body::CreateTopicListRequestBody { topic_config_list }.encode())
+    };
+    assert_eq!(world.call(conn, list(["A", "b c"])).code, response::INVALID_PARAMETER);
+    assert!(world.shard.broker.topics.find("A").is_none());
+    assert_eq!(world.call(conn, list(["A", "B"])).code, response::SUCCESS);
+    assert!(world.shard.broker.topics.find("B").is_some());
+}
+
+/// Goal: groups are made, shown and deleted, with the fields the tool sends.
+#[test]
+fn groups_by_hand() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let config = SubscriptionGroupConfig {
+        consume_broadcast_enable: false,
+        retry_max_times: 5,
+        ..SubscriptionGroupConfig::new("CG_adm")
+    };
+    let update = RemotingCommand::request(codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(config.encode());
+    assert_eq!(world.call(conn, update).code, response::SUCCESS);
+    let shown: SubscriptionGroupConfig =
+        decode(&world.call(conn, ask(codes::GET_SUBSCRIPTIONGROUP_CONFIG, &[("group", "CG_adm")])));
+    assert_eq!(shown, config);
+    let bad = SubscriptionGroupConfig::new("bad group").encode();
+    let bad = RemotingCommand::request(codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(bad);
+    assert_eq!(world.call(conn, bad).code, response::INVALID_PARAMETER);
+    world.shard.broker.offsets.commit("CG_adm", "T", 0, 7);
+    let delete = |clean: &str| {
+        ask(codes::DELETE_SUBSCRIPTIONGROUP, &[("groupName", "CG_adm"), ("cleanOffset", clean)])
+    };
+    assert_eq!(world.call(conn, delete("false")).code, response::SUCCESS);
+    assert_eq!(world.shard.broker.offsets.committed("CG_adm", "T", 0), Some(7));
+    assert_eq!(world.call(conn, delete("true")).code, response::SUCCESS);
+    assert_eq!(world.shard.broker.offsets.committed("CG_adm", "T", 0), None);
+    let gone = world.call(conn, ask(codes::GET_SUBSCRIPTIONGROUP_CONFIG, &[("group", "CG_adm")]));
+    refused(&gone, response::SUBSCRIPTION_GROUP_NOT_EXIST, "No group in this broker. group: CG_adm");
+}
+
+/// Goal: whole tables come whole to 4.9 and in pages to 5.x.
+#[test]
+fn whole_tables() {
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", 4);
+    world.shard.broker.offsets.commit("G", "T", 1, 9);
+    let answer = world.call(conn, ask(codes::GET_ALL_TOPIC_CONFIG, &[]));
+    let all: TopicConfigSerializeWrapper = decode(&answer);
+    assert_eq!(answer.ext("totalTopicNum"), Some(all.topic_config_table.len().to_string().as_str()));
+    assert_eq!(all.topic_config_table["T"], TopicConfig::new("T", 4, 6));
+    let paged =
+        ask(codes::GET_ALL_TOPIC_CONFIG, &[("topicSeq", "2"), ("maxTopicNum", "3"), ("dataVersion", "")]);
+    let page: TopicConfigSerializeWrapper = decode(&world.call(conn, paged));
+    assert!(page.topic_config_table.keys().eq(all.topic_config_table.keys().skip(2).take(3)));
+    let groups: SubscriptionGroupWrapper =
+        decode(&world.call(conn, ask(codes::GET_ALL_SUBSCRIPTIONGROUP_CONFIG, &[])));
+    assert!(groups.subscription_group_table.contains_key("TOOLS_CONSUMER"));
+    let offsets: ConsumerOffsetSerializeWrapper =
+        decode(&world.call(conn, ask(codes::GET_ALL_CONSUMER_OFFSET, &[])));
+    assert_eq!(offsets.offset_table["T@G"], [(1, 9)].into());
+    let system: TopicList = decode(&world.call(conn, ask(codes::GET_SYSTEM_TOPIC_LIST_FROM_BROKER, &[])));
+    for name in [
+        "TBW102",
+        "SCHEDULE_TOPIC_XXXX",
+        "broker-a",
+        "DefaultCluster",
+        "DefaultCluster_REPLY_TOPIC",
+        "CHECKPOINT_TOPIC",
+    ] {
+        assert!(system.topic_list.iter().any(|topic| topic == name), "{name}");
+    }
+    assert!(!system.topic_list.contains(&"T".to_owned()));
+}
+
+/// Goal: who is connected is shown as the tool reads it, and who is not gets the code it counts on.
+#[test]
+fn clients_by_group() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let offline = world.call(conn, ask(codes::GET_CONSUMER_CONNECTION_LIST, &[("consumerGroup", "CG")]));
+    refused(&offline, response::CONSUMER_NOT_ONLINE, "the consumer group[CG] not online");
+    let unknown = world.call(conn, ask(codes::GET_PRODUCER_CONNECTION_LIST, &[("producerGroup", "PG")]));
+    refused(&unknown, response::SYSTEM_ERROR, "the producer group[PG] not exist");
+
+    let client = world.connect();
+    let beat = r#"{"clientID":"192.0.2.2@bg","consumerDataSet":[{"consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"CG","messageModel":"CLUSTERING","subscriptionDataSet":[{"classFilterMode":false,"codeSet":[2598919],"expressionType":"TAG","subString":"TagA","subVersion":1,"tagsSet":["TagA"],"topic":"T"}],"unitMode":false}],"producerDataSet":[{"groupName":"PG"}]}"#;
+    let beat = RemotingCommand::request(codes::HEART_BEAT).body(beat.as_bytes().to_vec());
+    world.post(client, beat, protocol::Codec::Json);
+    world.pass(2);
+
+    let consumers: ConsumerConnection =
+        decode(&world.call(conn, ask(codes::GET_CONSUMER_CONNECTION_LIST, &[("consumerGroup", "CG")])));
+    assert_eq!(consumers.connection_set.len(), 1);
+    assert_eq!(consumers.connection_set[0].client_id, "192.0.2.2@bg");
+    assert_eq!(consumers.connection_set[0].client_addr, "127.0.0.1:50206");
+    assert_eq!(consumers.subscription_table["T"].sub_string, "TagA");
+    let producers: ProducerConnection =
+        decode(&world.call(conn, ask(codes::GET_PRODUCER_CONNECTION_LIST, &[("producerGroup", "PG")])));
+    assert_eq!(producers.connection_set.len(), 1);
+    let all: ProducerTableInfo = decode(&world.call(conn, ask(codes::GET_ALL_PRODUCER_INFO, &[])));
+    assert_eq!(all.data["PG"][0].remote_ip, "/127.0.0.1:50206");
+    let topics: TopicList =
+        decode(&world.call(conn, ask(codes::QUERY_TOPICS_BY_CONSUMER, &[("group", "CG")])));
+    assert!(topics.topic_list.contains(&"T".to_owned()));
+    assert_eq!(topics.broker_addr.as_deref(), Some("127.0.0.2:10911"));
+    let fields = [("group", "CG"), ("topic", "T")];
+    let subscription: QuerySubscriptionResponseBody =
+        decode(&world.call(conn, ask(codes::QUERY_SUBSCRIPTION_BY_CONSUMER, &fields)));
+    assert!(subscription.subscription_data.unwrap().code_set.contains(&2_598_919));
+    world.shard.broker.offsets.commit("OLD", "T", 0, 1);
+    let groups: GroupList =
+        decode(&world.call(conn, ask(codes::QUERY_TOPIC_CONSUME_BY_WHO, &[("topic", "T")])));
+    assert_eq!(groups.group_list, ["CG", "OLD"]);
+}
+
+/// Goal: a running broker takes the changes of the allow-list, and tells the name servers of a permission.
+#[test]
+fn settings_of_a_running_broker() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let update =
+        |text: &str| RemotingCommand::request(codes::UPDATE_BROKER_CONFIG).body(text.as_bytes().to_vec());
+    let before = world.shard.broker.topics.version();
+    assert_eq!(world.call(conn, update("traceOn=false\n")).code, response::SUCCESS);
+    assert!(!world.shard.broker.config.trace_on);
+    assert_eq!(world.shard.broker.topics.version(), before);
+    world.topic("T", 1);
+    let sent = world.call(conn, send("T", 0, "", b"x"));
+    assert_eq!(sent.ext("TRACE_ON"), Some("false"), "what was made of the settings is made again");
+    let before = world.shard.broker.topics.version();
+    assert_eq!(world.call(conn, update("brokerPermission=4\n")).code, response::SUCCESS);
+    assert!(world.shard.broker.topics.version() != before, "the name servers must take the table anew");
+    let path = world.call(conn, update("traceOn=true\nstorePathRootDir=/etc\n"));
+    assert_eq!(path.code, response::NO_PERMISSION);
+    assert!(path.remark.unwrap().starts_with("Can not update config in black list."));
+    assert!(!world.shard.broker.config.trace_on, "all or nothing");
+    assert_eq!(world.call(conn, update("traceOn=perhaps\n")).code, response::INVALID_PARAMETER);
+    let shown = world.call(conn, ask(codes::GET_BROKER_CONFIG, &[]));
+    let text = String::from_utf8(shown.body.to_vec()).unwrap();
+    assert!(text.contains("\nbrokerName=broker-a\n") && text.contains("\nbrokerPermission=4\n"), "{text}");
+    assert!(shown.ext("version").unwrap().contains("\"counter\":2"));
+}
+
+/// Goal: every key that clusterList and brokerStatus read is there and has the form they split.
+#[test]
+fn runtime_info_has_what_the_tools_read() {
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", 1);
+    for _ in 0..5 {
+        world.call(conn, send("T", 0, "", b"x"));
+    }
+    world.pass(1_500);
+    let info: KVTable = decode(&world.call(conn, ask(codes::GET_BROKER_RUNTIME_INFO, &[])));
+    let value = |key: &str| info.table.get(key).unwrap_or_else(|| panic!("{key} is missing")).as_str();
+    for key in ["putTps", "getTransferredTps", "getTotalTps", "getFoundTps", "getMissTps"] {
+        let numbers: Vec<f64> = value(key).split(' ').map(|number| number.parse().unwrap()).collect();
+        assert_eq!(numbers.len(), 3, "{key}");
+    }
+    assert!(value("putTps").starts_with("5.") || value("putTps").starts_with("4."), "{}", value("putTps"));
+    for key in [
+        "msgPutTotalYesterdayMorning",
+        "msgPutTotalTodayMorning",
+        "msgGetTotalYesterdayMorning",
+        "msgGetTotalTodayMorning",
+        "msgGetTotalTodayNow",
+        "pageCacheLockTimeMills",
+        "earliestMessageTimeStamp",
+        "sendThreadPoolQueueSize",
+        "sendThreadPoolQueueHeadWaitTimeMills",
+        "pullThreadPoolQueueSize",
+        "pullThreadPoolQueueHeadWaitTimeMills",
+        "ackThreadPoolQueueSize",
+        "ackThreadPoolQueueHeadWaitTimeMills",
+        "timerReadBehind",
+        "timerOffsetBehind",
+        "timerCongestNum",
+    ] {
+        value(key).parse::<i64>().unwrap_or_else(|_| panic!("{key}"));
+    }
+    assert_eq!(value("msgPutTotalTodayNow"), "5");
+    assert_eq!(value("brokerVersionDesc"), "V5_5_0");
+    value("commitLogDiskRatio").parse::<f64>().unwrap();
+    value("timerEnqueueTps").parse::<f64>().unwrap();
+    assert_eq!(value("commitLogMinOffset"), "0");
+    assert!(value("runtime").starts_with("[ 0 days, "));
+    let ha: HARuntimeInfo = decode(&world.call(conn, ask(codes::GET_BROKER_HA_STATUS, &[])));
+    assert!(ha.master && ha.master_commit_log_max_offset > 0);
+}
+
+/// Goal: times are those of the messages, also when they have left memory. Method: 60 MiB through a hot log of 24.
+#[test]
+fn offsets_carry_the_times_of_hot_and_cold_messages() {
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", 2);
+    let missing = world.call(conn, ask(codes::GET_TOPIC_STATS_INFO, &[("topic", "nonono")]));
+    refused(&missing, response::TOPIC_NOT_EXIST, "topic[nonono] not exist");
+    world.call(conn, send("T", 1, "", b"early"));
+    let early_ms = dataplane::time::Clock::read(&mut world.clock).wall_ms;
+    fill(&mut world, conn, "T", 120);
+    assert!(world.shard.broker.store.hot_start().0 > 20 << 20, "the first messages are cold");
+    let stats: TopicStatsTable =
+        decode(&world.call(conn, ask(codes::GET_TOPIC_STATS_INFO, &[("topic", "T")])));
+    let queue = |id| MessageQueue::new("T", "broker-a", id);
+    let (hot, cold) = (stats.offset_table[&queue(0)], stats.offset_table[&queue(1)]);
+    assert_eq!((hot.min_offset, hot.max_offset), (0, 120));
+    assert!(hot.last_update_timestamp > early_ms);
+    assert_eq!((cold.max_offset, cold.last_update_timestamp), (1, early_ms));
+
+    world.shard.broker.groups.put(GroupConfig::new("G"), 0, &mut world.shard.broker.ops);
+    world.shard.broker.offsets.commit("G", "T", 0, 1);
+    world.shard.broker.offsets.pulled("G", "T", 0, 33);
+    let stats: ConsumeStats =
+        decode(&world.call(conn, ask(codes::GET_CONSUME_STATS, &[("consumerGroup", "G")])));
+    let first = stats.offset_table[&queue(0)];
+    assert_eq!((first.broker_offset, first.consumer_offset, first.pull_offset), (120, 1, 33));
+    assert!((early_ms..early_ms + 50).contains(&first.last_timestamp));
+    assert_eq!(stats.offset_table[&queue(1)].consumer_offset, 0);
+    let unknown: ConsumeStats =
+        decode(&world.call(conn, ask(codes::GET_CONSUME_STATS, &[("consumerGroup", "nobody")])));
+    assert!(unknown.offset_table.is_empty());
+    let all = world.call(conn, ask(codes::GET_BROKER_CONSUME_STATS, &[("isOrder", "false")]));
+    let all: protocol::body::ConsumeStatsList = decode(&all);
+    assert_eq!((all.total_diff, all.total_inflight_diff), (119 + 1, 32));
+
+    let view =
+        |offset: i64| ask(codes::VIEW_MESSAGE_BY_ID, &[("offset", &offset.to_string()), ("topic", "T")]);
+    let answer = world.call(conn, view(0));
+    assert_eq!(RecordView::parse(&answer.body).unwrap().body, b"early");
+    let last = world.call(
+        conn,
+        ask(
+            codes::QUERY_CONSUME_QUEUE,
+            &[("topic", "T"), ("queueId", "0"), ("index", "119"), ("count", "9")],
+        ),
+    );
+    let last: QueryConsumeQueueResponseBody = decode(&last);
+    assert_eq!((last.min_queue_index, last.max_queue_index, last.queue_data.len()), (0, 120, 1));
+    let answer = world.call(conn, view(last.queue_data[0].physic_offset));
+    assert_eq!(RecordView::parse(&answer.body).unwrap().queue_offset, 119);
+    for offset in [1, 77_777_777_777, -1] {
+        let remark = format!("can not find message by the offset, {offset}");
+        refused(&world.call(conn, view(offset)), response::SYSTEM_ERROR, &remark);
+    }
+    let whole = [("topic", "T"), ("queueId", "0"), ("index", "0"), ("count", "1000")];
+    let whole: QueryConsumeQueueResponseBody =
+        decode(&world.call(conn, ask(codes::QUERY_CONSUME_QUEUE, &whole)));
+    assert_eq!(whole.queue_data.len(), 120, "cold and hot entries");
+}
+
+/// Goal: a group is moved by time, to the end, and one queue to an offset; the next pull of each queue is told.
+#[test]
+fn a_group_is_reset() {
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", 2);
+    world.shard.broker.groups.put(GroupConfig::new("G"), 0, &mut world.shard.broker.ops);
+    fill(&mut world, conn, "T", 120);
+    let reset = |fields: &[(&str, &str)]| {
+        let base = ask(
+            codes::INVOKE_BROKER_TO_RESET_OFFSET,
+            &[("group", "G"), ("topic", "T"), ("isForce", "true"), ("timestamp", "-1")],
+        );
+        fields.iter().fold(base, |command, (name, value)| set(command, name, value))
+    };
+    refused(&world.call(conn, reset(&[("topic", "U")])), response::TOPIC_NOT_EXIST, "Topic U does not exist");
+    refused(
+        &world.call(conn, reset(&[("group", "H")])),
+        response::SUBSCRIPTION_GROUP_NOT_EXIST,
+        "Group H does not exist",
+    );
+    let queue = |id| MessageQueue::new("T", "broker-a", id);
+    let moved: ResetOffsetBody = decode(&world.call(conn, reset(&[])));
+    assert_eq!(moved.offset_table, [(queue(0), 120), (queue(1), 0)].into());
+
+    let view = ask(codes::VIEW_MESSAGE_BY_ID, &[("offset", "0")]);
+    let first_ms = RecordView::parse(&world.call(conn, view).body).unwrap().store_timestamp;
+    let moved: ResetOffsetBody =
+        decode(&world.call(conn, reset(&[("timestamp", &(first_ms + 1).to_string())])));
+    assert_eq!(moved.offset_table[&queue(0)], 1, "found in the files");
+    assert_eq!(world.shard.broker.offsets.committed("G", "T", 0), Some(1));
+
+    let one = reset(&[("queueId", "0"), ("offset", "100")]);
+    let moved: ResetOffsetBody = decode(&world.call(conn, one));
+    assert_eq!(moved.offset_table, [(queue(0), 100)].into());
+    let beyond = world.call(conn, reset(&[("queueId", "0"), ("offset", "122")]));
+    refused(&beyond, response::SYSTEM_ERROR, "Target offset 122 not in consume queue range [0-120]");
+    assert_eq!(world.shard.broker.offsets.take_reset("G", "T", 0), Some(100));
+}
+
+/// Goal: what nobody serves says so.
+#[test]
+fn unknown_codes_are_refused() {
+    let mut world = World::new();
+    let conn = world.connect();
+    refused(
+        &world.call(conn, RemotingCommand::request(9999)),
+        response::REQUEST_CODE_NOT_SUPPORTED,
+        " request type 9999 not supported",
+    );
+}
