@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use protocol::headers::{PullMessageRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader};
-use protocol::{Codec, CustomHeader, Found, HeaderWriter, RemotingCommand, frame};
+use protocol::{Codec, CustomHeader, Found, Header, HeaderWriter, RemotingCommand, frame};
 
 fn main() {
     for (name, codec) in [("JSON", Codec::Json), ("binary", Codec::Binary)] {
@@ -12,10 +12,13 @@ fn main() {
         let mut out = [0; 2048];
         println!("{name}: a send of {} bytes", bytes.len());
         time("  find + header", || {
-            black_box(whole(black_box(&bytes)).header().expect("our own").opaque);
+            let mut header = Header::default();
+            whole(black_box(&bytes)).read_header(&mut header).expect("our own");
+            black_box(&header);
         });
         time("  find + header + V2 fields", || {
-            let header = whole(black_box(&bytes)).header().expect("our own");
+            let mut header = Header::default();
+            whole(black_box(&bytes)).read_header(&mut header).expect("our own");
             let fields: SendMessageRequestHeaderV2<'_> = CustomHeader::read(&header.fields).expect("our own");
             black_box(&fields);
         });
@@ -52,7 +55,8 @@ fn main() {
         });
         let bytes = pull().encode(codec);
         time("  find + header + pull fields", || {
-            let header = whole(black_box(&bytes)).header().expect("our own");
+            let mut header = Header::default();
+            whole(black_box(&bytes)).read_header(&mut header).expect("our own");
             let fields: PullMessageRequestHeader<'_> = CustomHeader::read(&header.fields).expect("our own");
             black_box(&fields);
         });

@@ -147,15 +147,15 @@ impl RemotingCommand {
 }
 
 impl FieldSink for RemotingCommand {
-    fn text(&mut self, name: &str, value: Text<'_>) {
+    fn text(&mut self, name: &'static str, value: Text<'_>) {
         self.ext_fields.push((name.to_owned(), value.to_cow().into_owned()));
     }
 
-    fn number(&mut self, name: &str, value: i64) {
+    fn number(&mut self, name: &'static str, value: i64) {
         self.ext_fields.push((name.to_owned(), value.to_string()));
     }
 
-    fn boolean(&mut self, name: &str, value: bool) {
+    fn boolean(&mut self, name: &'static str, value: bool) {
         self.ext_fields.push((name.to_owned(), value.to_string()));
     }
 }

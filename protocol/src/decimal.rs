@@ -9,29 +9,8 @@ pub struct Decimal {
 impl Decimal {
     pub fn new(value: i64) -> Decimal {
         let mut digits = [b'0'; DIGITS_MAX];
-        let mut rest = value.unsigned_abs();
-        let mut start = DIGITS_MAX;
-        while rest >= 100 {
-            let pair = PAIRS.get((rest % 100) as usize).copied().unwrap_or_default();
-            rest /= 100;
-            start -= 2;
-            if let Some(target) = digits.get_mut(start..).and_then(|free| free.first_chunk_mut()) {
-                *target = pair;
-            }
-        }
-        let [tens, ones] = PAIRS.get(rest as usize).copied().unwrap_or_default();
-        for digit in [ones, tens].into_iter().take(if rest >= 10 { 2 } else { 1 }) {
-            start -= 1;
-            if let Some(target) = digits.get_mut(start) {
-                *target = digit;
-            }
-        }
-        if value < 0 {
-            start -= 1;
-            if let Some(sign) = digits.get_mut(start) {
-                *sign = b'-';
-            }
-        }
+        let start = DIGITS_MAX - text_len(value);
+        write(value, digits.get_mut(start..).unwrap_or_default());
         Decimal { digits, start }
     }
 
@@ -41,6 +20,35 @@ impl Decimal {
 
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+/// How many bytes the decimal text of a number has.
+#[inline]
+pub fn text_len(value: i64) -> usize {
+    let digits = value.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1);
+    digits + usize::from(value < 0)
+}
+
+/// Writes the decimal text of a number over `target`, which has its length: from the last digit on, two at a time, and
+/// straight to its place, since bytes that were just written one by one are slow to copy.
+#[inline]
+pub fn write(value: i64, target: &mut [u8]) {
+    let mut rest = value.unsigned_abs();
+    let mut target = target;
+    while rest >= 100 {
+        let Some((free, last)) = target.split_last_chunk_mut() else { return };
+        *last = PAIRS.get((rest % 100) as usize).copied().unwrap_or_default();
+        rest /= 100;
+        target = free;
+    }
+    let [tens, ones] = PAIRS.get(rest as usize).copied().unwrap_or_default();
+    match target {
+        [one] => *one = ones,
+        [ten, one] if rest >= 10 => [*ten, *one] = [tens, ones],
+        [sign, one] => [*sign, *one] = [b'-', ones],
+        [sign, ten, one] => [*sign, *ten, *one] = [b'-', tens, ones],
+        _ => {}
     }
 }
 

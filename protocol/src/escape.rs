@@ -27,6 +27,18 @@ pub(crate) fn unescape(tail: &[u8]) -> Option<(char, usize)> {
     Some((char, 1))
 }
 
+/// `\u0000` to `\u0007` at the front of a text, as before and behind every property: the byte it stands for. None also
+/// where fewer than eight bytes are left.
+#[inline]
+pub(crate) fn separator(text: &[u8]) -> Option<u8> {
+    const SEPARATOR: u64 = u64::from_le_bytes(*b"\\u0000\0\0");
+    const MASK: u64 = 0x0000_F8FF_FFFF_FFFF;
+    let word = u64::from_le_bytes(*text.first_chunk()?);
+    if word & MASK == SEPARATOR { Some((word >> 40) as u8 & 7) } else { None }
+}
+
+pub(crate) const SEPARATOR_BYTES: usize = 6;
+
 /// How many bytes after a backslash belong to its escape; None when they are no escape. Halves of pairs count by themselves.
 #[inline]
 pub(crate) fn len(tail: &[u8]) -> Option<usize> {

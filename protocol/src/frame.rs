@@ -71,11 +71,17 @@ impl<'a> Frame<'a> {
     #[inline]
     pub fn header(&self) -> Result<Header<'a>, WireError> {
         let mut header = Header::default();
-        match self.codec {
-            Codec::Json => json::read(self.header, &mut header)?,
-            Codec::Binary => binary::read(self.header, &mut header)?,
-        }
+        self.read_header(&mut header)?;
         Ok(header)
+    }
+
+    /// The same into a fresh header that already lies where it is wanted: it is too large to be moved for nothing.
+    #[inline]
+    pub fn read_header(&self, header: &mut Header<'a>) -> Result<(), WireError> {
+        match self.codec {
+            Codec::Json => json::read(self.header, header),
+            Codec::Binary => binary::read(self.header, header),
+        }
     }
 }
 

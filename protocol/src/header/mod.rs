@@ -12,6 +12,7 @@
 
 pub mod binary;
 pub mod json;
+mod out;
 mod quotes;
 mod text;
 pub mod writer;

@@ -119,12 +119,7 @@ impl<'a> Quotes<'a> {
 #[inline]
 fn begins_escape(rest: &[u8], at: usize) -> bool {
     let Some(tail) = rest.get(at..) else { return false };
-    if let Some(word) = tail.first_chunk()
-        && u64::from_le_bytes(*word) & SEPARATOR_MASK == SEPARATOR
-    {
-        return true; // As before and behind every property.
-    }
-    tail.get(1..).and_then(escape::len).is_some()
+    escape::separator(tail).is_some() || tail.get(1..).and_then(escape::len).is_some()
 }
 
 #[cold]
@@ -147,10 +142,6 @@ fn places(block: &[u8; BLOCK_BYTES], wanted: u8) -> u64 {
     }
     places
 }
-
-/// `\u0000` to `\u0007`, whatever follows.
-const SEPARATOR: u64 = u64::from_le_bytes(*b"\\u0000\0\0");
-const SEPARATOR_MASK: u64 = 0x0000_F8FF_FFFF_FFFF;
 
 const BLOCK_BYTES: usize = 64;
 const PART_BYTES: usize = 16;

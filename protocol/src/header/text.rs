@@ -237,6 +237,12 @@ fn write_unescaped(raw: &[u8], out: &mut [u8]) -> usize {
             rest = tail;
             continue;
         }
+        if let (Some(separator), Some(target)) = (escape::separator(rest), out.get_mut(len)) {
+            *target = separator;
+            len += 1;
+            rest = rest.get(escape::SEPARATOR_BYTES..).unwrap_or_default();
+            continue;
+        }
         let Some((char, used)) = rest.get(1..).and_then(escape::unescape) else { break };
         let mut utf8 = [0; 4];
         for (target, byte) in

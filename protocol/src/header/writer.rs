@@ -4,18 +4,16 @@
 //! HeaderWriter::response(buffer, codec, code, opaque).field("queueId", 3).remark("FOUND").finish(body_len) -> bytes written
 //! ```
 //!
-//! Fields first, then the remark, gives JSON in Java's own order; the other way round is as good. When the buffer is too
+//! Fields first, then the remark, gives JSON in Java's own order; any other order is as good. When the buffer is too
 //! small nothing is written past its end, and `finish` says so. Implements rules W-6 and W-7.
 
 use std::fmt;
 
+use super::out::{Escaping, Out, Plain, Put, WORD_BYTES};
 use super::{FLAG_ONEWAY, FLAG_RESPONSE, Text};
-use crate::decimal::Decimal;
 use crate::error::NoRoom;
-use crate::escape;
-use crate::frame::{Codec, FRAME_BYTES_MAX, HEADER_BYTES_MAX, PREFIX_BYTES};
+use crate::frame::{Codec, HEADER_BYTES_MAX, PREFIX_BYTES};
 use crate::headers::{CustomHeader, FieldSink};
-use crate::scan;
 use crate::version::{self, Language};
 
 pub struct HeaderWriter<'b> {
@@ -23,8 +21,10 @@ pub struct HeaderWriter<'b> {
     codec: Codec,
     head: Head,
     stage: Stage,
-    /// Binary: where the length of the extFields stands. JSON: unused.
-    ext_len_at: usize,
+    /// Binary: where the length of the extFields stands. JSON: where they begin, their name included.
+    ext_at: usize,
+    /// JSON: where they end, once they are closed before a remark.
+    ext_end: usize,
     /// No field of the open extFields is written yet.
     first: bool,
 }
@@ -50,6 +50,8 @@ enum Stage {
     Remarked,
     /// As `Fields`, but after the remark.
     RemarkedFields,
+    /// JSON only: as `Remarked`, with extFields before it.
+    FieldsRemarked,
 }
 
 impl<'b> HeaderWriter<'b> {
@@ -83,12 +85,30 @@ impl<'b> HeaderWriter<'b> {
                 out.put(&head.flag.to_be_bytes());
             }
         }
-        HeaderWriter { out, codec, head, stage: Stage::Started, ext_len_at: 0, first: true }
+        HeaderWriter { out, codec, head, stage: Stage::Started, ext_at: 0, ext_end: 0, first: true }
     }
 
     /// Adds one field. The value is a number, a boolean, a `&str` or a `Text`.
     pub fn field(mut self, name: &str, value: impl FieldValue) -> Self {
-        value.put(name, &mut self);
+        self.open_fields();
+        match self.codec {
+            Codec::Json => {
+                self.out.put_slice(if self.first { b"\"" } else { b",\"" });
+                self.out.put_escaped(name.as_bytes());
+                self.out.put(b"\":\"");
+                value.put_json(&mut self.out);
+                self.out.put(b"\"");
+            }
+            Codec::Binary => {
+                self.out.put(&(name.len() as u16).to_be_bytes());
+                self.out.put_slice(name.as_bytes());
+                let len_at = self.out.at;
+                self.out.put(&[0; WORD_BYTES]);
+                value.put_binary(&mut self.out);
+                self.out.put_len_since(len_at);
+            }
+        }
+        self.first = false;
         self
     }
 
@@ -127,31 +147,37 @@ impl<'b> HeaderWriter<'b> {
         if self.out.at > self.out.buffer.len() || header_len > HEADER_BYTES_MAX {
             return Err(NoRoom);
         }
-        assert!(total <= FRAME_BYTES_MAX - WORD_BYTES);
+        assert!(total <= u32::MAX as usize); // Who reads it sets the limit.
         let word = u32::from(self.codec.to_byte()) << 24 | header_len as u32;
         self.out.put_at(0, &(total as u32).to_be_bytes());
         self.out.put_at(WORD_BYTES, &word.to_be_bytes());
         Ok(self.out.at)
     }
 
+    /// One field of a custom header, whose name needs no escapes; `put_value` writes what stands between the quotes or
+    /// behind the length. The buffer is held by value meanwhile, so that its place and length stay in registers.
     #[inline]
-    fn open_field(&mut self, name: &str) {
+    fn put_field(&mut self, name: &'static str, put_value: impl FnOnce(&mut Out<'_>, Codec)) {
         self.open_fields();
+        let mut out = self.out.take();
         match self.codec {
             Codec::Json => {
                 if self.first {
-                    self.out.put(b"\"");
+                    out.put_between(b"\"", name.as_bytes(), b"\":\"");
                 } else {
-                    self.out.put(b",\"");
+                    out.put_between(b",\"", name.as_bytes(), b"\":\"");
                 }
-                self.out.put_escaped(name.as_bytes());
-                self.out.put(b"\":\"");
+                put_value(&mut out, Codec::Json);
+                out.put(b"\"");
             }
             Codec::Binary => {
-                self.out.put(&(name.len() as u16).to_be_bytes());
-                self.out.put_slice(name.as_bytes());
+                out.put_between(&(name.len() as u16).to_be_bytes(), name.as_bytes(), &[0; WORD_BYTES]);
+                let len_at = out.at - WORD_BYTES;
+                put_value(&mut out, Codec::Binary);
+                out.put_len_since(len_at);
             }
         }
+        self.out = out;
         self.first = false;
     }
 
@@ -161,34 +187,32 @@ impl<'b> HeaderWriter<'b> {
             Stage::Started => true,
             Stage::Remarked => false,
             Stage::Fields | Stage::RemarkedFields => return,
+            Stage::FieldsRemarked => return self.reopen_fields(),
         };
         match self.codec {
-            Codec::Json => self.out.put(b",\"extFields\":{"),
+            Codec::Json => {
+                self.ext_at = self.out.at;
+                self.out.put(b",\"extFields\":{");
+            }
             Codec::Binary => {
                 if before_remark {
                     self.out.put(&[0; WORD_BYTES]); // No remark; should one come, it is put in here.
                 }
-                self.ext_len_at = self.out.at;
+                self.ext_at = self.out.at;
                 self.out.put(&[0; WORD_BYTES]);
             }
         }
         self.stage = if before_remark { Stage::Fields } else { Stage::RemarkedFields };
     }
 
-    /// A value that needs no escaping.
-    #[inline]
-    fn put_plain_field(&mut self, name: &str, value: &[u8]) {
-        self.open_field(name);
-        match self.codec {
-            Codec::Json => {
-                self.out.put_slice(value);
-                self.out.put(b"\"");
-            }
-            Codec::Binary => {
-                self.out.put(&(value.len() as u32).to_be_bytes());
-                self.out.put_slice(value);
-            }
+    /// Fields, a remark, and fields again: the remark moves to the front, and the extFields lose their last brace.
+    #[cold]
+    fn reopen_fields(&mut self) {
+        if let Some(both) = self.out.buffer.get_mut(self.ext_at..self.out.at) {
+            both.rotate_left(self.ext_end - self.ext_at);
         }
+        self.out.at -= 1;
+        self.stage = Stage::RemarkedFields;
     }
 
     fn close_fields(&mut self) {
@@ -196,24 +220,25 @@ impl<'b> HeaderWriter<'b> {
             match self.codec {
                 Codec::Json => self.out.put(b"}"),
                 Codec::Binary => {
-                    let len = self.out.at - self.ext_len_at - WORD_BYTES;
-                    self.out.put_at(self.ext_len_at, &(len as u32).to_be_bytes());
+                    self.out.put_len_since(self.ext_at);
                 }
             }
         }
     }
 
     fn json_remark(&mut self, remark: &dyn fmt::Display) {
+        let stage = if self.stage == Stage::Fields { Stage::FieldsRemarked } else { Stage::Remarked };
         self.json_until_opaque();
         self.out.put(b",\"remark\":\"");
         // Writing to `Out` cannot fail; an error would be the caller's own `Display` giving up, which leaves it cut.
         let _ = fmt::Write::write_fmt(&mut Escaping(&mut self.out), format_args!("{remark}"));
         self.out.put(b"\"");
-        self.stage = Stage::Remarked;
+        self.stage = stage;
     }
 
     fn json_until_opaque(&mut self) {
         self.close_fields();
+        self.ext_end = self.out.at;
         self.out.put(b",\"flag\":");
         self.out.put_number(i64::from(self.head.flag));
         self.out.put(b",\"language\":\"");
@@ -225,7 +250,7 @@ impl<'b> HeaderWriter<'b> {
     fn json_end(&mut self) {
         match self.stage {
             Stage::Started | Stage::Fields => self.json_until_opaque(),
-            Stage::Remarked => {}
+            Stage::Remarked | Stage::FieldsRemarked => {}
             Stage::RemarkedFields => self.close_fields(),
         }
         self.out.put(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
@@ -235,7 +260,7 @@ impl<'b> HeaderWriter<'b> {
 
     fn binary_remark(&mut self, remark: &dyn fmt::Display) {
         let after_fields = self.stage == Stage::Fields;
-        let len_at = if after_fields { self.ext_len_at - WORD_BYTES } else { self.out.at };
+        let len_at = if after_fields { self.ext_at - WORD_BYTES } else { self.out.at };
         if !after_fields {
             self.out.put(&[0; WORD_BYTES]);
         }
@@ -246,10 +271,10 @@ impl<'b> HeaderWriter<'b> {
         self.stage = Stage::Remarked;
         if after_fields {
             // Its place is before the fields: turn the two round.
-            if let Some(both) = self.out.buffer.get_mut(self.ext_len_at..self.out.at) {
+            if let Some(both) = self.out.buffer.get_mut(self.ext_at..self.out.at) {
                 both.rotate_right(len);
             }
-            self.ext_len_at += len;
+            self.ext_at += len;
             self.stage = Stage::RemarkedFields;
         }
     }
@@ -259,6 +284,7 @@ impl<'b> HeaderWriter<'b> {
             Stage::Started => self.out.put(&[0; 2 * WORD_BYTES]),
             Stage::Remarked => self.out.put(&[0; WORD_BYTES]),
             Stage::Fields | Stage::RemarkedFields => self.close_fields(),
+            Stage::FieldsRemarked => {}
         }
     }
 }
@@ -270,181 +296,23 @@ impl Default for Head {
 }
 
 impl FieldSink for HeaderWriter<'_> {
-    #[inline]
-    fn text(&mut self, name: &str, value: Text<'_>) {
-        self.open_field(name);
-        match self.codec {
-            Codec::Json => {
-                value.for_each_run(|run| self.out.put_escaped(run));
-                self.out.put(b"\"");
-            }
-            Codec::Binary => {
-                let len_at = self.out.at;
-                self.out.put(&0u32.to_be_bytes());
-                value.for_each_run(|run| self.out.put_slice(run));
-                let len = self.out.at - len_at - WORD_BYTES;
-                self.out.put_at(len_at, &(len as u32).to_be_bytes());
-            }
-        }
+    fn text(&mut self, name: &'static str, value: Text<'_>) {
+        self.put_field(name, |out, codec| match codec {
+            Codec::Json => value.put_json(out),
+            Codec::Binary => value.put_binary(out),
+        });
     }
 
-    #[inline]
-    fn number(&mut self, name: &str, value: i64) {
-        match value {
-            0..=9 => self.put_plain_field(name, &[b'0' + value as u8]),
-            _ => self.put_plain_field(name, Decimal::new(value).as_bytes()),
-        }
+    fn number(&mut self, name: &'static str, value: i64) {
+        self.put_field(name, |out, _| out.put_number(value));
     }
 
-    #[inline]
-    fn boolean(&mut self, name: &str, value: bool) {
-        self.put_plain_field(name, if value { b"true" } else { b"false" });
+    fn boolean(&mut self, name: &'static str, value: bool) {
+        self.put_field(name, |out, _| if value { out.put(b"true") } else { out.put(b"false") });
     }
 }
 
-/// What a field's value may be.
-pub trait FieldValue {
-    fn put(&self, name: &str, sink: &mut impl FieldSink);
-}
+/// What a field's value may be: a number, a boolean, a `&str` or a `Text`.
+pub trait FieldValue: Put {}
 
-impl FieldValue for &str {
-    fn put(&self, name: &str, sink: &mut impl FieldSink) {
-        sink.text(name, Text::from(*self));
-    }
-}
-
-impl FieldValue for &String {
-    fn put(&self, name: &str, sink: &mut impl FieldSink) {
-        sink.text(name, Text::from(*self));
-    }
-}
-
-impl FieldValue for Text<'_> {
-    fn put(&self, name: &str, sink: &mut impl FieldSink) {
-        sink.text(name, *self);
-    }
-}
-
-impl FieldValue for i32 {
-    fn put(&self, name: &str, sink: &mut impl FieldSink) {
-        sink.number(name, i64::from(*self));
-    }
-}
-
-impl FieldValue for i64 {
-    fn put(&self, name: &str, sink: &mut impl FieldSink) {
-        sink.number(name, *self);
-    }
-}
-
-impl FieldValue for bool {
-    fn put(&self, name: &str, sink: &mut impl FieldSink) {
-        sink.boolean(name, *self);
-    }
-}
-
-/// The buffer and how much of it is used. `at` runs on past its end, so that too much is noticed once, at the end.
-struct Out<'b> {
-    buffer: &'b mut [u8],
-    at: usize,
-}
-
-impl Out<'_> {
-    /// Bytes whose number is known here: one or two moves.
-    #[inline]
-    fn put<const LEN: usize>(&mut self, bytes: &[u8; LEN]) {
-        if let Some(target) = self.buffer.get_mut(self.at..).and_then(|free| free.first_chunk_mut()) {
-            *target = *bytes;
-        }
-        self.at += LEN;
-    }
-
-    #[inline]
-    fn put_slice(&mut self, bytes: &[u8]) {
-        if let Some(target) = self.buffer.get_mut(self.at..).and_then(|free| free.get_mut(..bytes.len())) {
-            copy_short(target, bytes);
-        }
-        self.at += bytes.len();
-    }
-
-    #[inline]
-    fn put_at(&mut self, at: usize, bytes: &[u8; WORD_BYTES]) {
-        if let Some(target) = self.buffer.get_mut(at..).and_then(|free| free.first_chunk_mut()) {
-            *target = *bytes;
-        }
-    }
-
-    #[inline]
-    fn put_number(&mut self, value: i64) {
-        match value {
-            0..=9 => self.put(&[b'0' + value as u8]),
-            _ => self.put_slice(Decimal::new(value).as_bytes()),
-        }
-    }
-
-    /// Copies word by word up to the first byte that needs an escape.
-    #[inline]
-    fn put_escaped(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        loop {
-            let Some(at) = scan::find_unsafe(rest) else { return self.put_slice(rest) };
-            let (clean, tail) = rest.split_at(at);
-            self.put_slice(clean);
-            let Some((byte, tail)) = tail.split_first() else { return };
-            match escape::of(*byte).first_chunk::<6>() {
-                Some(unicode) => self.put(unicode),
-                None => self.put_slice(escape::of(*byte)),
-            }
-            rest = tail;
-        }
-    }
-}
-
-/// `copy_from_slice` without a call, for the lengths that names and values have: two moves that may overlap.
-#[inline]
-fn copy_short(target: &mut [u8], bytes: &[u8]) {
-    assert!(target.len() == bytes.len());
-    match bytes.len() {
-        0 => {}
-        1..4 => {
-            for (target, byte) in target.iter_mut().zip(bytes) {
-                *target = *byte;
-            }
-        }
-        4..8 => copy_ends::<4>(target, bytes),
-        8..16 => copy_ends::<8>(target, bytes),
-        16..32 => copy_ends::<16>(target, bytes),
-        32..64 => copy_ends::<32>(target, bytes),
-        _ => target.copy_from_slice(bytes),
-    }
-}
-
-#[inline]
-fn copy_ends<const LEN: usize>(target: &mut [u8], bytes: &[u8]) {
-    if let (Some(target), Some(bytes)) = (target.first_chunk_mut::<LEN>(), bytes.first_chunk()) {
-        *target = *bytes;
-    }
-    if let (Some(target), Some(bytes)) = (target.last_chunk_mut::<LEN>(), bytes.last_chunk()) {
-        *target = *bytes;
-    }
-}
-
-struct Escaping<'o, 'b>(&'o mut Out<'b>);
-
-impl fmt::Write for Escaping<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.put_escaped(text.as_bytes());
-        Ok(())
-    }
-}
-
-struct Plain<'o, 'b>(&'o mut Out<'b>);
-
-impl fmt::Write for Plain<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.put_slice(text.as_bytes());
-        Ok(())
-    }
-}
-
-const WORD_BYTES: usize = 4;
+impl<T: Put> FieldValue for T {}

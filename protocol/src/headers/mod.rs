@@ -20,11 +20,11 @@ pub trait CustomHeader<'a>: Sized {
     fn write(&self, out: &mut impl FieldSink);
 }
 
-/// Takes fields one by one: a `HeaderWriter` in place, or an owned command.
+/// Takes fields one by one: a `HeaderWriter` in place, or an owned command. Names are plain words.
 pub trait FieldSink {
-    fn text(&mut self, name: &str, value: Text<'_>);
-    fn number(&mut self, name: &str, value: i64);
-    fn boolean(&mut self, name: &str, value: bool);
+    fn text(&mut self, name: &'static str, value: Text<'_>);
+    fn number(&mut self, name: &'static str, value: i64);
+    fn boolean(&mut self, name: &'static str, value: bool);
 }
 
 /// A type that a field can have.
@@ -35,14 +35,14 @@ pub trait FieldType<'a>: Sized {
     fn absent() -> Option<Self> {
         None
     }
-    fn put(&self, name: &str, out: &mut impl FieldSink);
+    fn put(&self, name: &'static str, out: &mut impl FieldSink);
 }
 
 impl<'a> FieldType<'a> for Text<'a> {
     fn parse(text: Text<'a>) -> Option<Self> {
         Some(text)
     }
-    fn put(&self, name: &str, out: &mut impl FieldSink) {
+    fn put(&self, name: &'static str, out: &mut impl FieldSink) {
         out.text(name, *self);
     }
 }
@@ -51,7 +51,7 @@ impl FieldType<'_> for i32 {
     fn parse(text: Text<'_>) -> Option<Self> {
         text.parse_i32()
     }
-    fn put(&self, name: &str, out: &mut impl FieldSink) {
+    fn put(&self, name: &'static str, out: &mut impl FieldSink) {
         out.number(name, i64::from(*self));
     }
 }
@@ -60,7 +60,7 @@ impl FieldType<'_> for i64 {
     fn parse(text: Text<'_>) -> Option<Self> {
         text.parse_i64()
     }
-    fn put(&self, name: &str, out: &mut impl FieldSink) {
+    fn put(&self, name: &'static str, out: &mut impl FieldSink) {
         out.number(name, *self);
     }
 }
@@ -69,7 +69,7 @@ impl FieldType<'_> for bool {
     fn parse(text: Text<'_>) -> Option<Self> {
         Some(text.parse_bool())
     }
-    fn put(&self, name: &str, out: &mut impl FieldSink) {
+    fn put(&self, name: &'static str, out: &mut impl FieldSink) {
         out.boolean(name, *self);
     }
 }
@@ -81,7 +81,7 @@ impl<'a, T: FieldType<'a>> FieldType<'a> for Option<T> {
     fn absent() -> Option<Self> {
         Some(None)
     }
-    fn put(&self, name: &str, out: &mut impl FieldSink) {
+    fn put(&self, name: &'static str, out: &mut impl FieldSink) {
         if let Some(value) = self {
             value.put(name, out);
         }

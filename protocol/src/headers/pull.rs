@@ -34,77 +34,11 @@ pub const PULL_CLASS_FILTER: i32 = 0x8;
 pub const PULL_LITE: i32 = 0x10;
 
 impl<'a> CustomHeader<'a> for PullMessageRequestHeader<'a> {
+    #[inline]
     fn read(fields: &Fields<'a>) -> Result<Self, FieldError> {
         let mut header = PullMessageRequestHeader::default();
-        let mut seen = 0u32;
-        fields.each(|name, value| {
-            let int = |name| value.parse_i32().ok_or(FieldError::NotANumber { name });
-            let long = |name| value.parse_i64().ok_or(FieldError::NotANumber { name });
-            seen |= match name {
-                b"consumerGroup" => {
-                    header.consumer_group = value;
-                    1
-                }
-                b"topic" => {
-                    header.topic = value;
-                    1 << 1
-                }
-                b"queueId" => {
-                    header.queue_id = int("queueId")?;
-                    1 << 2
-                }
-                b"queueOffset" => {
-                    header.queue_offset = long("queueOffset")?;
-                    1 << 3
-                }
-                b"maxMsgNums" => {
-                    header.max_msg_nums = int("maxMsgNums")?;
-                    1 << 4
-                }
-                b"sysFlag" => {
-                    header.sys_flag = int("sysFlag")?;
-                    1 << 5
-                }
-                b"commitOffset" => {
-                    header.commit_offset = long("commitOffset")?;
-                    1 << 6
-                }
-                b"suspendTimeoutMillis" => {
-                    header.suspend_timeout_millis = long("suspendTimeoutMillis")?;
-                    1 << 7
-                }
-                b"subVersion" => {
-                    header.sub_version = long("subVersion")?;
-                    1 << 8
-                }
-                b"subscription" => {
-                    header.subscription = Some(value);
-                    0
-                }
-                b"expressionType" => {
-                    header.expression_type = Some(value);
-                    0
-                }
-                b"maxMsgBytes" => {
-                    header.max_msg_bytes = Some(int("maxMsgBytes")?);
-                    0
-                }
-                b"requestSource" => {
-                    header.request_source = Some(int("requestSource")?);
-                    0
-                }
-                b"proxyFrowardClientId" => {
-                    header.proxy_froward_client_id = Some(value);
-                    0
-                }
-                _ => 0,
-            };
-            Ok(())
-        })?;
-        match MANDATORY.get((!seen).trailing_zeros() as usize) {
-            Some(name) => Err(FieldError::Missing { name }),
-            None => Ok(header),
-        }
+        header.read_from(fields)?;
+        Ok(header)
     }
 
     fn write(&self, out: &mut impl FieldSink) {
@@ -122,6 +56,81 @@ impl<'a> CustomHeader<'a> for PullMessageRequestHeader<'a> {
         self.max_msg_bytes.put("maxMsgBytes", out);
         self.request_source.put("requestSource", out);
         self.proxy_froward_client_id.put("proxyFrowardClientId", out);
+    }
+}
+
+impl<'a> PullMessageRequestHeader<'a> {
+    /// One walk, the bit of each mandatory field noted.
+    fn read_from(&mut self, fields: &Fields<'a>) -> Result<(), FieldError> {
+        let mut seen = 0u32;
+        fields.each(|name, value| {
+            let int = |name| value.parse_i32().ok_or(FieldError::NotANumber { name });
+            let long = |name| value.parse_i64().ok_or(FieldError::NotANumber { name });
+            seen |= match name {
+                b"consumerGroup" => {
+                    self.consumer_group = value;
+                    1
+                }
+                b"topic" => {
+                    self.topic = value;
+                    1 << 1
+                }
+                b"queueId" => {
+                    self.queue_id = int("queueId")?;
+                    1 << 2
+                }
+                b"queueOffset" => {
+                    self.queue_offset = long("queueOffset")?;
+                    1 << 3
+                }
+                b"maxMsgNums" => {
+                    self.max_msg_nums = int("maxMsgNums")?;
+                    1 << 4
+                }
+                b"sysFlag" => {
+                    self.sys_flag = int("sysFlag")?;
+                    1 << 5
+                }
+                b"commitOffset" => {
+                    self.commit_offset = long("commitOffset")?;
+                    1 << 6
+                }
+                b"suspendTimeoutMillis" => {
+                    self.suspend_timeout_millis = long("suspendTimeoutMillis")?;
+                    1 << 7
+                }
+                b"subVersion" => {
+                    self.sub_version = long("subVersion")?;
+                    1 << 8
+                }
+                b"subscription" => {
+                    self.subscription = Some(value);
+                    0
+                }
+                b"expressionType" => {
+                    self.expression_type = Some(value);
+                    0
+                }
+                b"maxMsgBytes" => {
+                    self.max_msg_bytes = Some(int("maxMsgBytes")?);
+                    0
+                }
+                b"requestSource" => {
+                    self.request_source = Some(int("requestSource")?);
+                    0
+                }
+                b"proxyFrowardClientId" => {
+                    self.proxy_froward_client_id = Some(value);
+                    0
+                }
+                _ => 0,
+            };
+            Ok(())
+        })?;
+        match MANDATORY.get((!seen).trailing_zeros() as usize) {
+            Some(name) => Err(FieldError::Missing { name }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub struct SendMessageRequestHeader<'a> {
 pub struct SendMessageRequestHeaderV2<'a>(pub SendMessageRequestHeader<'a>);
 
 impl<'a> CustomHeader<'a> for SendMessageRequestHeader<'a> {
+    #[inline]
     fn read(fields: &Fields<'a>) -> Result<Self, FieldError> {
         let mut header = SendMessageRequestHeader::default();
         header.read_from(fields)?;
@@ -44,6 +45,7 @@ impl<'a> CustomHeader<'a> for SendMessageRequestHeader<'a> {
 }
 
 impl<'a> CustomHeader<'a> for SendMessageRequestHeaderV2<'a> {
+    #[inline]
     fn read(fields: &Fields<'a>) -> Result<Self, FieldError> {
         let mut header = SendMessageRequestHeaderV2::default();
         header.0.read_from(fields)?;

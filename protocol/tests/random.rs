@@ -1,0 +1,262 @@
+//! Random and spoiled bytes: nothing panics, nothing looks past its frame, and what is read is consistent.
+//!
+//! Each test is a run of worlds from one seed; a failure names it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use protocol::body::*;
+use protocol::headers::*;
+use protocol::{Codec, CustomHeader, Fields, Found, Frame, HeaderWriter, Language, RemotingCommand, frame};
+
+mod vectors;
+use vectors::{hex, load};
+
+/// SplitMix64: small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
+    }
+}
+
+/// Runs `world` from many seeds and names the one that fails.
+fn seeds(count: u64, mut world: impl FnMut(&mut Random)) {
+    for seed in 0..count {
+        let result = catch_unwind(AssertUnwindSafe(|| world(&mut Random(seed))));
+        assert!(result.is_ok(), "seed {seed}");
+    }
+}
+
+/// Frames of every kind, to spoil.
+fn frames() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for file in
+        ["client-4.9.8-json.json", "client-5.5.0-binary.json", "probe-5.5.0.json", "mqadmin-5.5.0.json"]
+    {
+        for item in load(file)["items"].as_array().expect("items") {
+            for half in ["request_hex", "response_hex"] {
+                if let Some(text) = item[half].as_str()
+                    && text.len() < 4096
+                {
+                    all.push(hex(text));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// A few bytes changed, cut out, doubled or put in; some of them are what a parser stumbles over.
+fn spoil(bytes: &mut Vec<u8>, random: &mut Random) {
+    const NASTY: &[u8] = b"\"\\{}[]:,u0\x00\x01\x7f\x80\xff'ntf-9.eE ";
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len().max(1));
+        match random.below(6) {
+            0 if at < bytes.len() => bytes[at] = random.next() as u8,
+            1 if at < bytes.len() => bytes[at] = *random.pick(NASTY),
+            2 if at < bytes.len() => drop(bytes.remove(at)),
+            3 => bytes.truncate(at),
+            4 => bytes.insert(at, *random.pick(NASTY)),
+            _ => {
+                let end = (at + random.below(40)).min(bytes.len());
+                let piece = bytes[at.min(end)..end].to_vec();
+                bytes.splice(at..at, piece);
+            }
+        }
+    }
+}
+
+/// Everything a program could do with a frame.
+fn use_frame(frame: &Frame<'_>) {
+    let Ok(header) = frame.header() else { return };
+    let inside = frame.header.as_ptr_range();
+    let mut count = 0;
+    for (name, value) in &header.fields {
+        for text in [name, value] {
+            let raw = text.raw().as_ptr_range();
+            assert!(raw.start >= inside.start && raw.end <= inside.end, "a text lies in its header");
+            let mut out = vec![0; text.raw().len()];
+            let len = text.write_to(&mut out).expect("the raw length is room enough");
+            assert_eq!(len, text.unescaped_len());
+            assert_eq!(&out[..len], &*text.to_bytes());
+            let _ = (text.to_cow(), text.parse_i32(), text.parse_i64(), text.parse_bool(), text.parse_f64());
+        }
+        let found = header.fields.get(&name.to_cow());
+        assert!(found.is_some() || name.plain().is_none(), "a field is found by its name");
+        count += 1;
+    }
+    let mut each = 0;
+    let walked: Result<(), ()> = header.fields.each(|_, _| {
+        each += 1;
+        Ok(())
+    });
+    assert_eq!((walked, each), (Ok(()), count), "both walks see the same");
+    read_headers(&header.fields);
+    read_bodies(frame.body);
+    write_again(frame);
+}
+
+fn read_headers(fields: &Fields<'_>) {
+    let _ = SendMessageRequestHeader::read(fields);
+    let _ = SendMessageRequestHeaderV2::read(fields);
+    let _ = PullMessageRequestHeader::read(fields);
+    let _ = SendMessageResponseHeader::read(fields);
+    let _ = PullMessageResponseHeader::read(fields);
+    let _ = EndTransactionRequestHeader::read(fields);
+    let _ = RegisterBrokerRequestHeader::read(fields);
+    let _ = UpdateConsumerOffsetRequestHeader::read(fields);
+    let _ = PopMessageRequestHeader::read(fields);
+}
+
+fn read_bodies(body: &[u8]) {
+    let _ = HeartbeatData::decode(body);
+    let _ = TopicRouteData::decode(body);
+    let _ = ClusterInfo::decode(body);
+    let _ = ConsumeStats::decode(body);
+    let _ = ConsumerRunningInfo::decode(body);
+    let _ = RegisterBrokerBody::decode_any(body, false, 513);
+    let _ = RegisterBrokerBody::decode_any(body, true, 513);
+    let _ = ResetOffsetBody::decode(body);
+    let _ = TopicConfigAndQueueMapping::decode(body);
+    let _ = SubscriptionGroupWrapper::decode(body);
+    let _ = protocol::fastjson::from_slice::<serde_json::Value>(body);
+}
+
+/// What was read can be written, and reads the same.
+fn write_again(frame: &Frame<'_>) {
+    let mut command = RemotingCommand::from_frame(frame).expect("read before");
+    if command.language == Language::Unknown {
+        command.language = Language::Other; // As it is passed on.
+    }
+    let written = command.encode(Codec::Json);
+    match frame::find(&written) {
+        Ok(Found::Whole { frame, bytes_len }) => {
+            assert_eq!(bytes_len, written.len());
+            assert_eq!(RemotingCommand::from_frame(&frame).expect("our own"), command);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn use_bytes(bytes: &[u8]) {
+    match frame::find(bytes) {
+        Ok(Found::Whole { frame, bytes_len }) => {
+            assert!(bytes_len <= bytes.len());
+            assert_eq!(8 + frame.header.len() + frame.body.len(), bytes_len);
+            assert_eq!(frame.header.as_ptr(), bytes[8..].as_ptr());
+            use_frame(&frame);
+        }
+        Ok(Found::Need { bytes_len }) => assert!(bytes_len > bytes.len()),
+        Err(_) => {}
+    }
+}
+
+/// W-1, W-5. Goal: arbitrary bytes are refused or asked for, without a panic. Method: random bytes behind a length and a
+/// codec that are plausible more often than not.
+#[test]
+fn random_bytes_do_not_panic() {
+    seeds(20_000, |random| {
+        let mut bytes: Vec<u8> = (0..random.below(200)).map(|_| random.next() as u8).collect();
+        if bytes.len() >= 8 && random.below(8) != 0 {
+            let total = (bytes.len() - 4) as u32;
+            bytes[..4].copy_from_slice(&total.to_be_bytes());
+            bytes[4] = random.below(3) as u8;
+            let header_len = random.below(bytes.len() - 7) as u32;
+            bytes[5..8].copy_from_slice(&header_len.to_be_bytes()[1..]);
+        }
+        use_bytes(&bytes);
+    });
+}
+
+/// W-1, W-5, W-6, W-8, W-9. Goal: a spoiled official frame is refused or understood, without a panic, and never looks past
+/// itself. Method: change single bytes of recorded frames, with the lengths left, and with the lengths made right.
+#[test]
+fn spoiled_frames_do_not_panic() {
+    let frames = frames();
+    seeds(20_000, |random| {
+        let mut bytes = random.pick(&frames).clone();
+        let header_len = u32::from_be_bytes([0, bytes[5], bytes[6], bytes[7]]) as usize;
+        if random.below(4) == 0 {
+            spoil(&mut bytes, random);
+            return use_bytes(&bytes);
+        }
+        let (mut header, mut body) = (bytes[8..8 + header_len].to_vec(), bytes[8 + header_len..].to_vec());
+        spoil(if body.is_empty() || random.below(2) == 0 { &mut header } else { &mut body }, random);
+        let codec = if bytes[4] == 0 { Codec::Json } else { Codec::Binary };
+        use_frame(&Frame { codec, header: &header, body: &body });
+    });
+}
+
+/// W-7. Goal: the writer never writes past its buffer, says `NoRoom` exactly when it must, and what it writes reads back.
+/// Method: random fields and remarks in any order, in buffers of every size up to what is needed.
+#[test]
+fn the_writer_fits_or_says_no_room() {
+    const WORDS: &[&str] = &[
+        "",
+        "a",
+        "TAGS\u{1}A\u{2}",
+        "中文😀",
+        "\"\\\n\t\u{8}\u{c}\u{1f}",
+        "a rather long text without anything in it",
+    ];
+    seeds(400, |random| {
+        let codec = *random.pick(&[Codec::Json, Codec::Binary]);
+        let fields: Vec<(String, String)> = (0..random.below(25))
+            .map(|at| {
+                (format!("f{at}{}", random.pick(WORDS)), random.pick(WORDS).repeat(1 + random.below(3)))
+            })
+            .collect();
+        let remark = *random.pick(WORDS);
+        let remark_at = random.below(fields.len() + 1);
+        let (opaque, body_len) = (random.next() as i32, random.below(1000));
+        let write = |out: &mut [u8]| {
+            let mut writer = HeaderWriter::response(out, codec, 17, opaque);
+            for (at, (name, value)) in fields.iter().enumerate() {
+                if at == remark_at {
+                    writer = writer.remark(remark);
+                }
+                writer = writer.field(name, value);
+            }
+            if remark_at == fields.len() {
+                writer = writer.remark(format_args!("{remark}"));
+            }
+            writer.finish(body_len)
+        };
+        let mut out = vec![0xEE; 8192];
+        let len = write(&mut out).expect("room");
+        out.truncate(len);
+        for room in 0..len {
+            assert!(write(&mut vec![0; room]).is_err(), "{room} of {len}");
+        }
+        let mut exact = vec![0; len];
+        assert_eq!(write(&mut exact), Ok(len));
+        assert_eq!(exact, out, "the room makes no difference");
+        out.extend(std::iter::repeat_n(7, body_len));
+        let Ok(Found::Whole { frame, bytes_len }) = frame::find(&out) else { panic!("not whole") };
+        assert_eq!((bytes_len, frame.body.len()), (out.len(), body_len));
+        let header = frame.header().expect("our own");
+        assert_eq!((header.code, header.opaque, header.flag), (17, opaque, 1));
+        assert_eq!(header.remark.map_or(String::new(), |text| text.to_cow().into_owned()), remark);
+        let read: Vec<_> = header
+            .fields
+            .iter()
+            .map(|(name, value)| (name.to_cow().into_owned(), value.to_cow().into_owned()))
+            .collect();
+        let expected: Vec<_> =
+            fields.into_iter().filter(|(_, value)| codec == Codec::Json || !value.is_empty()).collect();
+        assert_eq!(read, expected);
+    });
+}
