@@ -65,7 +65,7 @@ fn probed(items: &[Value]) -> (World, ConnId) {
     (world, conn)
 }
 
-/// W-8. Goal: the desks answer good and bad requests as the official broker. Method: replay the probe's requests in
+/// W-11. Goal: the desks answer good and bad requests as the official broker. Method: replay the probe's requests in
 /// order.
 #[test]
 fn the_desks_answer_as_the_official_broker() {
@@ -113,7 +113,7 @@ fn the_desks_answer_as_the_official_broker() {
     assert_eq!(compared, 22);
 }
 
-/// W-8. Goal: what 4.9.8 and 5.5.0 clients say at their start and end is answered as by the official broker, and the
+/// W-11. Goal: what 4.9.8 and 5.5.0 clients say at their start and end is answered as by the official broker, and the
 /// broker's own calls look like its. Method: replay what needs no earlier messages; SQL92 is not built, and its check is
 /// refused as by a broker without it.
 #[test]

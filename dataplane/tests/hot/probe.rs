@@ -74,7 +74,7 @@ fn prepared(items: &[Value]) -> World {
 /// Fields whose values differ from run to run.
 const CHANGING: [&str; 2] = ["msgId", "transactionId"];
 
-/// W-1, W-8. Goal: codes, remarks and fields of sends and pulls are the official ones. Method: replay all probe requests
+/// W-11. Goal: codes, remarks and fields of sends and pulls are the official ones. Method: replay all probe requests
 /// to the broker in order on one connection and compare the answers.
 #[test]
 fn sends_and_pulls_answer_as_the_official_broker() {
