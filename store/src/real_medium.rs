@@ -2,14 +2,14 @@
 //!
 //! Hot segments go to a hugetlbfs mount with enough free pages, else to tmpfs. Both are files, so both survive kill -9.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
 use crate::arena::HotMap;
 use crate::error::MediumError;
@@ -48,9 +48,11 @@ impl Medium for RealMedium {
     fn map_hot(&self, path: &Path, bytes: usize, create: bool) -> Result<Option<HotMap>, MediumError> {
         if create {
             let dir = path.parent().unwrap_or(path);
-            fs::create_dir_all(dir).map_err(MediumError::at("create", dir))?;
+            make_own_dir(dir).map_err(MediumError::at("create", dir))?;
         }
         let mut options = OpenOptions::new();
+        // Messages are nobody else's to read, and nobody else chooses which file this is.
+        options.mode(0o600).custom_flags(NO_FOLLOW);
         let file = match options.read(true).write(true).create(create).truncate(false).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
@@ -229,6 +231,18 @@ impl MediumFile for RealFile {
     }
 }
 
+/// A directory in a place that everybody may write to, but this one and the one it is in only we (or root).
+fn make_own_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let own = [0, rustix::process::geteuid().as_raw()];
+    for dir in dir.ancestors().take(2) {
+        if !own.contains(&fs::symlink_metadata(dir)?.uid()) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the directory belongs to someone else"));
+        }
+    }
+    Ok(())
+}
+
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -277,3 +291,4 @@ fn meminfo(name: &str) -> usize {
 
 /// The directory of all hot logs of this machine, under the mount.
 const HOT_DIR: &str = "afterburner";
+const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
