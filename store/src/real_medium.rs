@@ -237,7 +237,10 @@ fn make_own_dir(dir: &Path) -> io::Result<()> {
     let own = [0, rustix::process::geteuid().as_raw()];
     for dir in dir.ancestors().take(2) {
         if !own.contains(&fs::symlink_metadata(dir)?.uid()) {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the directory belongs to someone else"));
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the directory belongs to someone else",
+            ));
         }
     }
     Ok(())
