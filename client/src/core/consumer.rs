@@ -43,7 +43,7 @@ pub(super) struct PushGroup {
     pub subscriptions: BTreeMap<Arc<str>, Subscription>,
     pub queues: BTreeMap<MessageQueue, Run>,
     /// Orderly queues given up while a listener is still at them: unlocked when it is done.
-    pub leaving: HashMap<RunId, MessageQueue>,
+    pub leaving: BTreeMap<RunId, MessageQueue>,
     pub offsets: Offsets,
     /// The broker id that was last suggested for a queue.
     pub pull_from: HashMap<MessageQueue, i64>,
@@ -214,7 +214,7 @@ impl Instance {
             is_orderly,
             subscriptions,
             queues: BTreeMap::new(),
-            leaving: HashMap::new(),
+            leaving: BTreeMap::new(),
             offsets,
             pull_from: HashMap::new(),
             tasks: HashMap::new(),
