@@ -43,7 +43,8 @@ fn many_connections() {
     let (server, port) = start();
     common::many(HERE, port, 400);
     common::churn(HERE, port, 200);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    server.until_empty();
     assert_eq!(server.stop(), (600, 600));
 }
 

@@ -77,7 +77,8 @@ fn many_connections() {
     let Some((server, ip)) = start(11) else { return };
     common::many(ip, PORT, 1_000);
     common::churn(ip, PORT, 300);
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(50));
+    server.until_empty();
     assert_eq!(server.stop(), (1_300, 1_300));
 }
 

@@ -14,7 +14,7 @@ use dataplane::time::{Clock, RealClock, TurnTime};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,7 @@ impl Echo {
 /// Runs an echo server on a thread of its own until dropped.
 pub struct Running {
     stop: Arc<AtomicBool>,
+    open: Arc<AtomicU64>,
     thread: Option<JoinHandle<(u64, u64)>>,
 }
 
@@ -90,18 +91,25 @@ impl Running {
     pub fn start<N: Net + Send + 'static>(mut net: N, port: u16) -> io::Result<Self> {
         let mut echo = Echo::new(&mut net, port)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&stop);
+        let open = Arc::new(AtomicU64::new(0));
+        let (until, opened) = (Arc::clone(&stop), Arc::clone(&open));
         let thread = std::thread::spawn(move || {
             let mut clock = RealClock::start();
             while !until.load(Ordering::Relaxed) {
                 let now = clock.read();
                 if echo.turn(&mut net, &now) == 0 {
+                    opened.store(net.conns_len() as u64, Ordering::Relaxed);
                     net.idle_wait(&now, Duration::from_millis(20));
                 }
             }
             (echo.opened, echo.closed)
         });
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, open, thread: Some(thread) })
+    }
+
+    /// Waits until every connection has ended.
+    pub fn until_empty(&self) {
+        eventually("all connections end", || self.open.load(Ordering::Relaxed) == 0);
     }
 
     /// Connections opened and closed.

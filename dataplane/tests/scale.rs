@@ -1,0 +1,158 @@
+//! What connections and quiet cost: process-wide figures, so these tests run one at a time in a process of their own.
+
+#![allow(clippy::unwrap_used)] // All of it is tests.
+
+mod common;
+
+use common::Running;
+use dataplane::device::mac_for;
+use dataplane::device::tap::{Tap, TapConfig, TapError};
+use dataplane::net::front::Address;
+use dataplane::net::kernel::KernelNet;
+use dataplane::net::stack::{Stack, StackConfig};
+use dataplane::net::{NetLimits, Spin};
+use dataplane::rng::Rng;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A server on a TAP; none, with a word why, where there may be no TAP.
+fn tap_server(net: u8) -> Option<(Running, Ipv4Addr)> {
+    let ip = Ipv4Addr::new(10, 77, net, 2);
+    let host = Some((Ipv4Addr::new(10, 77, net, 1), 24));
+    let tap = TapConfig { name: format!("ab-net{net}"), mac: mac_for(ip), host, persist: false };
+    match Tap::open(&tap) {
+        Ok(tap) => {
+            let config = StackConfig::new(Address { ip, prefix_len: 24, gateway: None });
+            let stack = Stack::new(tap, config, &mut Rng::from_os()).unwrap();
+            Some((Running::start(stack, PORT).unwrap(), ip))
+        }
+        Err(error @ (TapError::NoTun | TapError::NotAllowed { .. })) => {
+            println!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn kernel_server() -> (Running, u16) {
+    let port = loop {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        if port < 65_000 {
+            break port;
+        }
+    };
+    let net = KernelNet::new(IpAddr::V4(Ipv4Addr::LOCALHOST), NetLimits::default(), Spin::Adaptive).unwrap();
+    (Running::start(net, port).unwrap(), port)
+}
+
+/// CPU time of this process so far.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Resident memory of this process.
+fn rss_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn echo(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+    let mut back = vec![0; bytes.len()];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(back, bytes);
+}
+
+/// Quiet for `span`, with connections open; then how long the first message after a sleep takes.
+fn quiet(name: &str, ip: Ipv4Addr, port: u16) {
+    let mut streams: Vec<TcpStream> = (0..100).map(|_| common::connect(ip, port)).collect();
+    streams.iter_mut().for_each(|stream| echo(stream, b"hello"));
+    std::thread::sleep(Duration::from_millis(200));
+    let (before, span) = (cpu(), Duration::from_secs(3));
+    std::thread::sleep(span);
+    let used = (cpu() - before).as_secs_f64() / span.as_secs_f64();
+    let mut wakes: Vec<Duration> = (0..20)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            let sent = Instant::now();
+            echo(&mut streams[0], b"wake");
+            sent.elapsed()
+        })
+        .collect();
+    wakes.sort_unstable();
+    println!(
+        "{name}: {:.1} % CPU when quiet, first message after a sleep {:?} (median)",
+        used * 100.0,
+        wakes[10]
+    );
+    assert!(used < 0.02, "{name} used {:.1} % while quiet", used * 100.0);
+}
+
+/// Goal: a quiet broker sleeps, on either network. Method: CPU time over three quiet seconds with connections open.
+#[test]
+fn a_quiet_shard_sleeps() {
+    let _alone = alone();
+    let (server, port) = kernel_server();
+    quiet("kernel", Ipv4Addr::LOCALHOST, port);
+    drop(server);
+    let Some((_server, ip)) = tap_server(17) else { return };
+    quiet("tap", ip, PORT);
+}
+
+/// Goal: ten thousand connections, none refused, in bounded memory; an active one does not feel the idle ones.
+/// Method: connect them in one burst, use each once, then measure echoes on one of them.
+#[test]
+fn ten_thousand_connections() {
+    let _alone = alone();
+    let wanted = Some(CONNS as u64 + 1_000);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < wanted
+        && setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: limit.maximum.max(wanted) })
+            .is_err()
+    {
+        println!("skipped: may not have {CONNS} descriptors (ulimit -n)");
+        return;
+    }
+    let before_kib = rss_kib();
+    let Some((server, ip)) = tap_server(18) else { return };
+    let started_kib = rss_kib();
+    let burst = Instant::now();
+    let mut streams: Vec<TcpStream> = (0..CONNS).map(|_| common::connect(ip, PORT)).collect();
+    let burst = burst.elapsed();
+    streams.iter_mut().for_each(|stream| echo(stream, b"I am here too"));
+    let per_conn_kib = (rss_kib() - started_kib) as f64 / CONNS as f64;
+    let mut times: Vec<Duration> = (0..2_000)
+        .map(|_| {
+            let sent = Instant::now();
+            echo(&mut streams[CONNS / 2], b"ping");
+            sent.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!(
+        "stack alone {} MiB; {CONNS} connects in {burst:?}; {per_conn_kib:.1} KiB each; echo among them {:?} (median)",
+        (started_kib - before_kib) / 1024,
+        times[1_000]
+    );
+    assert!(per_conn_kib < 40.0, "{per_conn_kib} KiB");
+    drop(streams);
+    std::thread::sleep(Duration::from_millis(100));
+    server.until_empty();
+    assert_eq!(server.stop(), (CONNS as u64, CONNS as u64));
+}
+
+const PORT: u16 = 10911;
+const CONNS: usize = 10_000;
