@@ -399,6 +399,70 @@ fn a_group_is_reset() {
     assert_eq!(world.shard.broker.offsets.take_reset("G", "T", 0), Some(100));
 }
 
+/// Goal: a group takes over the offsets of another, and an unknown figure is refused with the official words.
+#[test]
+fn offsets_are_cloned_and_unknown_figures_refused() {
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", 2);
+    world.shard.broker.offsets.commit("A", "T", 1, 5);
+    let clone = ask(
+        codes::CLONE_GROUP_OFFSET,
+        &[("srcGroup", "A"), ("destGroup", "B"), ("topic", "T"), ("offline", "true")],
+    );
+    assert_eq!(world.call(conn, clone).code, response::SUCCESS);
+    assert_eq!(world.shard.broker.offsets.committed("B", "T", 1), Some(5));
+    let figure =
+        ask(codes::VIEW_BROKER_STATS_DATA, &[("statsName", "GROUP_GET_NUMS"), ("statsKey", "T_c49@CG_bgb")]);
+    let remark = "The stats <GROUP_GET_NUMS> <T_c49@CG_bgb> not exist";
+    refused(&world.call(conn, figure), response::SYSTEM_ERROR, remark);
+}
+
+/// Goal: a message is given to one client and its result comes back. Method: once hot, once out of the files.
+#[test]
+fn a_client_consumes_a_message_for_an_administrator() {
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", 1);
+    let sent = world.call(conn, send("T", 0, "", b"eat this"));
+    let msg_id = sent.ext("msgId").unwrap().to_owned();
+    let order = |client: &str| {
+        ask(
+            codes::CONSUME_MESSAGE_DIRECTLY,
+            &[("consumerGroup", "CG"), ("clientId", client), ("msgId", &msg_id), ("topic", "T")],
+        )
+    };
+    let remark = "The Consumer <CG> <nobody> not online";
+    refused(&world.call(conn, order("nobody")), response::SYSTEM_ERROR, remark);
+    let client = world.connect();
+    let beat = r#"{"clientID":"me","consumerDataSet":[{"consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"CG","messageModel":"CLUSTERING","subscriptionDataSet":[],"unitMode":false}],"producerDataSet":[]}"#;
+    let mut beat = RemotingCommand::request(codes::HEART_BEAT).body(beat.as_bytes().to_vec());
+    beat.version = protocol::version::V5_5_0;
+    world.post(client, beat, protocol::Codec::Json);
+    world.pass(2);
+    while world.next(client).is_some() {}
+    for round in 0..2 {
+        let opaque = world.post(conn, order("me"), protocol::Codec::Json);
+        world.pass(5);
+        let relayed = world.next(client).expect("the order reaches the client");
+        assert_eq!(
+            (relayed.code, relayed.ext("brokerName")),
+            (codes::CONSUME_MESSAGE_DIRECTLY, Some("broker-a"))
+        );
+        assert_eq!(relayed.ext("msgId"), Some(msg_id.as_str()));
+        assert_eq!(RecordView::parse(&relayed.body).unwrap().body, b"eat this");
+        let result = RemotingCommand::response(response::SUCCESS, relayed.opaque).body(&b"{}"[..]);
+        assert!(world.shard.net.feed(client, &result.encode(protocol::Codec::Json)) > 0);
+        world.pass(2);
+        let answer = world.next(conn).expect("the client's answer is relayed");
+        assert_eq!((answer.opaque, answer.code, &answer.body[..]), (opaque, response::SUCCESS, &b"{}"[..]));
+        if round == 0 {
+            fill(&mut world, conn, "T", 100);
+            assert!(world.shard.broker.store.hot_start().0 > 0);
+        }
+    }
+}
+
 /// Goal: what nobody serves says so.
 #[test]
 fn unknown_codes_are_refused() {

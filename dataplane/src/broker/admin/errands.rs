@@ -5,6 +5,7 @@ use protocol::code::response;
 
 use super::super::errands::Answer;
 use super::super::{Broker, Refusal, ReplyTo};
+use super::consume_directly::ConsumeDirectly;
 use super::consumequeue::Lines;
 use super::reset::Reset;
 use super::stats::Untimed;
@@ -22,6 +23,7 @@ pub enum AdminErrand {
         to: ReplyTo,
         physical: i64,
     },
+    ConsumeDirectly(ConsumeDirectly),
     /// Code 321.
     ConsumeQueue(Lines),
 }
@@ -34,6 +36,7 @@ impl AdminErrand {
             AdminErrand::BrokerConsumeStats(untimed) => untimed.to,
             AdminErrand::Reset(reset) => reset.to,
             AdminErrand::Message { to, .. } => *to,
+            AdminErrand::ConsumeDirectly(call) => call.to,
             AdminErrand::ConsumeQueue(lines) => lines.to,
         }
     }
@@ -62,6 +65,12 @@ impl Broker {
             }
             (AdminErrand::Message { to, physical }, Answer::Bytes(None)) => {
                 out.refuse(to, &super::messages::not_found(physical));
+            }
+            (AdminErrand::ConsumeDirectly(call), Answer::Bytes(Some(bytes))) => {
+                self.call_to_consume(call, bytes, out);
+            }
+            (AdminErrand::ConsumeDirectly(call), Answer::Bytes(None)) => {
+                out.refuse(call.to, &super::messages::not_found(call.physical));
             }
             (AdminErrand::ConsumeQueue(lines), Answer::Units(units)) => lines.finish(&units, out),
             (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),

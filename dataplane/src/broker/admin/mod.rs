@@ -3,8 +3,8 @@
 //! ```text
 //! topics.rs  17 18 215 351 300 305     groups.rs  200 225 352 207     dumps.rs  21 201 43
 //! clients.rs 203 204 328 343 345       settings.rs 25 26              status.rs 28 907
-//! stats.rs   202 208 317               reset.rs   222                 messages.rs 33
-//! consumequeue.rs 321                  errands.rs second halves of what needs the files
+//! stats.rs   202 208 317 315           reset.rs   222 314             messages.rs 33
+//! consumequeue.rs 321                  consume_directly.rs 309        errands.rs second halves of what needs the files
 //! ```
 //!
 //! Codes that change something take an allow-list, and none names a path or runs anything. What is asked for here is
@@ -12,6 +12,7 @@
 
 pub mod attributes;
 mod clients;
+mod consume_directly;
 mod consumequeue;
 mod dumps;
 mod errands;
@@ -86,6 +87,9 @@ impl Broker {
             codes::GET_BROKER_CONSUME_STATS => self.broker_consume_stats(req, out),
             codes::INVOKE_BROKER_TO_RESET_OFFSET => self.reset_offset(req, out),
             codes::VIEW_MESSAGE_BY_ID => self.view_message(req, out),
+            codes::CONSUME_MESSAGE_DIRECTLY => self.consume_directly(req, out),
+            codes::CLONE_GROUP_OFFSET => self.clone_offsets(req, out),
+            codes::VIEW_BROKER_STATS_DATA => self.stats_data(req),
             codes::QUERY_CONSUME_QUEUE => self.query_consume_queue(req, out),
             codes::GET_BROKER_HA_STATUS => self.ha_status(req, out),
             unknown => Err(Refusal::new(

@@ -1,4 +1,4 @@
-//! Moves a consumer group to another place: code 222.
+//! Moves a consumer group to another place: codes 222 and 314.
 //!
 //! As 5.x: the target of each queue is computed, waits in the offset table, and the next pull of the queue is answered
 //! with it (21). What the group commits until then is ignored. `isForce` has no meaning any more.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use protocol::body::{Body as _, MessageQueueForC, ResetOffsetBody, ResetOffsetBodyForC};
 use protocol::code::response;
-use protocol::headers::{CustomHeader, ResetOffsetRequestHeader};
+use protocol::headers::{CloneGroupOffsetRequestHeader, CustomHeader, ResetOffsetRequestHeader};
 use protocol::version::Language;
 use store::{Boundary, QueueOffset};
 
@@ -72,6 +72,25 @@ impl Broker {
             let question = Question::SearchTimes { stretches: cold, timestamp_ms: header.timestamp };
             self.errands.ask(question, Errand::Admin(Box::new(AdminErrand::Reset(reset))));
         }
+        Ok(())
+    }
+
+    /// Code 314: gives a group the offsets that another one has on a topic, or on all its topics.
+    pub(super) fn clone_offsets(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let header = CloneGroupOffsetRequestHeader::read(&req.header.fields)?;
+        let (source, target) = (header.src_group.to_cow(), header.dest_group.to_cow());
+        let named = header.topic.map(|topic| topic.to_cow()).filter(|topic| !topic.trim().is_empty());
+        let topics: Vec<Arc<str>> = match named {
+            Some(topic) => vec![topic.as_ref().into()],
+            None => self.offsets.topics_of_group(&source).cloned().collect(),
+        };
+        for topic in topics.iter().filter(|topic| self.topics.find(topic).is_some()) {
+            let offsets: Vec<(i32, i64)> = self.offsets.of(&source, topic).collect();
+            for (queue_id, offset) in offsets {
+                self.offsets.commit(&target, topic, queue_id, offset);
+            }
+        }
+        out.done(req.reply_to());
         Ok(())
     }
 

@@ -13,7 +13,8 @@ use protocol::body::{
 };
 use protocol::code::response;
 use protocol::headers::{
-    CustomHeader, GetConsumeStatsInBrokerHeader, GetConsumeStatsRequestHeader, GetTopicStatsInfoRequestHeader,
+    CustomHeader, GetConsumeStatsInBrokerHeader, GetConsumeStatsRequestHeader,
+    GetTopicStatsInfoRequestHeader, ViewBrokerStatsDataRequestHeader,
 };
 use store::QueueOffset;
 
@@ -161,6 +162,13 @@ impl Broker {
         }
         self.answer_when_timed(req.reply_to(), body, wanted, AdminErrand::BrokerConsumeStats, out);
         Ok(())
+    }
+
+    /// Code 315. No figure is kept by topic and group yet, which the official broker answers so too.
+    pub(super) fn stats_data(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
+        let header = ViewBrokerStatsDataRequestHeader::read(&req.header.fields)?;
+        let (name, key) = (header.stats_name.to_cow(), header.stats_key.to_cow());
+        Err(Refusal::new(response::SYSTEM_ERROR, format!("The stats <{name}> <{key}> not exist")))
     }
 
     /// A topic counts for a group unless the group is online and does not subscribe it.
