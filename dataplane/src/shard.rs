@@ -8,6 +8,7 @@
 //! The caller owns time and the loop. Nothing here blocks, logs or takes a lock; what must wait has left by a lane.
 
 use protocol::frame::Frame;
+use protocol::header::Header;
 
 use crate::broker::{Broker, Request, Served};
 use crate::limits::{REQUESTS_PER_TURN_MAX, RX_BURST_MAX, TX_BURST_MAX};
@@ -78,17 +79,19 @@ impl<N: Net> Shard<N> {
         let Shard { net, broker, sessions, outbox, .. } = self;
         let vip_port = vip_port(broker);
         let mut serve = |frame: Frame<'_>, ends: &Ends, outbox: &mut Outbox| {
-            let Ok(header) = frame.header() else { return Verdict::Close };
-            let req = Request {
+            let mut req = Request {
                 conn: ends.conn,
                 peer: ends.peer,
                 local: ends.local,
                 vip: ends.local.port() == vip_port,
                 codec: frame.codec,
-                header,
+                header: Header::default(),
                 body: frame.body,
                 now,
             };
+            if frame.read_header(&mut req.header).is_err() {
+                return Verdict::Close;
+            }
             match broker.serve(&req, outbox) {
                 Served::Done => Verdict::Done,
                 Served::Wait => Verdict::Wait,

@@ -47,6 +47,7 @@ fn headers_of_other_writers_are_read() {
     for text in [
         r#"{"code":310,"language":"GO","version":317,"opaque":4,"flag":0,"extFields":{"queueId":4,"batch":true,"x":null}}"#,
         r#" { "code" : 310 , "language" : 9 , "opaque" : 4 , "extFields" : { "queueId" : "4" , "batch" : "true" } } "#,
+        r#"{"code":310.0,"language":"GO","opaque":4.5,"version":null,"extFields":{"queueId":"4","batch":"true"}}"#,
         r#"{'code':310,language:'GO','opaque':"4",extFields:{queueId:'4',batch:'true',},}"#,
         r#"{"code":310,"language":"GO","opaque":4,"more":[{"a":"}"},[]],"extFields":{"queueId":"4","batch":"tru\u0065"}}"#,
         r#"{"code":310,"language":"GO","opaque":4,"extFields":{"queueId":"7","nested":{"queueId":"8"},"queueId":"4","batch":"true"}}"#,
@@ -101,6 +102,10 @@ fn missing_and_wrong_fields_are_named() {
     for letter in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         let mut lacking = send.clone();
         lacking.ext_fields.retain(|(name, _)| name != letter);
+        if let "a" | "c" | "d" = letter {
+            lacking.header::<SendMessageRequestHeader<'_>>().expect("no official broker misses it");
+            continue;
+        }
         let error = lacking.header::<SendMessageRequestHeader<'_>>().expect_err("a field is missing");
         assert_eq!(error, FieldError::Missing { name: letter });
         assert_eq!(error.to_string(), format!("the custom field <{letter}> is null"));

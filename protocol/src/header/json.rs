@@ -149,10 +149,10 @@ fn read_object<'a>(walk: &mut Walk<'a>) -> Option<Header<'a>> {
         }
         let value = walk.value()?;
         match (name, value) {
-            (b"code", Value::Text(text)) => header.code = text.parse_i32()?,
-            (b"flag", Value::Text(text)) => header.flag = text.parse_i32()?,
-            (b"opaque", Value::Text(text)) => header.opaque = text.parse_i32()?,
-            (b"version", Value::Text(text)) => header.version = text.parse_i32()?,
+            (b"code", Value::Text(text)) => header.code = int(text)?,
+            (b"flag", Value::Text(text)) => header.flag = int(text)?,
+            (b"opaque", Value::Text(text)) => header.opaque = int(text)?,
+            (b"version", Value::Text(text)) => header.version = int(text)?,
             (b"language", Value::Text(text)) => header.language = language(text),
             (b"language", Value::Null) => header.language = Language::Unknown,
             (b"remark", Value::Text(text)) => header.remark = Some(text),
@@ -160,6 +160,14 @@ fn read_object<'a>(walk: &mut Walk<'a>) -> Option<Header<'a>> {
         }
     }
     Some(header)
+}
+
+/// A number, also one with a fraction, which is dropped.
+fn int(text: Text<'_>) -> Option<i32> {
+    text.parse_i32().or_else(|| match text.parse_f64() {
+        Some(value) if value.abs() < f64::from(i32::MAX) => Some(value as i32),
+        _ => None,
+    })
 }
 
 fn language(text: Text<'_>) -> Language {

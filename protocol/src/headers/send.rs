@@ -139,10 +139,10 @@ fn number_i64(value: Text<'_>, name: &'static str) -> Result<i64, FieldError> {
     value.parse_i64().ok_or(FieldError::NotANumber { name })
 }
 
-/// The letters from `a` on that every send has.
-/// Marked mandatory, but no official broker misses them: a producer group is never read, and the template only when the
+/// The bits of `a`, `c` and `d`. Marked mandatory, but no official broker misses them: a producer group is never read, and the template only when the
 /// topic is unknown (probe "send missing field a").
 const UNMISSED: u32 = 1 | 1 << 2 | 1 << 3;
+/// The letters from `a` on that every send has.
 const MANDATORY: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 const LONG_NAMES: [(u8, &str); 14] = [
