@@ -98,7 +98,7 @@ impl Identity {
         let places = match &config.hot_dir {
             Some(dir) => vec![HotPlace { dir: dir.clone(), kind: HotKind::Tmpfs }],
             None => {
-                let mut places = medium.hot_places(segment_bytes * config.hot_segments);
+                let mut places = medium.hot_places(segment_bytes * config.hot_segments, &self.dir);
                 places.push(HotPlace { dir: config.root.join("hot"), kind: HotKind::Disk });
                 places
             }

@@ -33,9 +33,12 @@ impl Default for RealMedium {
 }
 
 impl Medium for RealMedium {
-    fn hot_places(&self, bytes: usize) -> Vec<HotPlace> {
+    fn hot_places(&self, bytes: usize, held: &Path) -> Vec<HotPlace> {
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-        let huge = hugetlbfs_mounts(&mounts).filter(|_| free_huge_page_bytes() >= bytes);
+        // What an earlier run left holds its pages still, and is taken over.
+        let held_bytes = |mount: &Path| if held.starts_with(mount) { bytes_in(held) } else { 0 };
+        let huge =
+            hugetlbfs_mounts(&mounts).filter(|mount| free_huge_page_bytes() + held_bytes(mount) >= bytes);
         let huge = huge.map(|dir| HotPlace { dir: dir.join(HOT_DIR), kind: HotKind::HugePages });
         let tmpfs = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
         let tmpfs = tmpfs.into_iter().filter(|dir| is_tmpfs(&mounts, dir));
@@ -267,6 +270,12 @@ fn hugetlbfs_mounts(mounts: &str) -> impl Iterator<Item = PathBuf> {
         .filter(|dir| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok())
         .collect::<Vec<_>>()
         .into_iter()
+}
+
+/// Bytes of the files of a directory.
+fn bytes_in(dir: &Path) -> usize {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|about| about.len() as usize).sum()
 }
 
 fn is_tmpfs(mounts: &str, dir: &Path) -> bool {

@@ -228,7 +228,7 @@ impl SimMedium {
 }
 
 impl Medium for SimMedium {
-    fn hot_places(&self, _bytes: usize) -> Vec<HotPlace> {
+    fn hot_places(&self, _bytes: usize, _held: &Path) -> Vec<HotPlace> {
         vec![HotPlace { dir: PathBuf::from("/hot"), kind: HotKind::Tmpfs }]
     }
 
