@@ -24,6 +24,7 @@ use crate::broker::persist_ops::PersistOp;
 use crate::broker::{Broker, BrokerStart};
 use crate::cold::disk::DiskThread;
 use crate::cold::facts::SharedFacts;
+use crate::cold::files::FilesThread;
 use crate::cold::keeper::{ConfigFiles, Intervals, Keeper};
 use crate::cold::mirror::{ConfigFile, Mirror};
 use crate::cold::namesrv::{Identity, Pace, Registrar, Tables};
@@ -151,7 +152,8 @@ impl Running {
         };
         let (tables, newest) = watch::channel(None);
         let registrar = Registrar::start(servers, identity, pace, newest).map_err(RunError::Thread)?;
-        let keeper = keeper(&config, mirror, persist_ops, tables, Arc::clone(&medium), &config_dir, now_ms);
+        let keeper = keeper(&config, mirror, persist_ops, tables, Arc::clone(&medium), &config_dir, now_ms)
+            .map_err(RunError::Thread)?;
 
         let mut broker = Broker::new(BrokerStart {
             address,
@@ -311,14 +313,14 @@ fn keeper(
     medium: Arc<dyn Medium>,
     config_dir: &Path,
     now_ms: i64,
-) -> Keeper<Directory> {
+) -> std::io::Result<Keeper<FilesThread>> {
     let millis = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
     let intervals = Intervals {
         consumer_offsets_ms: millis(config.flush_consumer_offset_interval),
         delay_offsets_ms: millis(config.flush_delay_offset_interval),
     };
-    let files = Directory { medium, dir: config_dir.to_path_buf() };
-    Keeper::new(ops, mirror, files, tables, intervals, config.broker_permission.0, now_ms)
+    let files = FilesThread::start(Directory { medium, dir: config_dir.to_path_buf() })?;
+    Ok(Keeper::new(ops, mirror, files, tables, intervals, config.broker_permission.0, now_ms))
 }
 
 /// The directory `config/` on a medium.

@@ -1,7 +1,8 @@
 //! Ordinary threads beside the shard: disk, files, name servers.
 //!
 //! ```text
-//! keeper   tables -> config/*.json, registrations      (keeper.rs, mirror.rs; tables.rs at a start)
+//! keeper   tables -> texts of files, registrations      (keeper.rs, mirror.rs; tables.rs at a start)
+//! files    texts -> config/*.json                       (files.rs)
 //! disk     hot log -> commitlog/, consumequeue/         (disk.rs, nap.rs, facts.rs)
 //! reads    old records -> the shard                     (reads.rs)
 //! namesrv  registrations -> name servers               (namesrv.rs)
@@ -12,6 +13,7 @@
 
 pub mod disk;
 pub mod facts;
+pub mod files;
 pub mod keeper;
 pub mod mirror;
 pub mod namesrv;

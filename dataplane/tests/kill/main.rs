@@ -1,0 +1,161 @@
+//! D-kill. Goal: what was acknowledged is there after kill -9 of the dataplane under load, whatever the instant; queue
+//! offsets have no hole and no double; and the producers learn at once.
+//! Method: the real binary over TAP (kernel sockets where the host gives no TAP), one pipelining producer a queue that
+//! notes every acknowledged message; SIGKILL at a random instant; start again on the same store as a supervisor would;
+//! read every queue back over the wire and ask the notes. Twenty rounds on one store, `KILL_ROUNDS` for another number.
+
+mod broker;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use broker::Broker;
+use wire::Peer;
+
+const QUEUES: i32 = 4;
+const IN_FLIGHT: usize = 64;
+/// The peer's own retransmission timer decides when it meets the new process: 200 ms, doubled a few times.
+const LEARN_MS_MAX: u128 = 2_000;
+
+/// What one producer was promised: queue offset -> the body that lies there.
+type Promised = HashMap<i64, Vec<u8>>;
+
+#[test]
+fn acknowledged_messages_survive_kill_9_under_load() {
+    let rounds: u32 = std::env::var("KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0x5EED_u64);
+    let mut chance = seed;
+    let mut broker = Broker::start();
+    println!("kill -9, {rounds} rounds, {}, SEED={seed}", broker.device);
+    let mut promised: Vec<Promised> = vec![Promised::new(); QUEUES as usize];
+    let mut read_to = vec![0_i64; QUEUES as usize];
+    let mut slowest_learn = 0;
+    for round in 0..rounds {
+        let acked = run_until_killed(&mut broker, round, next_chance(&mut chance), &mut slowest_learn);
+        let mut count = 0;
+        for (queue, notes) in acked.into_iter().enumerate() {
+            count += notes.len();
+            for (offset, body) in notes {
+                let before = promised[queue].insert(offset, body);
+                assert!(before.is_none(), "queue {queue}: offset {offset} was given twice");
+            }
+        }
+        let read = read_back(&broker, &promised, &mut read_to);
+        println!(
+            "  round {round:2}: {count:6} acknowledged, {read:6} read back, ready again after {:4} ms",
+            broker.ready_ms
+        );
+        assert!(count > 0, "no message was acknowledged in round {round}");
+    }
+    // Once more from the beginning, through whatever the store keeps where by now.
+    let total = read_back(&broker, &promised, &mut vec![0; QUEUES as usize]);
+    let all: usize = promised.iter().map(HashMap::len).sum();
+    println!("  all of it: {all} acknowledged, {total} read back; slowest producer learnt after {slowest_learn} ms");
+    assert!(slowest_learn <= LEARN_MS_MAX, "a producer hung for {slowest_learn} ms");
+    broker.stop();
+}
+
+/// A small seeded generator (splitmix64): the instants of the kills are the same for the same seed.
+fn next_chance(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Loads the broker, kills it at a random instant, starts it again, and returns what each producer was promised.
+fn run_until_killed(broker: &mut Broker, round: u32, chance: u64, slowest: &mut u128) -> Vec<Promised> {
+    let killed_at: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let going = Arc::new(AtomicBool::new(true));
+    let producers: Vec<_> = (0..QUEUES)
+        .map(|queue| {
+            let (address, going, killed_at) = (broker.address, going.clone(), killed_at.clone());
+            std::thread::spawn(move || produce(address, queue, round, &going, &killed_at))
+        })
+        .collect();
+    std::thread::sleep(Duration::from_micros(100_000 + chance % 400_000));
+    *killed_at.lock().expect("no producer panics with the lock held") = Some(Instant::now());
+    broker.kill_9();
+    broker.start_again();
+    let mut promised = Vec::new();
+    for producer in producers {
+        let (notes, learnt_ms) = producer.join().expect("a producer panicked");
+        *slowest = (*slowest).max(learnt_ms);
+        promised.push(notes);
+    }
+    going.store(false, Ordering::Relaxed);
+    promised
+}
+
+/// Keeps `IN_FLIGHT` sends on the wire until the connection fails; returns the notes and how long after the kill it failed.
+fn produce(
+    address: std::net::SocketAddr,
+    queue: i32,
+    round: u32,
+    going: &AtomicBool,
+    killed_at: &Mutex<Option<Instant>>,
+) -> (Promised, u128) {
+    let mut peer = Peer::connect(address);
+    let mut promised = Promised::new();
+    let mut waiting: HashMap<i32, Vec<u8>> = HashMap::new();
+    let mut number = 0_u32;
+    while going.load(Ordering::Relaxed) {
+        while waiting.len() < IN_FLIGHT {
+            let size = 40 + (number as usize * 37) % 1_400;
+            let mut body = format!("{round}/{queue}/{number}/").into_bytes();
+            body.resize(size, b'x');
+            let opaque = number as i32;
+            if peer.send(queue, opaque, &body).is_err() {
+                return (promised, learnt(killed_at));
+            }
+            waiting.insert(opaque, body);
+            number += 1;
+        }
+        match peer.next_ack() {
+            Ok(ack) => {
+                let body = waiting.remove(&ack.opaque).expect("an answer to a request that was not made");
+                assert_eq!(ack.code, 0, "refused: {}", ack.remark);
+                promised.insert(ack.queue_offset, body);
+            }
+            Err(_) => return (promised, learnt(killed_at)),
+        }
+    }
+    (promised, u128::MAX)
+}
+
+fn learnt(killed_at: &Mutex<Option<Instant>>) -> u128 {
+    let at = killed_at.lock().expect("nobody panics with the lock held").expect("the connection failed before the kill");
+    at.elapsed().as_millis()
+}
+
+/// Reads each queue from `read_to` to its end: offsets without a hole, promised bodies where they were promised.
+fn read_back(broker: &Broker, promised: &[Promised], read_to: &mut [i64]) -> usize {
+    let mut read = 0;
+    for (queue, notes) in promised.iter().enumerate() {
+        let mut peer = Peer::connect(broker.address);
+        let from = read_to[queue];
+        let mut next = from;
+        loop {
+            let messages = peer.pull(queue as i32, next);
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                assert_eq!(message.queue_offset, next, "queue {queue}: a hole or a double");
+                if let Some(body) = notes.get(&next) {
+                    assert_eq!(&message.body, body, "queue {queue}, offset {next}: not what was acknowledged");
+                }
+                next += 1;
+                read += 1;
+            }
+        }
+        let lost = notes.keys().filter(|offset| **offset >= next).count();
+        assert_eq!(lost, 0, "queue {queue}: {lost} acknowledged messages are gone; the queue ends at {next}");
+        read_to[queue] = next;
+    }
+    read
+}
