@@ -23,7 +23,9 @@ impl Broker {
         let port = free_port();
         let tap = make_tap();
         let (device, lines, ip) = match &tap {
-            Some(name) => (format!("tap:{name}"), format!("device=tap:{name}\naddress=10.77.41.2/24\n"), "10.77.41.2"),
+            Some(name) => {
+                (format!("tap:{name}"), format!("device=tap:{name}\naddress=10.77.41.2/24\n"), "10.77.41.2")
+            }
             None => {
                 println!("skipped: TAP (needs root and /dev/net/tun); the kernel device stands in");
                 ("kernel".to_string(), "device=kernel:127.0.0.1\n".to_string(), "127.0.0.1")
@@ -35,7 +37,8 @@ impl Broker {
             store.display(),
             folder.join("hot").display()
         );
-        let mut file = std::fs::File::create(folder.join("broker.properties")).expect("the folder takes a file");
+        let mut file =
+            std::fs::File::create(folder.join("broker.properties")).expect("the folder takes a file");
         file.write_all(config.as_bytes()).expect("the folder takes a file");
         let address = format!("{ip}:{port}").parse().expect("an address made of an address and a port");
         let mut broker = Broker { address, device, ready_ms: 0, child: None, folder, tap };
@@ -55,7 +58,8 @@ impl Broker {
             .expect("the binary that cargo built starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         loop {
-            let line = lines.next().expect("the broker ended before it was ready").expect("its output is text");
+            let line =
+                lines.next().expect("the broker ended before it was ready").expect("its output is text");
             if line.contains("boot success") {
                 break;
             }
@@ -74,7 +78,8 @@ impl Broker {
     /// SIGTERM, and a clean end.
     pub fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
-        let sent = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().expect("kill(1) runs");
+        let sent =
+            Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().expect("kill(1) runs");
         assert!(sent.success());
         let status = child.wait().expect("a child ends");
         assert!(status.success(), "a clean stop ended with {status}");
@@ -99,7 +104,10 @@ impl Drop for Broker {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("loopback has a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("loopback has a free port")
+        .port()
 }
 
 /// A persistent interface of this test, so that it outlives the process that is killed.

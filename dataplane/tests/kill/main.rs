@@ -53,7 +53,9 @@ fn acknowledged_messages_survive_kill_9_under_load() {
     // Once more from the beginning, through whatever the store keeps where by now.
     let total = read_back(&broker, &promised, &mut vec![0; QUEUES as usize]);
     let all: usize = promised.iter().map(HashMap::len).sum();
-    println!("  all of it: {all} acknowledged, {total} read back; slowest producer learnt after {slowest_learn} ms");
+    println!(
+        "  all of it: {all} acknowledged, {total} read back; slowest producer learnt after {slowest_learn} ms"
+    );
     assert!(slowest_learn <= LEARN_MS_MAX, "a producer hung for {slowest_learn} ms");
     broker.stop();
 }
@@ -128,7 +130,10 @@ fn produce(
 }
 
 fn learnt(killed_at: &Mutex<Option<Instant>>) -> u128 {
-    let at = killed_at.lock().expect("nobody panics with the lock held").expect("the connection failed before the kill");
+    let at = killed_at
+        .lock()
+        .expect("nobody panics with the lock held")
+        .expect("the connection failed before the kill");
     at.elapsed().as_millis()
 }
 
@@ -147,7 +152,10 @@ fn read_back(broker: &Broker, promised: &[Promised], read_to: &mut [i64]) -> usi
             for message in messages {
                 assert_eq!(message.queue_offset, next, "queue {queue}: a hole or a double");
                 if let Some(body) = notes.get(&next) {
-                    assert_eq!(&message.body, body, "queue {queue}, offset {next}: not what was acknowledged");
+                    assert_eq!(
+                        &message.body, body,
+                        "queue {queue}, offset {next}: not what was acknowledged"
+                    );
                 }
                 next += 1;
                 read += 1;

@@ -39,8 +39,12 @@ impl Peer {
             match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
                 Ok(stream) => {
                     stream.set_nodelay(true).expect("a connected socket takes options");
-                    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a connected socket takes options");
-                    stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a connected socket takes options");
+                    stream
+                        .set_read_timeout(Some(Duration::from_secs(20)))
+                        .expect("a connected socket takes options");
+                    stream
+                        .set_write_timeout(Some(Duration::from_secs(20)))
+                        .expect("a connected socket takes options");
                     return Peer { stream, input: Vec::new(), start: 0 };
                 }
                 Err(error) => assert!(Instant::now() < deadline, "cannot connect to {address}: {error}"),
