@@ -175,6 +175,25 @@ mod tests {
         assert_eq!(print_settings(&config, true).lines().count(), IMPORTANT.len());
     }
 
+    /// Goal: docs/COMPAT.md lists what the code knows. Method: look for the row of every key.
+    #[test]
+    fn every_key_is_documented() {
+        let text = include_str!("../../docs/COMPAT.md");
+        for (key, default) in Config::default().entries() {
+            let at_run_time = if Config::is_changeable(key) { "yes" } else { "" };
+            let default = if default.is_empty() { default } else { format!("`{default}`") };
+            let row = format!("| `{key}` | {default} | {at_run_time} | ");
+            assert!(text.contains(&row), "{row}");
+        }
+        for (key, only, _) in keys_of_missing_features() {
+            assert!(text.contains(&format!("| `{key}` | `{only}` |")), "{key}");
+        }
+        for (key, why) in keys_without_effect() {
+            let row = text.lines().find(|line| line.starts_with(&format!("| {why} | ")));
+            assert!(row.is_some_and(|row| row.contains(&format!("`{key}`"))), "{key}");
+        }
+    }
+
     #[test]
     fn every_key_is_explained() {
         let text = explain_keys();

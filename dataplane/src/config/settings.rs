@@ -112,7 +112,7 @@ settings! {
     /// make unknown consumer groups when a client names them
     "autoCreateSubscriptionGroup" auto_create_subscription_group: bool = true, change;
     /// queues of the template topic TBW102
-    "defaultTopicQueueNums" default_topic_queue_nums: u32 = 8, change;
+    "defaultTopicQueueNums" default_topic_queue_nums: u32 = 8, start;
     /// 6: read and write; 4: read; 2: write
     "brokerPermission" broker_permission: Permission = Permission(6), change;
     /// keep a topic named as the cluster
