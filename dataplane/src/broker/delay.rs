@@ -2,7 +2,7 @@
 
 use crate::config::DelayLevels;
 
-/// A level above the highest counts as the highest (message.md §8).
+/// A level above the highest counts as the highest.
 pub fn clamp(levels: &DelayLevels, level: i32) -> i32 {
     level.clamp(1, count(levels))
 }

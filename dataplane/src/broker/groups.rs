@@ -4,7 +4,7 @@
 //! name -> GroupConfig        every change -> DataVersion + 1, PersistOp::GroupChanged
 //! ```
 //!
-//! A group comes from subscriptionGroup.json, from the list of message.md §9 at start, on the fly from a heartbeat,
+//! A group comes from subscriptionGroup.json, from the list that every broker has, on the fly from a heartbeat,
 //! a pull, a send-back or a send to its retry topic, and from administrators. Who is online is in consumers.rs.
 
 use std::collections::BTreeMap;
@@ -138,7 +138,7 @@ impl Groups {
     }
 }
 
-/// Whether a group of this name may be made on the fly (message.md §10).
+/// Whether a group of this name may be made on the fly.
 pub fn is_group_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'|' | b'_' | b'-');
     !name.is_empty() && name.len() <= GROUP_BYTES_MAX && name.bytes().all(allowed)

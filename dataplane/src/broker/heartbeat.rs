@@ -9,6 +9,7 @@
 //!
 //! Nearly every heartbeat says what the last one said. Its bytes are kept per connection, and while no table it
 //! depends on has moved, the same bytes again only refresh the times: no parsing, no allocation.
+//! Implements B-1, B-2 and B-11 (docs/PROMISES.md).
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@
 //!
 //! A lock is taken when it is free, own, or not refreshed for `LOCK_MS_MAX`. Nothing is persisted: after a restart
 //! the first client to ask gets the queue, and a client trusts its lock for 30 s only. Time is passed in.
+//! Implements B-3 (docs/PROMISES.md).
 
 use std::sync::Arc;
 
@@ -125,7 +126,7 @@ impl Locks {
     }
 
     /// Whether some client of the group consumes in order now. A retry of such a group that comes back with its
-    /// last attempt goes to the dead letters at once (behaviour.md §3, step 9).
+    /// last attempt goes to the dead letters at once.
     pub fn group_holds_any(&self, group: &str, now_ms: i64) -> bool {
         self.groups.get(group).is_some_and(|queues| queues.values().any(|lock| !lock.is_expired(now_ms)))
     }

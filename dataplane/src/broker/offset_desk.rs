@@ -5,6 +5,8 @@
 //! 30 GET_MAX_OFFSET, 31 GET_MIN_OFFSET                  the queue's bounds; an unknown queue has 0
 //! 29 SEARCH_OFFSET_BY_TIMESTAMP, 32 GET_EARLIEST_MSG_STORETIME   store times: hot ones here, older ones by the cold thread
 //! ```
+//!
+//! Implements B-4 and B-5 (docs/PROMISES.md).
 
 use protocol::code::response;
 use protocol::headers::{

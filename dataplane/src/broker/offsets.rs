@@ -38,7 +38,7 @@ struct Cell {
     queue_id: i32,
     committed: i64,
     pulled: i64,
-    /// Set by an administrator's reset; the next pull is answered with it (behaviour.md §5).
+    /// Set by an administrator's reset; the next pull is answered with it.
     reset_to: i64,
     committed_dirty: bool,
     pulled_dirty: bool,

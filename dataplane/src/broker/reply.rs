@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The replier hears 0 when the requester has the reply, and otherwise 1 with the reason, upon which it tries another
-//! broker: the requester talks to one we may not be (behaviour.md §15).
+//! broker: the requester talks to one we may not be. Implements B-10 (docs/PROMISES.md).
 
 use protocol::code::{request, response};
 use protocol::header::Text;

@@ -9,7 +9,7 @@
 //! One cursor a level, moved by the shard's turn in bounded steps, so a burst of due messages does not stop the rest.
 //! Within a level times grow with the offsets, so only the front is looked at, ten times a second. The cursor is kept
 //! some time after the delivery: nothing is lost over a restart, and what was delivered shortly before a kill may come
-//! again. Entries that have left the hot log are read ahead by the cold thread.
+//! again. Entries that have left the hot log are read ahead by the cold thread. Implements B-7 (docs/PROMISES.md).
 
 use protocol::body::{Body as _, DelayOffsetSerializeWrapper};
 use protocol::code::response;

@@ -6,7 +6,7 @@
 //!    '-- none left, or delayLevel < 0: %DLQ%group
 //! ```
 //!
-//! The copy keeps body, flags, birth and every property of the original (behaviour.md §6).
+//! The copy keeps body, flags, birth and every property of the original. Implements B-6 (docs/PROMISES.md).
 
 use protocol::code::response;
 use protocol::headers::{ConsumerSendMsgBackRequestHeader, CustomHeader};

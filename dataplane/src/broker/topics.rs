@@ -6,7 +6,7 @@
 //!
 //! A topic keeps its index for the life of the process, also over deletion and re-creation, so desks may keep
 //! indexes and must ask for the configuration again (`get` says None while the topic is deleted). Topics come from
-//! topics.json, from the list of message.md §9 at start, from a producer (auto-creation through a template that may
+//! topics.json, from the list that every broker has, from a producer (auto-creation through a template that may
 //! be inherited), from a consumer group (retry and dead-letter topics) and from administrators.
 
 use std::collections::BTreeMap;
@@ -162,7 +162,7 @@ impl Topics {
     }
 
     /// A producer sent to a topic that does not exist: made if the template it names exists and is inherited; a
-    /// retry topic is made in any case (behaviour.md §3, step 7). None: 17 is the answer.
+    /// retry topic is made in any case. None: 17 is the answer.
     #[cold]
     pub fn create_for_send(
         &mut self,
@@ -292,7 +292,7 @@ impl Topics {
 }
 
 impl TopicSettings {
-    /// The topics every broker has (message.md §9).
+    /// The topics every broker has.
     fn start_topics(&self) -> Vec<TopicConfig> {
         const RW: i32 = PERM_READ | PERM_WRITE;
         let mut topics = vec![

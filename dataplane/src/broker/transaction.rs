@@ -7,7 +7,7 @@
 //!
 //! A half message that nobody ends is asked about by transaction_check.rs. Ending one twice delivers it twice, as the
 //! official broker does: the op message is written after the delivery, so that a kill in between asks again rather than
-//! loses.
+//! loses. Implements B-8 (docs/PROMISES.md).
 
 use std::collections::VecDeque;
 
@@ -94,7 +94,7 @@ impl Broker {
         }
     }
 
-    /// Answers what the disk has; a flush that takes too long is still a success here (store.md §2).
+    /// Answers what the disk has; a flush that takes too long is still a success here.
     pub(super) fn release_ended(&mut self, now: &TurnTime, out: &mut Outbox) {
         let synced_to = self.store.synced_to();
         while let Some((end, deadline_ms, to)) = self.ended_waits.queue.front().copied() {

@@ -1,4 +1,4 @@
-//! Asks producers about half messages that nobody has ended (behaviour.md §9).
+//! Asks producers about half messages that nobody has ended.
 //!
 //! ```text
 //! start   op queue from its committed offset on --> Halves: what is ended already
@@ -11,7 +11,7 @@
 //!
 //! A message is put back before anybody is asked, so that the question survives the retention of the log. Both offsets
 //! are those of the group CID_RMQ_SYS_TRANS. Everything is done in bounded steps of the shard's turn; what has left the
-//! hot log is read ahead by the cold thread.
+//! hot log is read ahead by the cold thread. Implements B-9 (docs/PROMISES.md).
 
 use protocol::code::request;
 use protocol::header::Text;

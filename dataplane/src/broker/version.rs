@@ -1,6 +1,6 @@
 //! The version of a configuration table, as RocketMQ counts it.
 
-/// Two tables are equal when all three fields are (wire.md §8.2).
+/// Two tables are equal when all three fields are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DataVersion {
     pub state_version: i64,

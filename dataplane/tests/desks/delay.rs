@@ -1,4 +1,4 @@
-//! Delayed messages: delivered once, at their time, over stops and kills (store.md §11).
+//! Delayed messages: delivered once, at their time, over stops and kills.
 
 use crate::requests::{Message, props, read, send};
 use crate::world::{Stop, World};

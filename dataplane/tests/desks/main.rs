@@ -6,6 +6,7 @@
 #[allow(dead_code)] // The hot tests use the rest.
 mod fake_net;
 
+mod allocations;
 mod answers;
 mod delay;
 mod membership;
@@ -15,3 +16,6 @@ mod requests;
 mod retry;
 mod transaction;
 mod world;
+
+#[global_allocator]
+static ALLOCATIONS: dataplane::alloc::Counting = dataplane::alloc::Counting;

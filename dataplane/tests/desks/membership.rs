@@ -1,4 +1,4 @@
-//! Who is in a group, and who is told when that changes (behaviour.md §6).
+//! Who is in a group, and who is told when that changes.
 
 use protocol::RemotingCommand;
 use protocol::body::{Body, GetConsumerListByGroupResponseBody, HeartbeatData, MessageModel};

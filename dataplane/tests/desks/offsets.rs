@@ -1,4 +1,4 @@
-//! What groups have committed, and where queues begin, end, or were at a time (behaviour.md §5).
+//! What groups have committed, and where queues begin, end, or were at a time.
 
 use protocol::RemotingCommand;
 use protocol::code::request;

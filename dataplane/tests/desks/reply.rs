@@ -1,4 +1,4 @@
-//! Request-reply: an answer finds its way back to who asked (behaviour.md §15).
+//! Request-reply: an answer finds its way back to who asked.
 
 use protocol::RemotingCommand;
 use protocol::code::request;

@@ -1,4 +1,4 @@
-//! Messages that come again, and those that are given up (behaviour.md §6, message.md §8).
+//! Messages that come again, and those that are given up.
 
 use protocol::RemotingCommand;
 use protocol::code::request;

@@ -1,4 +1,4 @@
-//! Transactions: half messages, their end, and the questions about those without one (behaviour.md §9, store.md §12).
+//! Transactions: half messages, their end, and the questions about those without one.
 
 use protocol::RemotingCommand;
 use protocol::code::request;

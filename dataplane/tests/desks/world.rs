@@ -158,6 +158,25 @@ impl World {
         }
     }
 
+    /// How often the shard allocates while it serves these frames a few thousand times, when it is warm.
+    pub fn allocations(&mut self, conn: ConnId, frames: &[Vec<u8>]) -> u64 {
+        let mut allocated = 0;
+        for (round, bytes) in (0..4_000).zip(frames.iter().cycle()) {
+            self.clock.advance(Duration::from_millis(1));
+            let now = self.clock.read();
+            assert_eq!(self.shard.net.feed(conn, bytes), bytes.len());
+            let before = dataplane::alloc::on_this_thread();
+            self.shard.turn(&now);
+            if round >= 1_500 {
+                allocated += dataplane::alloc::on_this_thread() - before;
+            }
+            let mut buffer = [0; 4096];
+            while self.shard.net.take(conn, &mut buffer) > 0 {}
+            self.keep();
+        }
+        allocated
+    }
+
     /// Lets virtual time pass, a turn each `step_ms`.
     pub fn pass(&mut self, ms: u64) {
         let step_ms = if ms > 20_000 { 50 } else { 5 };
