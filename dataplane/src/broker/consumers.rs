@@ -262,7 +262,7 @@ pub mod tests {
     }
 
     /// Goal: exactly a new member, an added topic and a removed topic are changes.
-    /// Method: the sequence of heartbeats of behaviour.md §6, step by step.
+    /// Method: the sequence of heartbeats a group goes through, step by step.
     #[test]
     fn only_members_and_topics_that_come_or_go_are_changes() {
         let mut consumers = Consumers::default();
