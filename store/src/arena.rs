@@ -1,8 +1,8 @@
 //! FENCE: the hot log's memory. A ring of segments, one writer, one reader, no lock.
 //!
 //! ```text
-//! segment file: | header, one page: magic, store id, generation, base, published | data ............................. |
-//!                                                            data: | published | being written by `tail` | never seen |
+//! segment file: | header, one page: magic, store id, generation, base, marks | data .................................. |
+//!                                                     data: | lead | published | being written by `tail` | never seen |
 //!
 //! ring:     [gen 9] [gen 10] [gen 11] [gen 4] [gen 5] ..
 //!             '-- reader here  '-- writer here  '-- older than the reader's: free to be recycled
@@ -11,6 +11,9 @@
 //! The header lives in the mapped file, so that whoever maps it after a kill -9 finds how far the log was published.
 //! A kill stops a prefix of the program: bytes are complete before `published` covers them, and a segment that is being
 //! recycled has generation 0, which replay passes over.
+//!
+//! A byte of the log lies at the same place in its page as in its block of the file (`lead` fills the first one up with what
+//! comes before), so that segments can be written out without a copy.
 //!
 //! What a record is, and which offset comes next, is not known here. Implements D-1 and D-2 (docs/PROMISES.md).
 #![allow(unsafe_code)] // A fence, listed in docs/UNSAFE.md.
@@ -74,7 +77,8 @@ impl HotMap {
             return None;
         }
         let published = usize::try_from(self.word(WORD_PUBLISHED).load(Ordering::Acquire)).ok()?;
-        if published > self.data_bytes() {
+        let passed = usize::try_from(self.word(WORD_PASSED).load(Ordering::Acquire)).ok()?;
+        if published > self.room_bytes() || passed > published {
             return None;
         }
         let id_high = self.word(WORD_ID).load(Ordering::Relaxed);
@@ -84,17 +88,23 @@ impl HotMap {
             store: (StoreId::from(id_high) << 64) | StoreId::from(id_low),
             generation,
             base: PhysicalOffset(base),
-            bytes: self.data(0, published),
+            bytes: self.data(lead_of(PhysicalOffset(base)), published),
+            passed,
         })
     }
 
     fn new(map: MmapRaw) -> Self {
-        assert!(map.len() > HEADER_BYTES);
+        assert!(map.len() > HEADER_BYTES + PAGE_BYTES);
         Self { map: Arc::new(map) }
     }
 
     fn data_bytes(&self) -> usize {
         self.map.len() - HEADER_BYTES
+    }
+
+    /// What one segment can take, whatever its lead is.
+    fn room_bytes(&self) -> usize {
+        self.data_bytes() - PAGE_BYTES
     }
 
     fn word(&self, index: usize) -> &AtomicU64 {
@@ -105,7 +115,7 @@ impl HotMap {
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(index)) }
     }
 
-    /// Bytes that were published: nobody writes them until the segment is recycled.
+    /// Bytes of the lead or that were published: nobody writes them until the segment is recycled.
     fn data(&self, at: usize, len: usize) -> &[u8] {
         assert!(at <= self.data_bytes());
         assert!(len <= self.data_bytes() - at);
@@ -124,11 +134,20 @@ pub struct FoundSegment<'a> {
     pub base: PhysicalOffset,
     /// What was published of it.
     pub bytes: &'a [u8],
+    /// How many of these the reader had passed.
+    pub passed: usize,
 }
 
-/// Takes the segments into use, empty, the log going on at `base`. What they held is forgotten.
-pub fn start(maps: Vec<HotMap>, store: StoreId, base: PhysicalOffset) -> (HotWriter, HotReader) {
+/// Takes the segments into use, empty, the log going on at `base`; `lead` is what lies before it in its block of the file.
+/// What the segments held is forgotten.
+pub fn start(
+    maps: Vec<HotMap>,
+    store: StoreId,
+    base: PhysicalOffset,
+    lead: &[u8],
+) -> (HotWriter, HotReader) {
     assert!(maps.len() >= 2);
+    assert!(lead.len() == lead_of(base));
     for map in &maps {
         map.word(WORD_GENERATION).store(0, Ordering::Release);
     }
@@ -145,6 +164,7 @@ pub fn start(maps: Vec<HotMap>, store: StoreId, base: PhysicalOffset) -> (HotWri
         reader_generation: CachePadded::new(AtomicU64::new(1)),
     });
     let mut writer = HotWriter { ring: Arc::clone(&ring), windows, current: 0 };
+    writer.region_mut(0, 0, lead.len()).copy_from_slice(lead);
     writer.open_segment(0, base, 1);
     (writer, HotReader { ring, current: 0, generation: 1, base, at: 0 })
 }
@@ -199,10 +219,10 @@ impl HotWriter {
         self.segment_bytes() - self.windows[self.current].len
     }
 
-    /// Data bytes of a segment.
+    /// What a segment can take.
     #[inline]
     pub fn segment_bytes(&self) -> usize {
-        self.ring.maps[self.current].data_bytes()
+        self.ring.maps[self.current].room_bytes()
     }
 
     /// How many segments `roll` may take in a row now.
@@ -220,19 +240,35 @@ impl HotWriter {
             return false;
         }
         let base = self.end();
-        let generation = self.windows[self.current].generation + 1;
-        self.open_segment(next, base, generation);
+        let Window { base: current_base, len, generation } = self.windows[self.current];
+        let lead = lead_of(base);
+        // The segment's own lead reaches back to the start of its first block, so there always is enough.
+        let from = lead_of(current_base) + len - lead;
+        let mut copy = [0; PAGE_BYTES];
+        copy[..lead].copy_from_slice(self.ring.maps[self.current].data(from, lead));
+        self.region_mut(next, 0, lead).copy_from_slice(&copy[..lead]);
+        self.open_segment(next, base, generation + 1);
         true
     }
 
     /// Where the next `len` bytes of the log are written. Nobody sees them until `publish`.
     #[inline]
     pub fn tail(&mut self, len: usize) -> &mut [u8] {
-        let at = self.windows[self.current].len;
-        let map = &self.ring.maps[self.current];
+        let window = self.windows[self.current];
+        assert!(len <= self.segment_bytes() - window.len);
+        self.region_mut(self.current, lead_of(window.base) + window.len, len)
+    }
+
+    /// Memory that nobody else looks at: above the published mark of the current segment, or in one that is not open.
+    #[inline]
+    fn region_mut(&mut self, index: usize, at: usize, len: usize) -> &mut [u8] {
+        let map = &self.ring.maps[index];
+        assert!(at <= map.data_bytes());
         assert!(len <= map.data_bytes() - at);
-        // SAFETY: the assert keeps the range inside the mapping (`at` is at most `data_bytes`). It starts at the published
-        // mark, and every shared slice ends there or before; `&mut self` is the only writer, so no two of these exist.
+        // SAFETY: the asserts keep the range inside the mapping. `tail` passes a range from the published mark on, and every
+        // shared slice ends there or before; `roll` and `start` pass a segment that is about to be opened, which the reader
+        // has left and of which `bytes` lends nothing while `&mut self` is held. `&mut self` is the only writer, so no two of
+        // these exist.
         // WHY: a record is encoded straight into the mapping; a safe `&mut [u8]` over the whole of it would alias the
         // slices that readers hold.
         unsafe { slice::from_raw_parts_mut(map.map.as_mut_ptr().add(HEADER_BYTES + at), len) }
@@ -243,7 +279,7 @@ impl HotWriter {
     pub fn publish(&mut self, len: usize) {
         let window = &mut self.windows[self.current];
         let map = &self.ring.maps[self.current];
-        assert!(len <= map.data_bytes() - window.len);
+        assert!(len <= map.room_bytes() - window.len);
         window.len += len;
         map.word(WORD_PUBLISHED).store(window.len as u64, Ordering::Release);
     }
@@ -256,7 +292,7 @@ impl HotWriter {
         if len > window.len - from {
             return None; // A range never crosses a segment: a record does not.
         }
-        Some(self.ring.maps[index].data(from, len))
+        Some(self.ring.maps[index].data(lead_of(window.base) + from, len))
     }
 
     #[inline]
@@ -277,6 +313,7 @@ impl HotWriter {
         map.word(WORD_GENERATION).store(0, Ordering::Release);
         map.word(WORD_BASE).store(base.0 as u64, Ordering::Release);
         map.word(WORD_PUBLISHED).store(0, Ordering::Release);
+        map.word(WORD_PASSED).store(0, Ordering::Release);
         map.word(WORD_GENERATION).store(generation, Ordering::Release);
         self.windows[index] = Window { base, len: 0, generation };
         self.current = index;
@@ -299,8 +336,8 @@ impl HotReader {
         self.base.plus(self.at as u64)
     }
 
-    /// Published bytes from `position` on, up to the end of their segment. Empty: nothing is waiting.
-    pub fn pending(&mut self) -> &[u8] {
+    /// Published bytes from `position` on, up to the end of their segment.
+    pub fn pending(&mut self) -> Pending<'_> {
         // The generation first: when it has moved on, the mark read after it is this segment's last.
         let writer_generation = self.ring.writer_generation.load(Ordering::Acquire);
         let mut published = self.published();
@@ -312,18 +349,57 @@ impl HotReader {
             self.ring.reader_generation.store(self.generation, Ordering::Release);
             published = self.published();
         }
-        self.ring.maps[self.current].data(self.at, published - self.at)
+        let at = self.position();
+        let lead = lead_of(at);
+        let from = lead_of(self.base) + self.at - lead;
+        let with_lead = self.ring.maps[self.current].data(from, lead + published - self.at);
+        Pending { at, lead, with_lead }
     }
 
-    /// Passes `len` bytes of `pending`: they are never asked for again.
+    /// Passes `len` bytes of `pending`: they are never asked for again, not even by a later run.
     pub fn pass(&mut self, len: usize) {
         assert!(len <= self.published() - self.at);
         self.at += len;
+        self.ring.maps[self.current].word(WORD_PASSED).store(self.at as u64, Ordering::Release);
     }
 
     fn published(&self) -> usize {
         self.ring.maps[self.current].word(WORD_PUBLISHED).load(Ordering::Acquire) as usize
     }
+}
+
+/// A run of the log that waits to be written out.
+#[derive(Clone, Copy)]
+pub struct Pending<'a> {
+    /// Where it begins.
+    pub at: PhysicalOffset,
+    lead: usize,
+    with_lead: &'a [u8],
+}
+
+impl<'a> Pending<'a> {
+    /// Bytes that are not in memory of a segment: no lead.
+    pub fn of(at: PhysicalOffset, bytes: &'a [u8]) -> Self {
+        Self { at, lead: 0, with_lead: bytes }
+    }
+
+    /// The waiting bytes. Empty: nothing is waiting.
+    pub fn bytes(&self) -> &'a [u8] {
+        &self.with_lead[self.lead..]
+    }
+
+    /// Its part `from..to`, with the bytes before that fill up its first block, as far as they are here; and how many
+    /// these are.
+    pub fn part(&self, from: usize, to: usize) -> (usize, &'a [u8]) {
+        assert!(from <= to);
+        let lead = lead_of(self.at.plus(from as u64)).min(self.lead + from);
+        (lead, &self.with_lead[self.lead + from - lead..self.lead + to])
+    }
+}
+
+/// Bytes of the log that lie before `at` in the same block of its file.
+pub fn lead_of(at: PhysicalOffset) -> usize {
+    at.0 as usize % PAGE_BYTES
 }
 
 /// Bytes before the data of a segment.
@@ -337,7 +413,8 @@ const WORD_ID: usize = 1;
 const WORD_GENERATION: usize = 3;
 const WORD_BASE: usize = 4;
 const WORD_PUBLISHED: usize = 8; // On its own cache line: written with every append.
-const HEADER_WORDS: usize = 16;
+const WORD_PASSED: usize = 16; // On the reader's.
+const HEADER_WORDS: usize = 24;
 
 const _: () = assert!(HEADER_WORDS * 8 <= HEADER_BYTES);
 
@@ -346,9 +423,9 @@ mod tests {
     use super::*;
 
     fn ring(segments: usize) -> (Vec<HotMap>, HotWriter, HotReader) {
-        let maps: Vec<_> = (0..segments).map(|_| HotMap::of_memory(HEADER_BYTES + 100).unwrap()).collect();
+        let maps: Vec<_> = (0..segments).map(|_| HotMap::of_memory(HEADER_BYTES + PAGE_BYTES + 100).unwrap()).collect();
         let kept = maps.iter().map(HotMap::again).collect();
-        let (writer, reader) = start(maps, 7, PhysicalOffset(1_000));
+        let (writer, reader) = start(maps, 7, PhysicalOffset(1_000), &[b'L'; 1_000]);
         (kept, writer, reader)
     }
 
@@ -361,17 +438,20 @@ mod tests {
     #[test]
     fn the_reader_follows_the_writer() {
         let (_kept, mut writer, mut reader) = ring(3);
-        assert!(reader.pending().is_empty());
+        assert!(reader.pending().bytes().is_empty());
         put(&mut writer, b"one");
         writer.tail(3).copy_from_slice(b"xxx");
-        assert_eq!(reader.pending(), b"one");
+        assert_eq!(reader.pending().bytes(), b"one");
         reader.pass(1);
         assert!(writer.roll());
         put(&mut writer, b"two");
-        assert_eq!(reader.pending(), b"ne");
+        assert_eq!(reader.pending().bytes(), b"ne");
         reader.pass(2);
-        assert_eq!(reader.pending(), b"two");
+        assert_eq!(reader.pending().bytes(), b"two");
         assert_eq!(reader.position(), PhysicalOffset(1_003));
+        let (lead, with_lead) = reader.pending().part(1, 3);
+        assert_eq!(lead, 1_004);
+        assert_eq!(with_lead[999..], *b"Lonetwo");
         assert_eq!(writer.bytes(PhysicalOffset(1_000), 3), Some(&b"one"[..]));
         assert_eq!(writer.bytes(PhysicalOffset(1_002), 2), None);
         assert_eq!(writer.end(), PhysicalOffset(1_006));
@@ -387,11 +467,11 @@ mod tests {
         put(&mut writer, b"b");
         assert!(writer.roll());
         assert!(!writer.roll());
-        assert_eq!(reader.pending(), b"a");
+        assert_eq!(reader.pending().bytes(), b"a");
         assert!(!writer.roll());
         reader.pass(1);
         assert!(!writer.roll()); // Still in it: it may have a slice of it.
-        assert_eq!(reader.pending(), b"b");
+        assert_eq!(reader.pending().bytes(), b"b");
         assert!(writer.roll());
         assert_eq!(writer.bytes(PhysicalOffset(1_000), 1), None);
         assert_eq!(writer.start(), PhysicalOffset(1_001));
@@ -405,7 +485,7 @@ mod tests {
         writer.tail(4).copy_from_slice(b"lost");
         let found = kept[0].found().unwrap();
         assert_eq!((found.store, found.generation, found.base), (7, 1, PhysicalOffset(1_000)));
-        assert_eq!(found.bytes, b"kept");
+        assert_eq!((found.bytes, found.passed), (&b"kept"[..], 0));
         assert!(kept[1].found().is_none());
         kept[0].word(WORD_GENERATION).store(0, Ordering::Relaxed);
         assert!(kept[0].found().is_none());

@@ -132,7 +132,7 @@ impl ColdStore {
 
     /// Writes out all that was published when this was called.
     pub fn catch_up(&mut self, now_ms: i64) {
-        while self.failure.is_none() && !self.hot.pending().is_empty() {
+        while self.failure.is_none() && !self.hot.pending().bytes().is_empty() {
             match self.write_some(now_ms) {
                 Ok(_) => {}
                 Err(failure) => self.fail(failure),
@@ -176,7 +176,7 @@ impl ColdStore {
     }
 
     fn try_step(&mut self, now_ms: i64) -> Result<Work, Failure> {
-        let waiting = self.hot.pending().len();
+        let waiting = self.hot.pending().bytes().len();
         let is_sync = self.config.flush == FlushMode::Sync;
         let write_now =
             is_sync || waiting >= LAZY_BYTES || now_ms.saturating_sub(self.last_write_ms) >= LAZY_MS;
@@ -196,9 +196,7 @@ impl ColdStore {
 
     /// Writes at most one step's bytes of one hot segment.
     fn write_some(&mut self, now_ms: i64) -> Result<usize, Failure> {
-        let at = self.hot.position();
-        let pending = self.hot.pending();
-        let taken = self.disk.take_in(at, pending, STEP_BYTES_MAX, false)?;
+        let taken = self.disk.take_in(&self.hot.pending(), STEP_BYTES_MAX, false)?;
         self.disk.queues.write_out()?;
         self.hot.pass(taken.bytes);
         self.marks.set_written_to(self.hot.position());
@@ -260,7 +258,7 @@ pub(crate) const ABORT_NAMES: [&str; 2] = ["abort", "abort.bak"];
 /// Bytes written by one step.
 const STEP_BYTES_MAX: usize = 4 << 20;
 /// Less than this waits up to `LAZY_MS` for more: fewer, larger writes.
-const LAZY_BYTES: usize = 256 << 10;
+const LAZY_BYTES: usize = 1 << 20;
 const LAZY_MS: i64 = 10;
 const QUEUE_SYNC_MS: i64 = 1_000;
 const QUEUE_SYNCS_PER_STEP: usize = 8;

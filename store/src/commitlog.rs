@@ -1,11 +1,15 @@
 //! The commitlog on disk: files of one size, named by the offset of their first byte.
 //!
+//! Large runs go past the page cache, straight from the hot log's memory; the block that a run ends in is written padded with
+//! zeros and once more, whole, by the next run. Small runs go through the page cache.
+//!
 //! A file is created sparse at its full size, so its length says nothing about how far it was written. No record crosses
 //! a file; callers write runs that end before its blank does. Formats: RocketMQ's, byte for byte.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::arena::PAGE_BYTES;
 use crate::error::{MediumError, StoreError};
 use crate::medium::{Medium, MediumFile};
 use crate::offsets::PhysicalOffset;
@@ -18,6 +22,11 @@ pub(crate) struct LogFiles {
     /// First bytes of all files, in order, without gaps.
     starts: Vec<i64>,
     current: Option<(i64, Box<dyn MediumFile>)>,
+    /// The current file once more, for writes past the page cache.
+    direct: Option<Box<dyn MediumFile>>,
+    direct_bytes_from: usize,
+    /// One aligned block of memory, somewhere in here.
+    block: Vec<u8>,
     /// Files with unsynced bytes, besides the current one.
     unsynced: Vec<Box<dyn MediumFile>>,
     current_unsynced: bool,
@@ -26,7 +35,12 @@ pub(crate) struct LogFiles {
 
 impl LogFiles {
     /// Looks at the directory. An empty last file, which a kill in its creation leaves, is removed.
-    pub fn load(medium: Arc<dyn Medium>, dir: PathBuf, file_bytes: u64) -> Result<Self, StoreError> {
+    pub fn load(
+        medium: Arc<dyn Medium>,
+        dir: PathBuf,
+        file_bytes: u64,
+        direct_bytes_from: usize,
+    ) -> Result<Self, StoreError> {
         let mut entries = medium.list(&dir)?;
         entries.retain(|entry| !entry.is_dir && offset_of_name(&entry.name).is_some());
         if let Some(last) = entries.last()
@@ -54,6 +68,9 @@ impl LogFiles {
             file_bytes,
             starts,
             current: None,
+            direct: None,
+            direct_bytes_from,
+            block: vec![0; 2 * PAGE_BYTES],
             unsynced: Vec::new(),
             current_unsynced: false,
             names_unsynced: true,
@@ -93,6 +110,39 @@ impl LogFiles {
         let (_, file) = self.current.as_ref().expect("opened just now");
         file.write_at(from, bytes)?;
         self.current_unsynced = true;
+        Ok(())
+    }
+
+    /// As [`LogFiles::write`], of a part of the hot log: `with_lead` begins `lead` bytes before `at`, with what was written there.
+    pub fn write_part(
+        &mut self,
+        at: PhysicalOffset,
+        lead: usize,
+        with_lead: &[u8],
+    ) -> Result<(), MediumError> {
+        let start = self.start_of(at);
+        let from = (at.0 - start) as u64 - lead as u64;
+        let is_aligned = from.is_multiple_of(PAGE_BYTES as u64)
+            && self.file_bytes.is_multiple_of(PAGE_BYTES as u64)
+            && with_lead.as_ptr().align_offset(PAGE_BYTES) == 0;
+        self.open_for_writing(start)?;
+        let Some(direct) = self.direct.as_ref().filter(|_| is_aligned && with_lead.len() >= self.direct_bytes_from)
+        else {
+            return self.write(at, &with_lead[lead..]);
+        };
+        assert!(from + with_lead.len() as u64 <= self.file_bytes);
+        let (blocks, rest) = with_lead.split_at(with_lead.len() - with_lead.len() % PAGE_BYTES);
+        self.current_unsynced = true;
+        if !blocks.is_empty() {
+            direct.write_at(from, blocks)?;
+        }
+        if !rest.is_empty() {
+            let aligned = self.block.as_ptr().align_offset(PAGE_BYTES);
+            let block = &mut self.block[aligned..aligned + PAGE_BYTES];
+            block[..rest.len()].copy_from_slice(rest);
+            block[rest.len()..].fill(0);
+            direct.write_at(from + blocks.len() as u64, block)?;
+        }
         Ok(())
     }
 
@@ -149,7 +199,10 @@ impl LogFiles {
     pub fn cut(&mut self, end: PhysicalOffset) -> Result<(), MediumError> {
         let last = self.start_of(end);
         while let Some(start) = self.starts.pop_if(|start| *start > last) {
-            self.current = self.current.take().filter(|(current, _)| *current != start);
+            if self.current.as_ref().is_some_and(|(current, _)| *current == start) {
+                self.current = None;
+                self.direct = None;
+            }
             self.medium.remove(&self.dir.join(name_of_offset(start)))?;
             self.names_unsynced = true;
         }
@@ -189,6 +242,7 @@ impl LogFiles {
             }
         };
         self.current = Some((start, file));
+        self.direct = self.medium.open_direct(&path)?;
         Ok(())
     }
 }

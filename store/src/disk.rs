@@ -2,6 +2,7 @@
 
 use protocol::record::{self, RecordError, RecordView, Stamp, Unit as LogUnit};
 
+use crate::arena::Pending;
 use crate::checkpoint::Checkpoint;
 use crate::commitlog::LogFiles;
 use crate::consumequeue::{Dispatched, QueueFiles};
@@ -37,61 +38,50 @@ pub(crate) enum TakeInError {
 }
 
 impl Disk {
-    /// Writes whole units from the hot log, beginning at `at`, to the log files and collects their entries. At most about
-    /// `bytes_max` of them; with `check_crc` a record whose body does not match ends it.
+    /// Writes whole units from the hot log to the log files and collects their entries: about `bytes_max` at most, and not
+    /// across the end of a file. With `check_crc` a record whose body does not match ends it.
     pub fn take_in(
         &mut self,
-        at: PhysicalOffset,
-        bytes: &[u8],
+        pending: &Pending<'_>,
         bytes_max: usize,
         check_crc: bool,
     ) -> Result<TakenIn, TakeInError> {
+        let bytes = pending.bytes();
         let mut taken = TakenIn::default();
-        // Bytes of the run begun and not yet written.
-        let mut run_start = 0;
-        while taken.bytes < bytes.len() && taken.bytes - run_start < bytes_max {
-            let here = at.plus(taken.bytes as u64);
-            let unit = record::unit(&bytes[taken.bytes..]).map_err(|source| (here, source));
-            match unit {
-                Ok(LogUnit::Record(view)) if check_crc && !view.crc_holds() => {
-                    self.write_run(at, bytes, run_start, taken.bytes)?;
-                    return stopped(taken, here, RecordError::Crc);
+        while taken.bytes < bytes.len() && taken.bytes < bytes_max {
+            let at = pending.at.plus(taken.bytes as u64);
+            let problem = match record::unit(&bytes[taken.bytes..]) {
+                Ok(LogUnit::Record(view)) if view.physical_offset != at.0 => {
+                    RecordError::Size { declared: view.bytes.len() }
                 }
-                Ok(LogUnit::Record(view)) if view.physical_offset == here.0 => {
+                Ok(LogUnit::Record(view)) if check_crc && !view.crc_holds() => RecordError::Crc,
+                Ok(LogUnit::Record(view)) => {
                     if self.dispatch(&view) == Dispatched::Gap {
-                        self.write_run(at, bytes, run_start, taken.bytes)?;
-                        return Err(TakeInError::Gap { at: here });
+                        self.write_part(pending, taken.bytes)?;
+                        return Err(TakeInError::Gap { at });
                     }
                     taken.bytes += view.bytes.len();
                     taken.records += 1;
+                    continue;
                 }
                 Ok(LogUnit::Blank { bytes_left })
-                    if u64::from(bytes_left) == self.log.left_in_file(here)
+                    if u64::from(bytes_left) == self.log.left_in_file(at)
                         && bytes_left as usize <= bytes.len() - taken.bytes =>
                 {
                     // Its head goes to the file, the rest of the file stays as it is.
-                    self.write_run(at, bytes, run_start, taken.bytes + record::BLANK_BYTES)?;
+                    self.write_part(pending, taken.bytes + record::BLANK_BYTES)?;
                     taken.bytes += bytes_left as usize;
-                    run_start = taken.bytes;
-                    if taken.bytes >= bytes_max {
-                        return Ok(taken);
-                    }
+                    return Ok(taken);
                 }
-                Ok(LogUnit::Record(view)) => {
-                    self.write_run(at, bytes, run_start, taken.bytes)?;
-                    return stopped(taken, here, RecordError::Size { declared: view.bytes.len() });
-                }
-                Ok(LogUnit::Blank { bytes_left }) => {
-                    self.write_run(at, bytes, run_start, taken.bytes)?;
-                    return stopped(taken, here, RecordError::Size { declared: bytes_left as usize });
-                }
-                Err((here, source)) => {
-                    self.write_run(at, bytes, run_start, taken.bytes)?;
-                    return stopped(taken, here, source);
-                }
+                Ok(LogUnit::Blank { bytes_left }) => RecordError::Size { declared: bytes_left as usize },
+                Err(error) => error,
+            };
+            if taken.bytes > 0 {
+                break; // What is good is written; the next call begins at the bad one.
             }
+            return Err(TakeInError::Record { at, source: problem });
         }
-        self.write_run(at, bytes, run_start, taken.bytes)?;
+        self.write_part(pending, taken.bytes)?;
         Ok(taken)
     }
 
@@ -133,21 +123,11 @@ impl Disk {
         dispatched
     }
 
-    fn write_run(
-        &mut self,
-        at: PhysicalOffset,
-        bytes: &[u8],
-        from: usize,
-        to: usize,
-    ) -> Result<(), MediumError> {
-        if from == to {
+    fn write_part(&mut self, pending: &Pending<'_>, to: usize) -> Result<(), MediumError> {
+        if to == 0 {
             return Ok(());
         }
-        self.log.write(at.plus(from as u64), &bytes[from..to])
+        let (lead, with_lead) = pending.part(0, to);
+        self.log.write_part(pending.at, lead, with_lead)
     }
-}
-
-/// The units before the bad one are written; the next call begins at it and fails at once.
-fn stopped(taken: TakenIn, at: PhysicalOffset, source: RecordError) -> Result<TakenIn, TakeInError> {
-    if taken.bytes > 0 { Ok(taken) } else { Err(TakeInError::Record { at, source }) }
 }

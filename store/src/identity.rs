@@ -38,6 +38,9 @@ pub(crate) struct Identity {
     pub dir: PathBuf,
     segments: usize,
     segment_bytes: usize,
+    /// Hot segments in ordinary files may outlive a power cut, but not as they were.
+    #[serde(default)]
+    boot: String,
 }
 
 impl Identity {
@@ -52,7 +55,7 @@ impl Identity {
     /// For a directory without one.
     pub fn fresh(medium: &dyn Medium, root: &Path) -> Self {
         let store = format!("{:032x}", medium.fresh_id());
-        Self { store, root: root.to_path_buf(), dir: PathBuf::new(), segments: 0, segment_bytes: 0 }
+        Self { store, root: root.to_path_buf(), dir: PathBuf::new(), segments: 0, segment_bytes: 0, boot: medium.boot_id() }
     }
 
     /// Whose hot log a directory may use.
@@ -83,6 +86,9 @@ impl Identity {
 
     /// The segments that the last run left, as far as they are still there.
     pub fn map_left(&self, medium: &dyn Medium) -> Vec<HotMap> {
+        if self.boot != medium.boot_id() {
+            return Vec::new();
+        }
         let map = |index| medium.map_hot(&self.dir.join(segment_name(index)), self.segment_bytes, false);
         (0..self.segments.min(SEGMENTS_MAX)).filter_map(|index| map(index).ok().flatten()).collect()
     }
@@ -108,7 +114,9 @@ impl Identity {
         for mut place in places {
             place.dir = place.dir.join(&self.store);
             let segments = config.hot_segments;
-            let identity = Self { dir: place.dir.clone(), segments, segment_bytes, ..self.clone() };
+            let boot = medium.boot_id();
+            let identity =
+                Self { dir: place.dir.clone(), segments, segment_bytes, boot, ..self.clone() };
             match identity.map_all(&**medium) {
                 Ok(maps) => {
                     for entry in medium.list(&place.dir)? {

@@ -16,6 +16,9 @@ pub trait Medium: Send + Sync {
 
     /// Opens an existing file for reading and writing; `None` when there is none.
     fn open(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError>;
+    /// Opens an existing file for writes past the page cache, which come and go in whole aligned blocks of 4096 bytes, in
+    /// memory too. `None`: there is none, or its file system cannot.
+    fn open_direct(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError>;
     /// Creates a file of `bytes` zero bytes, sparse, with its directories. Its name survives a power cut after `sync_dir`.
     fn create(&self, path: &Path, bytes: u64) -> Result<Box<dyn MediumFile>, MediumError>;
     /// The whole of a small file; `None` when there is none.
@@ -38,6 +41,8 @@ pub trait Medium: Send + Sync {
     fn lock(&self, path: &Path) -> Result<Option<Box<dyn Send>>, MediumError>;
     /// A number that no other store has.
     fn fresh_id(&self) -> u128;
+    /// Names the time since the machine started: memory of an earlier one is gone.
+    fn boot_id(&self) -> String;
     /// Our process number, as the abort file tells it.
     fn pid(&self) -> u32;
     /// Milliseconds of a clock that only goes forward.

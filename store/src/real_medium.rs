@@ -86,6 +86,15 @@ impl Medium for RealMedium {
         }
     }
 
+    fn open_direct(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError> {
+        let mut options = OpenOptions::new();
+        match options.write(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path) {
+            Ok(file) => Ok(Some(Box::new(RealFile { file, path: path.to_path_buf() }))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
+            Err(error) => Err(MediumError::at("open", path)(error)),
+        }
+    }
+
     fn create(&self, path: &Path, bytes: u64) -> Result<Box<dyn MediumFile>, MediumError> {
         let dir = path.parent().unwrap_or(path);
         if !dir.is_dir() {
@@ -191,6 +200,10 @@ impl Medium for RealMedium {
                 (half() << 64) | half()
             }
         }
+    }
+
+    fn boot_id(&self) -> String {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string()
     }
 
     fn pid(&self) -> u32 {

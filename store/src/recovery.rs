@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! clean stop:  the log is good up to the last queue entry; from there to its end
-//! kill -9:     the files are good up to the oldest hot segment; from there to the end of the files; then the hot log
+//! kill -9:     the files are good up to where the hot log was written out; from there to their end; then the hot log
 //! power cut:   from the last file whose first message is older than the checkpoint
 //!
 //! commitlog files  =======================|=== torn?
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use protocol::record::{self, RecordError, RecordView, Unit as LogUnit};
 
-use crate::arena::{self, FoundSegment, HotMap, StoreId};
+use crate::arena::{self, FoundSegment, HotMap, Pending, StoreId};
 use crate::checkpoint::Checkpoint;
 use crate::cold::{ABORT_NAMES, ColdStore, Parts};
 use crate::commitlog::LogFiles;
@@ -135,7 +135,9 @@ pub fn open(
     if !identity.dir.as_os_str().is_empty() && identity.dir != taken.dir {
         medium.remove_dir(&identity.dir)?;
     }
-    let (writer, reader) = arena::start(maps, taken.store_id(), end);
+    let mut lead = vec![0; arena::lead_of(end)];
+    disk.log.read(PhysicalOffset(end.0 - lead.len() as i64), &mut lead)?;
+    let (writer, reader) = arena::start(maps, taken.store_id(), end, &lead);
     if claim.left.as_ref() != Some(&taken) {
         taken.save(&*medium, &config.root)?;
     }
@@ -152,7 +154,12 @@ pub fn open(
 }
 
 fn load_disk(config: &StoreConfig, medium: &Arc<dyn Medium>) -> Result<Disk, StoreError> {
-    let log = LogFiles::load(Arc::clone(medium), config.commitlog_dir(), config.commitlog_file_bytes)?;
+    let log = LogFiles::load(
+        Arc::clone(medium),
+        config.commitlog_dir(),
+        config.commitlog_file_bytes,
+        config.direct_bytes_from(),
+    )?;
     let mut queues =
         QueueFiles::load(Arc::clone(medium), config.consumequeue_dir(), config.consumequeue_file_bytes)?;
     if log.is_empty() {
@@ -187,10 +194,11 @@ fn recover_files(
     if disk.log.is_empty() {
         return Ok(PhysicalOffset(0));
     }
-    let mut from = match (recovery.clean, hot.first()) {
+    let mut from = match (recovery.clean, passed_to(hot)) {
         (true, _) => clean_start(disk)?,
-        // A hot log that is still in memory means that the page cache is, too: only what it covers is in doubt.
-        (false, Some(oldest)) if reaches(disk, oldest.base)? => oldest.base,
+        // The hot log says how far it was written out, queue entries included. That it is still here means that no power
+        // was cut, so all of that is in the files.
+        (false, Some(passed)) if reaches(disk, passed)? => passed,
         (false, _) => unclean_start(disk)?,
     };
     if from == disk.log.min() {
@@ -243,6 +251,12 @@ fn unclean_start(disk: &mut Disk) -> Result<PhysicalOffset, StoreError> {
         }
     }
     Ok(disk.log.min())
+}
+
+/// How far the hot log was written out; `None` without one.
+fn passed_to(hot: &[FoundSegment<'_>]) -> Option<PhysicalOffset> {
+    let unpassed = hot.iter().find(|segment| segment.passed < segment.bytes.len());
+    unpassed.or(hot.last()).map(|segment| segment.base.plus(segment.passed as u64))
 }
 
 /// Whether the files and their queue entries reach `base` without a hole.
@@ -389,7 +403,7 @@ fn replay(
         let segment_end = segment.base.plus(segment.bytes.len() as u64);
         while end < segment_end {
             let bytes = &segment.bytes[end.since(segment.base) as usize..];
-            match disk.take_in(end, bytes, REPLAY_BYTES, true) {
+            match disk.take_in(&Pending::of(end, bytes), REPLAY_BYTES, true) {
                 Ok(taken) => {
                     end = end.plus(taken.bytes as u64);
                     recovery.replayed_bytes += taken.bytes as u64;

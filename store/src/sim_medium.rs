@@ -38,6 +38,7 @@ struct World {
     killed: bool,
     fault: Option<Fault>,
     clock_ms: u64,
+    boots: u64,
     seed: u64,
 }
 
@@ -80,6 +81,7 @@ impl SimMedium {
             killed: false,
             fault: None,
             clock_ms: 0,
+            boots: 1,
             seed: seed.wrapping_mul(2).wrapping_add(1),
         };
         Self { world: Arc::new(Mutex::new(world)) }
@@ -115,6 +117,7 @@ impl SimMedium {
         self.restart();
         let mut world = self.world();
         world.hot.clear();
+        world.boots += 1;
         let World { files, names, durable_names, seed, .. } = &mut *world;
         // The names of a directory changed together, or not at all.
         let dirs: BTreeSet<PathBuf> = names
@@ -252,6 +255,13 @@ impl Medium for SimMedium {
         Ok(id.map(|id| self.handle(id, path)))
     }
 
+    fn open_direct(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError> {
+        let world = self.look("open", path)?;
+        let id = world.names.get(path).copied();
+        let direct = |id| SimHandle { medium: self.clone(), id, path: path.to_path_buf(), is_direct: true };
+        Ok(id.map(|id| Box::new(direct(id)) as Box<dyn MediumFile>))
+    }
+
     fn create(&self, path: &Path, bytes: u64) -> Result<Box<dyn MediumFile>, MediumError> {
         let (mut world, whole) = self.call("create", path)?;
         world.check_fault(FaultKind::Write, "create", path)?;
@@ -342,6 +352,10 @@ impl Medium for SimMedium {
         (u128::from(random(seed, u64::MAX)) << 64) | u128::from(random(seed, u64::MAX))
     }
 
+    fn boot_id(&self) -> String {
+        self.world().boots.to_string()
+    }
+
     fn pid(&self) -> u32 {
         1
     }
@@ -353,7 +367,7 @@ impl Medium for SimMedium {
 
 impl SimMedium {
     fn handle(&self, id: u64, path: &Path) -> Box<dyn MediumFile> {
-        Box::new(SimHandle { medium: self.clone(), id, path: path.to_path_buf() })
+        Box::new(SimHandle { medium: self.clone(), id, path: path.to_path_buf(), is_direct: false })
     }
 }
 
@@ -361,6 +375,7 @@ struct SimHandle {
     medium: SimMedium,
     id: u64,
     path: PathBuf,
+    is_direct: bool,
 }
 
 impl MediumFile for SimHandle {
@@ -374,6 +389,11 @@ impl MediumFile for SimHandle {
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), MediumError> {
+        if self.is_direct {
+            assert!(at.is_multiple_of(BLOCK_BYTES as u64));
+            assert!(bytes.len().is_multiple_of(BLOCK_BYTES));
+            assert!(bytes.as_ptr().align_offset(BLOCK_BYTES) == 0);
+        }
         let (mut world, whole) = self.medium.call("write", &self.path)?;
         world.check_fault(FaultKind::Write, "write", &self.path)?;
         let len = if whole { bytes.len() } else { random(&mut world.seed, bytes.len() as u64 + 1) as usize };
@@ -467,3 +487,4 @@ fn random(seed: &mut u64, below: u64) -> u64 {
 }
 
 const SECTOR_BYTES: usize = 512;
+const BLOCK_BYTES: usize = 4096;

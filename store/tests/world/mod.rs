@@ -25,6 +25,7 @@ pub fn small_config() -> StoreConfig {
         hot_bytes: 3 * (32 << 10),
         hot_segments: 3,
         unit_bytes: 0,
+        direct_bytes_min: 2_000, // Some writes go each way.
         ..StoreConfig::new("/store")
     }
 }
