@@ -140,12 +140,7 @@ pub struct FoundSegment<'a> {
 
 /// Takes the segments into use, empty, the log going on at `base`; `lead` is what lies before it in its block of the file.
 /// What the segments held is forgotten.
-pub fn start(
-    maps: Vec<HotMap>,
-    store: StoreId,
-    base: PhysicalOffset,
-    lead: &[u8],
-) -> (HotWriter, HotReader) {
+pub fn start(maps: Vec<HotMap>, store: StoreId, base: PhysicalOffset, lead: &[u8]) -> (HotWriter, HotReader) {
     assert!(maps.len() >= 2);
     assert!(lead.len() == lead_of(base));
     for map in &maps {
@@ -423,7 +418,8 @@ mod tests {
     use super::*;
 
     fn ring(segments: usize) -> (Vec<HotMap>, HotWriter, HotReader) {
-        let maps: Vec<_> = (0..segments).map(|_| HotMap::of_memory(HEADER_BYTES + PAGE_BYTES + 100).unwrap()).collect();
+        let maps: Vec<_> =
+            (0..segments).map(|_| HotMap::of_memory(HEADER_BYTES + PAGE_BYTES + 100).unwrap()).collect();
         let kept = maps.iter().map(HotMap::again).collect();
         let (writer, reader) = start(maps, 7, PhysicalOffset(1_000), &[b'L'; 1_000]);
         (kept, writer, reader)

@@ -126,7 +126,8 @@ impl LogFiles {
             && self.file_bytes.is_multiple_of(PAGE_BYTES as u64)
             && with_lead.as_ptr().align_offset(PAGE_BYTES) == 0;
         self.open_for_writing(start)?;
-        let Some(direct) = self.direct.as_ref().filter(|_| is_aligned && with_lead.len() >= self.direct_bytes_from)
+        let Some(direct) =
+            self.direct.as_ref().filter(|_| is_aligned && with_lead.len() >= self.direct_bytes_from)
         else {
             return self.write(at, &with_lead[lead..]);
         };

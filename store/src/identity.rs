@@ -55,7 +55,14 @@ impl Identity {
     /// For a directory without one.
     pub fn fresh(medium: &dyn Medium, root: &Path) -> Self {
         let store = format!("{:032x}", medium.fresh_id());
-        Self { store, root: root.to_path_buf(), dir: PathBuf::new(), segments: 0, segment_bytes: 0, boot: medium.boot_id() }
+        Self {
+            store,
+            root: root.to_path_buf(),
+            dir: PathBuf::new(),
+            segments: 0,
+            segment_bytes: 0,
+            boot: medium.boot_id(),
+        }
     }
 
     /// Whose hot log a directory may use.
@@ -115,8 +122,7 @@ impl Identity {
             place.dir = place.dir.join(&self.store);
             let segments = config.hot_segments;
             let boot = medium.boot_id();
-            let identity =
-                Self { dir: place.dir.clone(), segments, segment_bytes, boot, ..self.clone() };
+            let identity = Self { dir: place.dir.clone(), segments, segment_bytes, boot, ..self.clone() };
             match identity.map_all(&**medium) {
                 Ok(maps) => {
                     for entry in medium.list(&place.dir)? {

@@ -90,7 +90,9 @@ impl Medium for RealMedium {
         let mut options = OpenOptions::new();
         match options.write(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path) {
             Ok(file) => Ok(Some(Box::new(RealFile { file, path: path.to_path_buf() }))),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
+                Ok(None)
+            }
             Err(error) => Err(MediumError::at("open", path)(error)),
         }
     }
