@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The oracle's rules, checked on what the consumer sees live and on a second reading from the first offset at the end:
-//! - every acknowledged message is where its acknowledgement says (D: nothing acknowledged is lost);
+//! - every acknowledged message is where its acknowledgement says (nothing acknowledged is lost);
 //! - every message in the log was sent, and is there once (no phantom, no duplicate);
 //! - queue offsets have no hole;
 //! - in each queue one producer's messages are in the order it sent them;
@@ -243,7 +243,7 @@ fn codec(name: u8) -> Codec {
     if name.is_multiple_of(2) { Codec::Json } else { Codec::Binary }
 }
 
-/// D-1, D-3. Goal: what is acknowledged is kept, in order, once, through kill -9 under ASYNC_FLUSH and power cuts under
+/// T-16. Goal: what is acknowledged is kept, in order, once, through kill -9 under ASYNC_FLUSH and power cuts under
 /// SYNC_FLUSH. Method: two producers, one consumer, a bad network; the machine dies between two turns or within any
 /// call to its medium; the oracle's rules above.
 pub fn run(seed: u64) -> String {
