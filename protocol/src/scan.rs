@@ -28,8 +28,8 @@ pub fn find_in_word(word: [u8; WORD_BYTES], wanted: u8) -> usize {
 
 /// A bit for each of 16 bytes that `find_unsafe` would find.
 #[inline]
-pub fn unsafe_places(part: u128) -> u32 {
-    let part = u8x16::new(part.to_le_bytes());
+pub fn unsafe_places(part: [u8; 16]) -> u32 {
+    let part = u8x16::new(part);
     let control = part.min(u8x16::splat(b' ' - 1)).simd_eq(part);
     let special = part.simd_eq(u8x16::splat(b'"')) | part.simd_eq(u8x16::splat(b'\\'));
     (control | special).to_bitmask()
@@ -117,7 +117,7 @@ mod tests {
                         let plain = bytes.iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\');
                         assert_eq!(find_unsafe(&bytes), plain, "{bytes:?}");
                         if len < 16 {
-                            let places = unsafe_places(tail_part(&bytes)) & ((1 << len) - 1);
+                            let places = unsafe_places(tail_part(&bytes).to_le_bytes()) & ((1 << len) - 1);
                             assert_eq!(
                                 plain,
                                 (places != 0).then_some(places.trailing_zeros() as usize),

@@ -168,7 +168,7 @@ fn use_bytes(bytes: &[u8]) {
 /// codec that are plausible more often than not.
 #[test]
 fn random_bytes_do_not_panic() {
-    seeds(20_000, |random| {
+    seeds(10_000, |random| {
         let mut bytes: Vec<u8> = (0..random.below(200)).map(|_| random.next() as u8).collect();
         if bytes.len() >= 8 && random.below(8) != 0 {
             let total = (bytes.len() - 4) as u32;
@@ -186,7 +186,7 @@ fn random_bytes_do_not_panic() {
 #[test]
 fn spoiled_frames_do_not_panic() {
     let frames = frames();
-    seeds(20_000, |random| {
+    seeds(8_000, |random| {
         let mut bytes = random.pick(&frames).clone();
         let header_len = u32::from_be_bytes([0, bytes[5], bytes[6], bytes[7]]) as usize;
         if random.below(4) == 0 {

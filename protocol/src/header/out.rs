@@ -118,20 +118,24 @@ fn escape_parts(free: &mut [u8], bytes: &[u8]) -> usize {
     let (parts, tail) = bytes.as_chunks::<PART_BYTES>();
     let mut len = 0;
     for part in parts {
-        len = escape_part(free, len, u128::from_le_bytes(*part), PART_BYTES);
+        len = escape_part(free, len, *part, PART_BYTES);
     }
-    escape_part(free, len, scan::tail_part(tail), tail.len())
+    escape_part(free, len, scan::tail_part(tail).to_le_bytes(), tail.len())
 }
 
 /// Writes the first `left` bytes of a part at `len` and returns where they end.
 #[inline]
-fn escape_part(free: &mut [u8], mut len: usize, mut part: u128, mut left: usize) -> usize {
-    let mut places = scan::unsafe_places(part) & ((1 << left) - 1);
+fn escape_part(free: &mut [u8], len: usize, part: [u8; PART_BYTES], left: usize) -> usize {
+    put_chunk(free, len, &part);
+    match scan::unsafe_places(part) & ((1 << left) - 1) {
+        0 => len + left,
+        places => escape_places(free, len, u128::from_le_bytes(part), left, places),
+    }
+}
+
+/// The same where `places` are to be escaped.
+fn escape_places(free: &mut [u8], mut len: usize, mut part: u128, mut left: usize, mut places: u32) -> usize {
     loop {
-        put_chunk(free, len, &part.to_le_bytes());
-        if places == 0 {
-            return len + left;
-        }
         let clean = places.trailing_zeros() as usize;
         part >>= 8 * clean;
         let escape = escape::of(part as u8);
@@ -143,6 +147,10 @@ fn escape_part(free: &mut [u8], mut len: usize, mut part: u128, mut left: usize)
         places >>= clean + 1;
         len += clean + escape.len();
         left -= clean + 1;
+        put_chunk(free, len, &part.to_le_bytes());
+        if places == 0 {
+            return len + left;
+        }
     }
 }
 

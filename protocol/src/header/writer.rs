@@ -55,10 +55,12 @@ enum Stage {
 }
 
 impl<'b> HeaderWriter<'b> {
+    #[inline]
     pub fn response(buffer: &'b mut [u8], codec: Codec, code: i32, opaque: i32) -> HeaderWriter<'b> {
         HeaderWriter::new(buffer, codec, Head { code, opaque, flag: FLAG_RESPONSE, ..Head::default() })
     }
 
+    #[inline]
     pub fn request(
         buffer: &'b mut [u8],
         codec: Codec,
@@ -70,6 +72,7 @@ impl<'b> HeaderWriter<'b> {
         HeaderWriter::new(buffer, codec, Head { code, opaque, flag, ..Head::default() })
     }
 
+    #[inline]
     pub fn new(buffer: &'b mut [u8], codec: Codec, head: Head) -> HeaderWriter<'b> {
         let mut out = Out { buffer, at: PREFIX_BYTES };
         match codec {
@@ -89,7 +92,60 @@ impl<'b> HeaderWriter<'b> {
     }
 
     /// Adds one field. The value is a number, a boolean, a `&str` or a `Text`.
+    #[inline]
     pub fn field(mut self, name: &str, value: impl FieldValue) -> Self {
+        self.put_any_field(name, &value);
+        self
+    }
+
+    /// Adds the fields of a custom header. As Java does, one without any field still shows as `"extFields":{}`.
+    #[inline]
+    pub fn with<'h>(mut self, header: &impl CustomHeader<'h>) -> Self {
+        self.open_fields();
+        header.write(&mut self);
+        self
+    }
+
+    /// Lets a closure add fields, for who has no chain to hang them on.
+    #[inline]
+    pub fn fields(mut self, add: impl FnOnce(&mut Self)) -> Self {
+        add(&mut self);
+        self
+    }
+
+    /// Says the remark: a text, or `format_args!(..)`. At most once.
+    #[inline]
+    pub fn remark(mut self, remark: impl fmt::Display) -> Self {
+        self.put_remark(&remark);
+        self
+    }
+
+    /// Completes the header and the prefix for a body of `body_len` bytes, which the caller writes behind the header.
+    /// Returns the number of bytes written: prefix and header.
+    #[inline]
+    pub fn finish(mut self, body_len: usize) -> Result<usize, NoRoom> {
+        self.end(body_len)
+    }
+
+    fn end(&mut self, body_len: usize) -> Result<usize, NoRoom> {
+        match self.codec {
+            Codec::Json => self.json_end(),
+            Codec::Binary => self.binary_end(),
+        }
+        let header_len = self.out.at - PREFIX_BYTES;
+        let total = self.out.at - WORD_BYTES + body_len;
+        if self.out.at > self.out.buffer.len() || header_len > HEADER_BYTES_MAX {
+            return Err(NoRoom);
+        }
+        assert!(total <= u32::MAX as usize); // Who reads it sets the limit.
+        let word = u32::from(self.codec.to_byte()) << 24 | header_len as u32;
+        self.out.put_at(0, &(total as u32).to_be_bytes());
+        self.out.put_at(WORD_BYTES, &word.to_be_bytes());
+        Ok(self.out.at)
+    }
+
+    /// One field whose name may be anything.
+    fn put_any_field(&mut self, name: &str, value: &impl FieldValue) {
         self.open_fields();
         match self.codec {
             Codec::Json => {
@@ -109,49 +165,6 @@ impl<'b> HeaderWriter<'b> {
             }
         }
         self.first = false;
-        self
-    }
-
-    /// Adds the fields of a custom header. As Java does, one without any field still shows as `"extFields":{}`.
-    pub fn with<'h>(mut self, header: &impl CustomHeader<'h>) -> Self {
-        self.open_fields();
-        header.write(&mut self);
-        self
-    }
-
-    /// Lets a closure add fields, for who has no chain to hang them on.
-    pub fn fields(mut self, add: impl FnOnce(&mut Self)) -> Self {
-        add(&mut self);
-        self
-    }
-
-    /// Says the remark: a text, or `format_args!(..)`. At most once.
-    pub fn remark(mut self, remark: impl fmt::Display) -> Self {
-        assert!(matches!(self.stage, Stage::Started | Stage::Fields));
-        match self.codec {
-            Codec::Json => self.json_remark(&remark),
-            Codec::Binary => self.binary_remark(&remark),
-        }
-        self
-    }
-
-    /// Completes the header and the prefix for a body of `body_len` bytes, which the caller writes behind the header.
-    /// Returns the number of bytes written: prefix and header.
-    pub fn finish(mut self, body_len: usize) -> Result<usize, NoRoom> {
-        match self.codec {
-            Codec::Json => self.json_end(),
-            Codec::Binary => self.binary_end(),
-        }
-        let header_len = self.out.at - PREFIX_BYTES;
-        let total = self.out.at - WORD_BYTES + body_len;
-        if self.out.at > self.out.buffer.len() || header_len > HEADER_BYTES_MAX {
-            return Err(NoRoom);
-        }
-        assert!(total <= u32::MAX as usize); // Who reads it sets the limit.
-        let word = u32::from(self.codec.to_byte()) << 24 | header_len as u32;
-        self.out.put_at(0, &(total as u32).to_be_bytes());
-        self.out.put_at(WORD_BYTES, &word.to_be_bytes());
-        Ok(self.out.at)
     }
 
     /// One field of a custom header, whose name needs no escapes; `put_value` writes what stands between the quotes or
@@ -223,6 +236,14 @@ impl<'b> HeaderWriter<'b> {
                     self.out.put_len_since(self.ext_at);
                 }
             }
+        }
+    }
+
+    fn put_remark(&mut self, remark: &dyn fmt::Display) {
+        assert!(matches!(self.stage, Stage::Started | Stage::Fields));
+        match self.codec {
+            Codec::Json => self.json_remark(remark),
+            Codec::Binary => self.binary_remark(remark),
         }
     }
 
