@@ -3,7 +3,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use protocol::headers::{PullMessageRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader};
+use protocol::headers::{
+    PullMessageRequestHeader, SendMessageRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader,
+};
 use protocol::{Codec, CustomHeader, Found, Header, HeaderWriter, RemotingCommand, frame};
 
 fn main() {
@@ -19,7 +21,8 @@ fn main() {
         time("  find + header + V2 fields", || {
             let mut header = Header::default();
             whole(black_box(&bytes)).read_header(&mut header).expect("our own");
-            let fields: SendMessageRequestHeaderV2<'_> = CustomHeader::read(&header.fields).expect("our own");
+            let mut fields = SendMessageRequestHeader::default();
+            fields.read_from(&header.fields).expect("our own");
             black_box(&fields);
         });
         let header = whole(&bytes).header().expect("our own");
@@ -57,7 +60,8 @@ fn main() {
         time("  find + header + pull fields", || {
             let mut header = Header::default();
             whole(black_box(&bytes)).read_header(&mut header).expect("our own");
-            let fields: PullMessageRequestHeader<'_> = CustomHeader::read(&header.fields).expect("our own");
+            let mut fields = PullMessageRequestHeader::default();
+            fields.read_from(&header.fields).expect("our own");
             black_box(&fields);
         });
     }

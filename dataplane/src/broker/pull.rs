@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use protocol::code::{request, response};
 use protocol::headers::{
-    CustomHeader, PULL_COMMIT_OFFSET, PULL_SUSPEND, PullMessageRequestHeader, PullMessageResponseHeader,
+    PULL_COMMIT_OFFSET, PULL_SUSPEND, PullMessageRequestHeader, PullMessageResponseHeader,
 };
 use store::{ColdPull, LogRange, PullLimits, QueueIndex, QueueOffset};
 
@@ -72,7 +72,8 @@ enum Try {
 
 impl Broker {
     pub(super) fn pull(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let header = PullMessageRequestHeader::read(&req.header.fields)?;
+        let mut header = PullMessageRequestHeader::default();
+        header.read_from(&req.header.fields)?;
         let group = header.consumer_group.to_cow();
         let topic = header.topic.to_cow();
         let subscription = header.subscription.map(|text| text.to_cow());

@@ -13,7 +13,7 @@
 
 use protocol::code::response;
 use protocol::header::HeaderWriter;
-use protocol::headers::{CustomHeader, SendMessageRequestHeader};
+use protocol::headers::SendMessageRequestHeader;
 use protocol::ids;
 use protocol::names::{RETRY_PREFIX, TRANS_HALF_TOPIC};
 use protocol::properties::{self, key};
@@ -37,7 +37,8 @@ pub struct Target {
 impl Broker {
     pub(super) fn send(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         self.counters.sends += 1;
-        let header = SendMessageRequestHeader::read(&req.header.fields)?;
+        let mut header = SendMessageRequestHeader::default();
+        header.read_from(&req.header.fields)?;
         if req.body.is_empty() {
             return Err(Refusal::new(response::SYSTEM_ERROR, "the message has no body"));
         }

@@ -60,8 +60,8 @@ impl<'a> CustomHeader<'a> for PullMessageRequestHeader<'a> {
 }
 
 impl<'a> PullMessageRequestHeader<'a> {
-    /// One walk, the bit of each mandatory field noted.
-    fn read_from(&mut self, fields: &Fields<'a>) -> Result<(), FieldError> {
+    /// `read` into a fresh header that already lies where it is wanted. One walk, each mandatory field's bit noted.
+    pub fn read_from(&mut self, fields: &Fields<'a>) -> Result<(), FieldError> {
         let mut seen = 0u32;
         fields.each(|name, value| {
             let int = |name| value.parse_i32().ok_or(FieldError::NotANumber { name });

@@ -72,8 +72,8 @@ impl<'a> CustomHeader<'a> for SendMessageRequestHeaderV2<'a> {
 }
 
 impl<'a> SendMessageRequestHeader<'a> {
-    /// One walk, each letter's bit noted.
-    fn read_from(&mut self, fields: &Fields<'a>) -> Result<(), FieldError> {
+    /// `read` into a fresh header that already lies where it is wanted. One walk, each letter's bit noted.
+    pub fn read_from(&mut self, fields: &Fields<'a>) -> Result<(), FieldError> {
         let mut seen = UNMISSED;
         fields.each(|name, value| {
             // A letter of the short form, or the short form's letter for the long name.
