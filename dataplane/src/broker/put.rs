@@ -165,20 +165,22 @@ impl Broker {
         }
     }
 
-    /// A message lies in its queue: whoever waits for it may go, now or once it has reached its level.
+    /// A message lies in its queue: whoever waits for it may go, now or once it has reached its level. Who comes to
+    /// wait while it is not yet synced must be woken too.
     #[inline]
     fn arrived(&mut self, queue: QueueIndex, offset: QueueOffset, end: PhysicalOffset, tags_code: i64) {
-        if !self.holds.waits_on(queue) {
-            return;
-        }
         match self.level() {
-            Level::Memory => self.holds.arrived(queue, offset.0 + 1, tags_code),
+            Level::Memory => {
+                if self.holds.waits_on(queue) {
+                    self.holds.arrived(queue, offset.0 + 1, tags_code);
+                }
+            }
             Level::Disk => self.gate.arrives(end, queue, offset.0 + 1, tags_code),
         }
     }
 
     fn batch_arrived(&mut self, queue: QueueIndex, appended: &BatchAppended, body: &[u8]) {
-        if !self.holds.waits_on(queue) {
+        if self.level() == Level::Memory && !self.holds.waits_on(queue) {
             return;
         }
         let end = appended.physical.plus(appended.bytes as u64);

@@ -3,9 +3,15 @@
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod admin;
+mod allocations;
 mod fake_net;
 mod probe;
+mod pull;
 mod requests;
 mod send;
 mod sessions;
 mod world;
+
+/// Counts what each thread allocates.
+#[global_allocator]
+static ALLOCATOR: dataplane::alloc::Counting = dataplane::alloc::Counting;

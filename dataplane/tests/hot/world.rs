@@ -175,7 +175,7 @@ impl World {
             if bytes.is_empty() {
                 return;
             }
-            self.turn();
+            self.pass(1);
             self.receive(conn);
         }
         panic!("{} bytes are never read", bytes.len());
