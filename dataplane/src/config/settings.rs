@@ -180,7 +180,7 @@ settings! {
     /// core the polling thread is pinned to; `auto`: the last one allowed; `none`: not pinned
     "cores" cores: Cores = Cores::Auto, start;
     /// memory for messages that are served without a disk, as 512M or 4G
-    "hotLogBytes" hot_log_bytes: Bytes = Bytes(512 << 20), start;
+    "hotLogBytes" hot_log_bytes: Bytes = Bytes(256 << 20), start;
     /// directory of the hot log, hugetlbfs or tmpfs; found by itself when not given
     "hotLogPath" hot_log_path: Option<PathBuf> = None, start;
     /// how much faster than real time the TCP timers run: RTO at least 1 s / stackClock
