@@ -23,7 +23,7 @@ use dataplane::time::{Clock, SimClock};
 use protocol::RemotingCommand;
 use protocol::frame::{Codec, Found, find};
 use store::sim_medium::SimMedium;
-use store::{ColdStore, FlushMode, StoreConfig};
+use store::{ColdStore, FlushMode, Medium, StoreConfig};
 
 use crate::fake_net::FakeNet;
 
@@ -44,6 +44,7 @@ pub struct World {
 pub struct Settings {
     pub config: Config,
     pub store: StoreConfig,
+    pub medium: Arc<dyn Medium>,
     pub rx_ring_bytes: usize,
     pub tx_ring_bytes: usize,
 }
@@ -60,7 +61,13 @@ impl Default for Settings {
         store.consumequeue_file_bytes = 20_000;
         store.hot_bytes = 24 << 20;
         store.hot_segments = 4;
-        Settings { config, store, rx_ring_bytes: 128 << 10, tx_ring_bytes: 256 << 10 }
+        Settings {
+            config,
+            store,
+            medium: Arc::new(SimMedium::new(1)),
+            rx_ring_bytes: 128 << 10,
+            tx_ring_bytes: 256 << 10,
+        }
     }
 }
 
@@ -76,7 +83,7 @@ impl World {
         if config.flush_disk_type == dataplane::config::FlushDiskType::SyncFlush {
             settings.store.flush = FlushMode::Sync;
         }
-        let (store, cold, _recovery) = store::open(settings.store, Arc::new(SimMedium::new(1))).unwrap();
+        let (store, cold, _recovery) = store::open(settings.store, settings.medium).unwrap();
         let mut ops = PersistOps::new();
         let topic_settings = TopicSettings {
             broker_name: config.broker_name.as_str().into(),
