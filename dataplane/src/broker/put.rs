@@ -216,6 +216,9 @@ impl Broker {
         let name = &self.topics.get(topic).expect("only topics that are there are written or read").name;
         let queue = self.store.queue(name, queue_id);
         let (at, id) = (topic.as_usize(), queue_id as usize);
+        if id >= QUEUES_CACHED_MAX {
+            return queue;
+        }
         if at >= self.queues.rows.len() {
             self.queues.rows.resize_with(at + 1, Vec::new);
         }
@@ -233,5 +236,7 @@ pub fn push_number(list: &mut Vec<u8>, name: &str, number: i32) {
     properties::push(list, name, protocol::decimal::Decimal::new(i64::from(number)).as_bytes());
 }
 
+/// Queues of a topic whose index is kept at hand; the store looks up the others by name.
+const QUEUES_CACHED_MAX: usize = 65_536;
 const NOT_AVAILABLE: &str = "service not available now. It may be caused by one of the following reasons: the broker's \
      disk is full, messages are put to the slave, message store has been shut down, etc.";
