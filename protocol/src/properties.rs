@@ -82,12 +82,12 @@ pub mod key {
 
 /// The entries in the order in which they lie.
 pub fn iter(properties: &[u8]) -> Entries<'_> {
-    Entries { rest: properties }
+    Entries { parts: parts(properties) }
 }
 
 /// The value of `name`; the last one when it occurs more than once.
 pub fn get<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    iter(properties).filter(|(entry_name, _)| *entry_name == name.as_bytes()).last().map(|(_, value)| value)
+    parts(properties).filter_map(|part| value_of(part, name.as_bytes())).last()
 }
 
 /// As [`get`], when the value is UTF-8.
@@ -131,27 +131,53 @@ pub fn extend_without(out: &mut Vec<u8>, properties: &[u8], names: &[&str]) {
 /// Iterator of [`iter`].
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
-    rest: &'a [u8],
+    parts: Parts<'a>,
 }
 
 impl<'a> Iterator for Entries<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.rest.is_empty() {
-            let (entry, rest) = split_once(self.rest, ENTRY_SEPARATOR).unwrap_or((self.rest, &[]));
-            self.rest = rest;
-            match split_once(entry, NAME_SEPARATOR) {
-                Some((name, value)) if !name.is_empty() && !value.is_empty() => return Some((name, value)),
-                _ => {}
-            }
-        }
-        None
+        self.parts.by_ref().find_map(|part| {
+            let (name, value) = split_once(part, NAME_SEPARATOR)?;
+            (!name.is_empty() && !value.is_empty()).then_some((name, value))
+        })
     }
 }
 
+/// What lies between entry separators, whether it is an entry or not.
+fn parts(properties: &[u8]) -> Parts<'_> {
+    Parts { rest: properties }
+}
+
+#[derive(Clone, Debug)]
+struct Parts<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (part, rest) = split_once(self.rest, ENTRY_SEPARATOR).unwrap_or((self.rest, &[]));
+        self.rest = rest;
+        Some(part)
+    }
+}
+
+/// The value of a part that is an entry of this name.
+#[inline]
+fn value_of<'a>(part: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (separator, value) = part.strip_prefix(name)?.split_first()?;
+    (*separator == NAME_SEPARATOR && !value.is_empty() && !name.is_empty()).then_some(value)
+}
+
+#[inline]
 fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
-    let at = bytes.iter().position(|byte| *byte == separator)?;
-    let (head, tail) = bytes.split_at(at);
+    let (head, tail) = bytes.split_at(memchr::memchr(separator, bytes)?);
     Some((head, tail.get(1..).unwrap_or_default()))
 }

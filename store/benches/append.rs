@@ -3,12 +3,13 @@
 //! The cold half runs between the measured bursts, as it would on its own core; huge pages or tmpfs as found.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::properties;
 use protocol::record::RecordDraft;
-use store::{QueueOffset, RealMedium, Store, StoreConfig};
+use store::{FlushMode, Medium, QueueOffset, RealMedium, Store, StoreConfig};
 
 fn main() {
     let dir = std::env::temp_dir().join(format!("ab-bench-{}", std::process::id()));
@@ -52,19 +53,60 @@ fn main() {
     println!("look-up of a hot record: {:?} ({read} bytes)", began.elapsed() / units);
 
     let body = vec![b'x'; 1_024];
-    let (mut bytes, mut took) = (0_u64, Duration::ZERO);
+    let (mut bytes, mut took, mut on_cpu) = (0_u64, Duration::ZERO, 0);
     for _ in 0..8 {
         burst(&mut store, 8, &body, 50_000);
-        let from = store.written_to();
+        let (from, cpu) = (store.written_to(), cpu_ns());
         let began = Instant::now();
         cold.catch_up(0);
         took += began.elapsed();
+        on_cpu += cpu_ns() - cpu;
         bytes += store.written_to().since(from);
     }
-    println!("write-out: {:.2} GB/s of 1 KiB messages in 8 queues", bytes as f64 / took.as_secs_f64() / 1e9);
+    let (rate, cost) = (bytes as f64 / took.as_secs_f64() / 1e9, on_cpu as f64 / bytes as f64);
+    println!("write-out of 1 KiB messages in 8 queues: {rate:.2} GB/s, {cost:.2} processor seconds per GB");
     drop(store);
     cold.close(0).expect("a clean stop");
     std::fs::remove_dir_all(&dir).expect("our own directory");
+    synced(&dir);
+    std::fs::remove_dir_all(&dir).expect("our own directory");
+}
+
+/// SYNC_FLUSH with one message in flight, beside the disk's own write and sync of one block.
+fn synced(dir: &Path) {
+    let config = StoreConfig { flush: FlushMode::Sync, ..StoreConfig::new(dir) };
+    let medium = RealMedium::new();
+    let raw_path = dir.join("raw");
+    let file = medium.create(&raw_path, 64 << 20).expect("a fresh directory");
+    let direct = medium.open_direct(&raw_path).expect("just made").unwrap_or(file);
+    let memory = vec![1; 2 * 4096];
+    let block = &memory[memory.as_ptr().align_offset(4096)..][..4096];
+    let (mut store, mut cold, _) = store::open(config, Arc::new(RealMedium::new())).expect("a fresh directory opens");
+    let (mut ours, mut raw) = (Vec::new(), Vec::new());
+    for nth in 0..1_000 {
+        let began = Instant::now();
+        burst(&mut store, 1, &[b'x'; 1_024], 1);
+        while store.synced_to() < store.published() {
+            cold.step(nth);
+        }
+        ours.push(began.elapsed());
+        let began = Instant::now();
+        direct.write_at(nth as u64 * 4096, block).expect("a write");
+        direct.sync().expect("a sync");
+        raw.push(began.elapsed());
+    }
+    ours.sort();
+    raw.sort();
+    println!("synced, one in flight: p50 {:?}, p99 {:?}", ours[500], ours[990]);
+    println!("one block, O_DIRECT and fdatasync: p50 {:?}, p99 {:?}", raw[500], raw[990]);
+    drop(store);
+    cold.close(0).expect("a clean stop");
+}
+
+/// Time this thread has run, as the scheduler counts it.
+fn cpu_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }
 
 fn burst(store: &mut Store, queues: i32, body: &[u8], count: usize) -> Duration {

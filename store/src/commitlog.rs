@@ -25,8 +25,8 @@ pub(crate) struct LogFiles {
     /// The current file once more, for writes past the page cache.
     direct: Option<Box<dyn MediumFile>>,
     direct_bytes_from: usize,
-    /// One aligned block of memory, somewhere in here.
-    block: Vec<u8>,
+    /// Aligned memory, somewhere in here.
+    bounce: Vec<u8>,
     /// Files with unsynced bytes, besides the current one.
     unsynced: Vec<Box<dyn MediumFile>>,
     current_unsynced: bool,
@@ -70,7 +70,7 @@ impl LogFiles {
             current: None,
             direct: None,
             direct_bytes_from,
-            block: vec![0; 2 * PAGE_BYTES],
+            bounce: vec![0; BOUNCE_BYTES + PAGE_BYTES],
             unsynced: Vec::new(),
             current_unsynced: false,
             names_unsynced: true,
@@ -132,17 +132,19 @@ impl LogFiles {
             return self.write(at, &with_lead[lead..]);
         };
         assert!(from + with_lead.len() as u64 <= self.file_bytes);
-        let (blocks, rest) = with_lead.split_at(with_lead.len() - with_lead.len() % PAGE_BYTES);
         self.current_unsynced = true;
+        // A short run is one write, padded; of a long one only the last block is copied.
+        let whole = with_lead.len() - with_lead.len() % PAGE_BYTES;
+        let (blocks, rest) = with_lead.split_at(if with_lead.len() <= BOUNCE_BYTES { 0 } else { whole });
         if !blocks.is_empty() {
             direct.write_at(from, blocks)?;
         }
         if !rest.is_empty() {
-            let aligned = self.block.as_ptr().align_offset(PAGE_BYTES);
-            let block = &mut self.block[aligned..aligned + PAGE_BYTES];
-            block[..rest.len()].copy_from_slice(rest);
-            block[rest.len()..].fill(0);
-            direct.write_at(from + blocks.len() as u64, block)?;
+            let aligned = self.bounce.as_ptr().align_offset(PAGE_BYTES);
+            let padded = &mut self.bounce[aligned..aligned + rest.len().next_multiple_of(PAGE_BYTES)];
+            padded[..rest.len()].copy_from_slice(rest);
+            padded[rest.len()..].fill(0);
+            direct.write_at(from + blocks.len() as u64, padded)?;
         }
         Ok(())
     }
@@ -259,5 +261,6 @@ pub(crate) fn offset_of_name(name: &str) -> Option<i64> {
 
 /// Files before the last that may have unsynced bytes after a kill.
 const FILES_DOUBTED: usize = 2;
+const BOUNCE_BYTES: usize = 64 << 10;
 /// Bytes made zero behind the end of the log: more than size and magic of a record.
 const CUT_BYTES: usize = 16;
