@@ -81,7 +81,8 @@ fn synced(dir: &Path) {
     let direct = medium.open_direct(&raw_path).expect("just made").unwrap_or(file);
     let memory = vec![1; 2 * 4096];
     let block = &memory[memory.as_ptr().align_offset(4096)..][..4096];
-    let (mut store, mut cold, _) = store::open(config, Arc::new(RealMedium::new())).expect("a fresh directory opens");
+    let (mut store, mut cold, _) =
+        store::open(config, Arc::new(RealMedium::new())).expect("a fresh directory opens");
     let (mut ours, mut raw) = (Vec::new(), Vec::new());
     for nth in 0..1_000 {
         let began = Instant::now();
