@@ -3,6 +3,8 @@
 //! Needs `AFTERBURNER_TEST_NAMESRV=HOST:PORT`; without it each test says so and passes. Topics and groups are new in
 //! every run, so that a cluster can be used again and again.
 
+#![allow(clippy::unwrap_used)] // All of it is tests.
+
 use client::admin::body::TopicConfig;
 use client::{
     Admin, ClientConfig, ClientError, Codec, ConsumeFrom, Consumed, Message, MessageExt, MessageModel,

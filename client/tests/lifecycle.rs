@@ -1,5 +1,7 @@
 //! The states of the services and the sharing of instances, which need no cluster.
 
+#![allow(clippy::unwrap_used)] // All of it is tests.
+
 use client::{
     ClientConfig, ClientError, Consumed, Message, Producer, ProducerConfig, PushConsumer, PushConsumerConfig,
     State,
