@@ -96,6 +96,7 @@ pub struct Instance {
     pub(super) pull_groups: BTreeMap<Arc<str>, crate::config::PullConsumerConfig>,
     pub(super) id_last: u64,
     is_started: bool,
+    is_closed: bool,
 }
 
 /// Who waits for the answer to a call.
@@ -173,6 +174,7 @@ impl Instance {
             pull_groups: BTreeMap::new(),
             id_last: 0,
             is_started: false,
+            is_closed: false,
         }
     }
 
@@ -283,6 +285,7 @@ impl Instance {
 
     /// Stops everything: closes the links, fails what is under way. The instance is not to be used again.
     pub fn close(&mut self, now: Time) {
+        self.is_closed = true;
         for link in self.links.all() {
             self.drop_link(link, "the client was shut down", now);
         }
@@ -315,6 +318,9 @@ impl Instance {
         timeout: Duration,
         now: Time,
     ) {
+        if self.is_closed {
+            return self.answered(waiter, Err(ClientError::ShutDown), now);
+        }
         let opaque = self.calls.next_opaque();
         command.opaque = opaque;
         let (code, oneway) = (command.code, command.is_oneway());
@@ -342,7 +348,9 @@ impl Instance {
 
     /// Has a connection made, if there is none.
     pub(super) fn connect(&mut self, addr: &Addr, now: Time) {
-        if let Want::Made(link) = self.links.want(addr, now.mono) {
+        if !self.is_closed
+            && let Want::Made(link) = self.links.want(addr, now.mono)
+        {
             self.actions.push_back(Action::Connect { link, addr: addr.clone() });
         }
     }

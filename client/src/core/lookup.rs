@@ -182,6 +182,10 @@ impl Instance {
 
     fn install(&mut self, topic: &Arc<str>, route: Route, now: Time) {
         self.brokers.learn(&route);
+        if !self.requests.is_empty() {
+            // A reply comes by whichever broker the replier takes: each must know this client.
+            self.heartbeat_all(now);
+        }
         let before = self.routes.insert(topic.clone(), route);
         let after = self.routes.get(topic);
         if before.as_ref() != after {

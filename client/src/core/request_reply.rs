@@ -29,6 +29,10 @@ struct Request {
 }
 
 impl Requests {
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Whether it was still open.
     pub fn forget(&mut self, correlation: &str) -> bool {
         self.open.remove(correlation).is_some()

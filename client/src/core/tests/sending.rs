@@ -381,6 +381,23 @@ fn a_broken_connection_is_not_waited_for() {
     assert!(ends.contains(&true));
 }
 
+/// Goal: a shutdown ends every send under way, opens no new connection, and leaves nothing behind.
+#[test]
+fn a_shutdown_ends_what_is_under_way() {
+    let mut world = world(two_brokers());
+    world.peer(BROKER_A, silent());
+    world.peer(BROKER_B, silent());
+    for (token, how) in (1..).zip([How::Sync, How::Async, How::Sync, How::Async]) {
+        begin(&mut world, token, order(how));
+    }
+    world.core.close(world.now);
+    world.settle();
+    for token in 1..=4 {
+        world.sent(token).unwrap_err();
+    }
+    assert!(world.core.links.all().is_empty() && world.core.calls.is_empty() && world.core.sends.is_empty());
+}
+
 /// Goal: a group is in an instance once, and free again when its producer stops.
 #[test]
 fn a_group_is_taken_once() {
@@ -433,12 +450,12 @@ fn a_transaction_is_ended_at_its_broker() {
 /// Goal: a request ends with its reply, or with its time.
 #[test]
 fn a_request_waits_for_its_reply() {
-    let mut world = world(one_broker(1));
+    let mut world = world(two_brokers());
     let second = Duration::from_secs(1);
     world.core.send_request(1, "PG", Message::new("T", "?"), second, world.now).unwrap();
     world.settle();
-    let asked = world.asked_of(BROKER_A, request::SEND_MESSAGE_V2);
-    let properties = asked[0].ext("i").unwrap().to_owned();
+    let asked = world.asked.iter().find(|(_, _, command)| command.code == request::SEND_MESSAGE_V2);
+    let properties = asked.unwrap().2.ext("i").unwrap().to_owned();
     assert!(
         properties.contains("REPLY_TO_CLIENT\u{1}10.0.0.9@test\u{2}")
             && properties.contains("TTL\u{1}1000\u{2}")

@@ -129,7 +129,6 @@ pub fn run(args: Args) -> Outcome {
         store: args.store.clone().unwrap_or_else(scratch_folder),
         set: args.set.clone(),
     };
-    pin(Some(args.client_core));
     let mut rows: Vec<Vec<Row>> = subjects
         .iter()
         .map(|subject| args.loads.iter().map(|kind| row(subject, *kind, &args)).collect())
@@ -142,7 +141,7 @@ pub fn run(args: Args) -> Outcome {
                     continue; // It has nothing to give.
                 }
                 eprint!("\rround {round}/{}: {} {}        ", args.rounds, row.subject, row.load);
-                let measured = measure(*kind, &target, &args);
+                let measured = on_core(args.client_core, || measure(*kind, &target, &args));
                 row.add(measured.map_err(|reason| format!("{} {}: {reason}", row.subject, row.load))?);
             }
         }
@@ -296,6 +295,17 @@ impl Look {
         let used = |from: Option<Usage>, to: Option<Usage>| Some(from?.until(to?));
         (used(self.server, later.server), used(self.client, later.client).unwrap_or_default())
     }
+}
+
+/// Runs the load on a thread of its own: what is started from here must not inherit the core.
+fn on_core<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let pinned = scope.spawn(|| {
+            pin(Some(core));
+            work()
+        });
+        pinned.join().expect("the load does not panic")
+    })
 }
 
 /// Binds this thread to a core; a machine without that core is told so once and runs on.
