@@ -329,6 +329,12 @@ impl Outbox {
         let head_len = loop {
             match encode(&mut line.chunk[line.tail..], body_len) {
                 Some(head_len) => break head_len,
+                None if line.chunk.len() - line.tail > FRAME_BYTES_MAX => {
+                    // A header that no frame holds, made of what the request brought: there is no answer to it.
+                    line.close_when_drained = true;
+                    mark(line, conn, &mut self.dirty);
+                    return;
+                }
                 None => line.make_room(),
             }
         };
