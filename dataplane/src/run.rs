@@ -94,6 +94,12 @@ impl Running {
         let mut mirror = tables::load(&*medium, &config_dir)?;
         medium.create_dir(&config_dir)?;
         let mut loaded = tables::start(&config, &mirror, now_ms);
+        let mut reader = cold.new_reader();
+        let tables_ms = mirror.topics.data_version.timestamp;
+        let back = tables::bring_back(&mut loaded, tables_ms, &recovery.queues, &mut reader, now_ms)?;
+        if back > 0 {
+            log::warn!("{back} topics had messages and no entry in topics.json, and were made again");
+        }
         // The first registration and the first files are complete: what every broker has is in them.
         while let Some(op) = loaded.ops.pop() {
             mirror.apply(op);
@@ -101,7 +107,6 @@ impl Running {
 
         let facts = SharedFacts::default();
         let sync = config.flush_disk_type == FlushDiskType::SyncFlush;
-        let reader = cold.new_reader();
         let disk = DiskThread {
             cold,
             facts: facts.clone(),

@@ -5,15 +5,16 @@
 //!                                                '----> ops: what every broker has and these files lacked
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use protocol::body::{self, Body};
-use store::{Medium, MediumError, config_files};
+use store::{ColdReader, Medium, MediumError, QueueFound, QueueOffset, StoreError, config_files};
 
 use crate::broker::groups::{GroupConfig, Groups};
 use crate::broker::offsets::{ConsumerOffsets, StoredOffset};
 use crate::broker::persist_ops::PersistOps;
-use crate::broker::topics::{TopicConfig, TopicSettings, Topics};
+use crate::broker::topics::{PERM_READ, PERM_WRITE, TopicConfig, TopicSettings, Topics};
 use crate::config::Config;
 
 use super::mirror::{ConfigFile, Mirror};
@@ -69,6 +70,40 @@ pub fn start(config: &Config, mirror: &Mirror, now_ms: i64) -> StartTables {
     StartTables { topics, groups, offsets, delay_offsets, ops }
 }
 
+/// Topics that hold messages and are in no table: the kill came between their first message and their file. They come
+/// back with as many queues as hold messages, and no fewer than a producer's default. Returns how many there were.
+///
+/// `tables_ms`: the version of the topic table that was read. A topic whose last message is older than that was deleted,
+/// and stays so.
+pub fn bring_back(
+    start: &mut StartTables,
+    tables_ms: i64,
+    queues: &[QueueFound],
+    reader: &mut ColdReader,
+    now_ms: i64,
+) -> Result<usize, StoreError> {
+    let mut lost: BTreeMap<&str, i32> = BTreeMap::new();
+    for queue in queues.iter().filter(|queue| queue.max > queue.min) {
+        if start.topics.find(&queue.topic).is_some() {
+            continue;
+        }
+        let last = reader.entry(&queue.topic, queue.queue_id, QueueOffset(queue.max.0 - 1))?;
+        let Some(last) = last else { continue };
+        if reader.store_time(last.physical)?.is_some_and(|stored_ms| stored_ms >= tables_ms) {
+            let queues = lost.entry(&queue.topic).or_default();
+            *queues = (*queues).max(queue.queue_id + 1);
+        }
+    }
+    for (topic, queues) in &lost {
+        let queues = if topic.starts_with('%') { *queues } else { (*queues).max(PRODUCER_QUEUES) };
+        start.topics.put(TopicConfig::new(topic, queues, PERM_READ | PERM_WRITE), now_ms, &mut start.ops);
+    }
+    Ok(lost.len())
+}
+
+/// What a client asks for when its first message makes a topic (`defaultTopicQueueNums` of a producer).
+const PRODUCER_QUEUES: i32 = 4;
+
 fn topic_settings(config: &Config) -> TopicSettings {
     TopicSettings {
         broker_name: config.broker_name.as_str().into(),
@@ -84,7 +119,11 @@ fn topic_settings(config: &Config) -> TopicSettings {
 
 #[cfg(test)]
 mod tests {
-    use store::RealMedium;
+    use std::sync::Arc;
+
+    use protocol::record::RecordDraft;
+    use store::sim_medium::SimMedium;
+    use store::{RealMedium, StoreConfig};
 
     use super::*;
     use crate::broker::persist_ops::PersistOp;
@@ -94,6 +133,44 @@ mod tests {
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
         dir
+    }
+
+    /// Goal: a topic whose entry was lost with a kill comes back, and one that was deleted does not. Method: messages
+    /// in two topics that no table has; the table's version lies between their times.
+    #[test]
+    fn topics_lost_with_a_kill_come_back() {
+        let medium: Arc<dyn Medium> = Arc::new(SimMedium::new(7));
+        let mut settings = StoreConfig::new("/store");
+        settings.commitlog_file_bytes = 8 << 20;
+        settings.hot_bytes = 24 << 20;
+        settings.hot_segments = 4;
+        let (mut store, _cold, _) = store::open(settings.clone(), Arc::clone(&medium)).unwrap();
+        for (topic, queue_id, stored_ms) in [("Deleted", 0, 1_000), ("Lost", 5, 3_000), ("%RETRY%G", 0, 3_000)] {
+            let host = "127.0.0.1:1".parse().unwrap();
+            let draft = RecordDraft {
+                topic: topic.as_bytes(),
+                queue_id,
+                flag: 0,
+                sys_flag: 0,
+                born_timestamp: 0,
+                born_host: host,
+                store_host: host,
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                body: b"b",
+                properties: b"",
+            };
+            let queue = store.queue(topic, queue_id);
+            store.append(queue, &draft, 0, stored_ms).unwrap();
+        }
+        drop((store, _cold));
+        let (_store, cold, found) = store::open(settings, medium).unwrap();
+        let config = Config { broker_name: "b".into(), ..Config::default() };
+        let mut loaded = start(&config, &Mirror::default(), 9_000);
+        let mut reader = cold.new_reader();
+        assert_eq!(bring_back(&mut loaded, 2_000, &found.queues, &mut reader, 9_000).unwrap(), 2);
+        let queues = |topic: &str| loaded.topics.config(topic).map(|config| config.read_queue_nums);
+        assert_eq!((queues("Lost"), queues("%RETRY%G"), queues("Deleted")), (Some(6), Some(1), None));
     }
 
     /// Goal: what is written is what the next start finds. Method: through real files, twice, and once through a `.bak`.
