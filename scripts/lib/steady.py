@@ -1,0 +1,116 @@
+"""Steady state, counted: allocations and page faults of the shard's thread while messages stream in.
+
+    steady.py BIN_DIR DEVICES
+
+Starts the broker on each device, loads it, and looks twice while the load runs: at the broker's own count of its
+thread's allocations (`shardAllocations`, code 28) and at the kernel's count of that thread's page faults. What a look
+itself allocates is measured on the idle broker and taken off. Fails above one per ten thousand messages.
+"""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+GET_BROKER_RUNTIME_INFO = 28
+PER_MESSAGES = 10_000
+
+
+def ask(stream, code):
+    """One request and its answer's body."""
+    header = json.dumps({"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 409}).encode()
+    stream.sendall(struct.pack(">II", 4 + len(header), len(header)) + header)
+
+    def take(length):
+        data = b""
+        while len(data) < length:
+            more = stream.recv(length - len(data))
+            if not more:
+                raise SystemExit("the broker closed the connection")
+            data += more
+        return data
+
+    frame = take(struct.unpack(">I", take(4))[0])
+    return frame[4 + (struct.unpack(">I", frame[:4])[0] & 0xFFFFFF):]
+
+
+def shard_thread(pid):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm") as comm:
+            if comm.read().strip() == "ab-shard":
+                return task
+    raise SystemExit("the broker has no thread ab-shard")
+
+
+def look(stream, pid, task):
+    figures = json.loads(ask(stream, GET_BROKER_RUNTIME_INFO))["table"]
+    with open(f"/proc/{pid}/task/{task}/stat") as stat:
+        fields = stat.read().rsplit(") ", 1)[1].split()
+    return {
+        "messages": int(figures["putMessageTimesTotal"]),
+        "allocations": int(figures["shardAllocations"]),
+        "faults": int(fields[7]) + int(fields[9]),
+    }
+
+
+def between(first, second):
+    return {name: second[name] - first[name] for name in first}
+
+
+def measure(binaries, device, folder):
+    port = 20_000 + os.getpid() % 10_000
+    ip, lines = ("10.77.42.2", ["device=tap:ab-steady0", "address=10.77.42.2/24"]) if device == "tap" else (
+        "127.0.0.1", ["device=kernel:127.0.0.1"])
+    config = os.path.join(folder, f"{device}.properties")
+    with open(config, "w") as file:
+        file.write("\n".join(["brokerName=steady", f"listenPort={port}", f"storePathRootDir={folder}/{device}",
+                              f"hotLogPath={folder}/{device}-hot", *lines]) + "\n")
+    broker = subprocess.Popen([f"{binaries}/afterburner-dataplane", "-c", config], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True)
+    try:
+        for line in broker.stdout:
+            if "boot success" in line:
+                break
+        else:
+            raise SystemExit(f"the broker did not start on {device}; try: {binaries}/afterburner-dataplane -c {config}")
+        stream = socket.create_connection((ip, port), timeout=10)
+        task = shard_thread(broker.pid)
+        look(stream, broker.pid, task)
+        idle = [look(stream, broker.pid, task) for _ in range(2)]
+        of_a_look = between(*idle)["allocations"]
+        load = subprocess.Popen([f"{binaries}/afterburner", "bench", "--broker", f"{ip}:{port}", "--loads", "pipeline",
+                                 "--seconds", "6", "--warmup", "1", "--rounds", "1"], stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+        time.sleep(3)
+        first = look(stream, broker.pid, task)
+        time.sleep(3)
+        second = look(stream, broker.pid, task)
+        load.wait()
+    finally:
+        broker.send_signal(signal.SIGTERM)
+        broker.wait()
+    used = between(first, second)
+    used["allocations"] = max(0, used["allocations"] - of_a_look)
+    return used
+
+
+def main():
+    binaries, devices = sys.argv[1], sys.argv[2].split(",")
+    broken = False
+    print(f"{'device':8} {'messages':>10} {'allocations':>12} {'page faults':>12}")
+    with tempfile.TemporaryDirectory(prefix="afterburner-steady.", dir="/dev/shm") as folder:
+        for device in devices:
+            used = measure(binaries, device, folder)
+            print(f"{device:8} {used['messages']:>10} {used['allocations']:>12} {used['faults']:>12}", flush=True)
+            allowed = used["messages"] // PER_MESSAGES
+            broken |= used["messages"] == 0 or used["allocations"] > allowed or used["faults"] > allowed
+    if broken:
+        raise SystemExit(f"more than one allocation or page fault in {PER_MESSAGES} messages, or no messages at all")
+
+
+main()
