@@ -179,13 +179,13 @@ impl ColdStore {
         let waiting = self.hot.pending().bytes().len();
         let is_sync = self.config.flush == FlushMode::Sync;
         let write_now =
-            is_sync || waiting >= LAZY_BYTES || now_ms.saturating_sub(self.last_write_ms) >= LAZY_MS;
+            is_sync || waiting >= LAZY_BYTES || is_due(now_ms, self.last_write_ms, LAZY_MS);
         let mut bytes = 0;
         if waiting > 0 && write_now {
             bytes = self.write_some(now_ms)?;
         }
         let unsynced = self.marks.synced_to() < self.marks.written_to();
-        let sync_due = now_ms.saturating_sub(self.last_sync_ms) >= self.config.flush_interval_ms;
+        let sync_due = is_due(now_ms, self.last_sync_ms, self.config.flush_interval_ms);
         if unsynced && (is_sync || sync_due) {
             self.sync_log(now_ms)?;
         }
@@ -217,7 +217,7 @@ impl ColdStore {
     /// A round over all queues with new entries, a few per step; then the checkpoint.
     fn sync_queues(&mut self, now_ms: i64) -> Result<(), Failure> {
         if self.round_timestamp.is_none() {
-            if now_ms.saturating_sub(self.last_queue_sync_ms) < QUEUE_SYNC_MS
+            if !is_due(now_ms, self.last_queue_sync_ms, QUEUE_SYNC_MS)
                 || !self.disk.queues.begin_sync()
             {
                 return Ok(());
@@ -241,6 +241,11 @@ impl ColdStore {
         log::error!("the log is read-only from now on: {failure}");
         self.failure = Some(failure.to_string());
     }
+}
+
+/// Whether a period is over. A clock that was set back ends every period.
+fn is_due(now_ms: i64, last_ms: i64, period_ms: i64) -> bool {
+    now_ms < last_ms || now_ms - last_ms >= period_ms
 }
 
 /// What ends all appending.

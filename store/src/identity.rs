@@ -109,7 +109,7 @@ impl Identity {
     ) -> Result<(Self, HotPlace, Vec<HotMap>, Vec<String>), StoreError> {
         let segment_bytes = config.hot_segment_bytes();
         let places = match &config.hot_dir {
-            Some(dir) => vec![HotPlace { dir: dir.clone(), kind: HotKind::Tmpfs }],
+            Some(dir) => vec![HotPlace { dir: dir.clone(), kind: medium.hot_kind(dir) }],
             None => {
                 let mut places = medium.hot_places(segment_bytes * config.hot_segments, &self.dir);
                 places.push(HotPlace { dir: config.root.join("hot"), kind: HotKind::Disk });

@@ -11,6 +11,8 @@ use crate::error::MediumError;
 pub trait Medium: Send + Sync {
     /// Where hot segments could live, best first, for `bytes` bytes in all; `held` is a directory that may hold them already.
     fn hot_places(&self, bytes: usize, held: &Path) -> Vec<HotPlace>;
+    /// What kind of memory a directory gives that somebody has chosen; it need not exist yet.
+    fn hot_kind(&self, dir: &Path) -> HotKind;
     /// Maps a hot segment of exactly `bytes` bytes; created when `create`, else `None` if there is none of that size.
     fn map_hot(&self, path: &Path, bytes: usize, create: bool) -> Result<Option<HotMap>, MediumError>;
 

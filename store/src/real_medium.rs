@@ -48,6 +48,15 @@ impl Medium for RealMedium {
         huge.chain(tmpfs).collect()
     }
 
+    fn hot_kind(&self, dir: &Path) -> HotKind {
+        let existing = dir.ancestors().find(|dir| dir.exists());
+        match existing.and_then(|dir| rustix::fs::statfs(dir).ok()).map(|about| about.f_type as u32) {
+            Some(HUGETLBFS_MAGIC) => HotKind::HugePages,
+            Some(TMPFS_MAGIC) => HotKind::Tmpfs,
+            _ => HotKind::Disk,
+        }
+    }
+
     fn map_hot(&self, path: &Path, bytes: usize, create: bool) -> Result<Option<HotMap>, MediumError> {
         if create {
             let dir = path.parent().unwrap_or(path);
@@ -319,3 +328,6 @@ fn meminfo(name: &str) -> usize {
 /// The directory of all hot logs of this machine, under the mount.
 const HOT_DIR: &str = "afterburner";
 const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
+/// What statfs says of them.
+const HUGETLBFS_MAGIC: u32 = 0x9584_58F6;
+const TMPFS_MAGIC: u32 = 0x0102_1994;

@@ -235,6 +235,10 @@ impl Medium for SimMedium {
         vec![HotPlace { dir: PathBuf::from("/hot"), kind: HotKind::Tmpfs }]
     }
 
+    fn hot_kind(&self, _dir: &Path) -> HotKind {
+        HotKind::Tmpfs
+    }
+
     fn map_hot(&self, path: &Path, bytes: usize, create: bool) -> Result<Option<HotMap>, MediumError> {
         let mut world = self.whole_call("map", path)?;
         if let Some(map) = world.hot.get(path).filter(|map| map.bytes() == bytes) {
