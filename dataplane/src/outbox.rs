@@ -269,8 +269,7 @@ impl Outbox {
         if line.fetching {
             return;
         }
-        loop {
-            let Some(item) = line.items.front_mut() else { break };
+        while let Some(item) = line.items.front_mut() {
             let bytes = match item {
                 Item::Chunk(len) => &line.chunk[line.head..line.head + *len],
                 Item::Owned(bytes, at) => &bytes[*at..],

@@ -184,7 +184,7 @@ impl Errands {
     }
 
     /// The next answer, with whom it is for.
-    pub fn next(&mut self) -> Option<(Errand, Answer)> {
+    pub fn take_next(&mut self) -> Option<(Errand, Answer)> {
         loop {
             let ColdReply { token, answer } = self.replies.pop()?;
             let place = &mut self.slots[token.slot as usize];

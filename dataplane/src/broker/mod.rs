@@ -222,7 +222,7 @@ impl Broker {
     pub fn settle(&mut self, now: &TurnTime, net: &mut impl NetTx, out: &mut Outbox) -> u32 {
         let mut work = self.release_synced(now, out);
         for _ in 0..COLD_REPLIES_PER_TURN_MAX {
-            let Some((errand, answer)) = self.errands.next() else { break };
+            let Some((errand, answer)) = self.errands.take_next() else { break };
             self.errand_done(errand, answer, now, net, out);
             work += 1;
         }

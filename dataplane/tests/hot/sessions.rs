@@ -260,7 +260,7 @@ fn silent_connections_are_named() {
     let mut named = Vec::new();
     for _ in 0..200 {
         world.now_ms += 1000;
-        if world.now_ms % 60_000 == 0 {
+        if world.now_ms.is_multiple_of(60_000) {
             world.net.feed(talks, &frame(2, 1));
         }
         world.turn();
