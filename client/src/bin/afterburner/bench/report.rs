@@ -58,6 +58,7 @@ impl Row {
         if let Some(used) = used {
             let sum = self.used.get_or_insert_default();
             sum.cpu_s += used.cpu_s;
+            sum.shard_cpu_s += used.shard_cpu_s;
             sum.faults_minor += used.faults_minor;
             sum.faults_major += used.faults_major;
         }
@@ -87,7 +88,10 @@ impl Row {
             mb_per_s: rate(self.bytes, *took) / 1e6,
             latency_us: Latency::of(latency),
             server_cpu_s_per_million: self.used.map(|used| per_million(used.cpu_s)),
-            server_ns_per_msg: self.used.map(|used| per_million(used.cpu_s) * 1e3),
+            server_ns_per_msg: self.used.map(|used| {
+                let polls = used.shard_cpu_s > 0.0;
+                per_million(if polls { used.shard_cpu_s } else { used.cpu_s }) * 1e3
+            }),
             server_faults_minor: self.used.map(|used| used.faults_minor),
             server_faults_major: self.used.map(|used| used.faults_major),
             server_own_kib: self.own_kib,
@@ -115,7 +119,8 @@ pub struct Figures {
     pub mb_per_s: f64,
     pub latency_us: Latency,
     pub server_cpu_s_per_million: Option<f64>,
-    /// CPU time of the server over messages; a server that polls uses all of its core whatever it does.
+    /// CPU time of the threads that serve (of all threads, when those are not known) over messages. A thread that
+    /// polls uses all of its core whatever it does: where the load is the limit, this is an upper bound.
     pub server_ns_per_msg: Option<f64>,
     pub server_faults_minor: Option<u64>,
     pub server_faults_major: Option<u64>,
@@ -248,7 +253,7 @@ mod tests {
             outcome.messages = messages;
             outcome.took = Duration::from_secs(1);
             outcome.record(latency_ns);
-            let used = Some(Used { cpu_s: 1.0, faults_minor: 2, faults_major: 0 });
+            let used = Some(Used { cpu_s: 1.0, shard_cpu_s: 0.0, faults_minor: 2, faults_major: 0 });
             row.add(Round { outcome, used, client: Used::default(), bytes: messages, own_kib: Some(2048) });
         }
         let figures = row.figures();

@@ -1,4 +1,7 @@
 //! What a server costs, read from /proc: CPU time, page faults, memory.
+//!
+//! Of our broker the threads that poll, `ab-shard..`, are told apart from the ordinary ones beside them: the first
+//! bound what it can serve, the sum is what it takes from the machine.
 
 use std::fs;
 
@@ -6,6 +9,7 @@ use std::fs;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     cpu_s: f64,
+    shard_cpu_s: f64,
     faults_minor: u64,
     faults_major: u64,
 }
@@ -14,6 +18,8 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
     pub cpu_s: f64,
+    /// The part of the threads that poll; 0 when there are none of that name.
+    pub shard_cpu_s: f64,
     pub faults_minor: u64,
     pub faults_major: u64,
 }
@@ -28,11 +34,14 @@ pub enum Who {
 
 impl Who {
     pub fn look(&self) -> Option<Usage> {
-        let path = match self {
-            Who::Process(pid) => format!("/proc/{pid}/stat"),
-            Who::Thread(tid) => format!("/proc/self/task/{tid}/stat"),
-        };
-        parse_stat(&fs::read_to_string(path).ok()?)
+        let read = |path: String| parse_stat(&fs::read_to_string(path).ok()?);
+        match self {
+            Who::Process(pid) => {
+                let shard_cpu_s = shard_cpu_s(*pid);
+                Some(Usage { shard_cpu_s, ..read(format!("/proc/{pid}/stat"))? })
+            }
+            Who::Thread(tid) => read(format!("/proc/self/task/{tid}/stat")),
+        }
     }
 
     /// Memory of its own, in KiB: what is shared with others, as a hot log on tmpfs is, does not count.
@@ -51,10 +60,20 @@ impl Usage {
     pub fn until(self, later: Usage) -> Used {
         Used {
             cpu_s: later.cpu_s - self.cpu_s,
+            shard_cpu_s: later.shard_cpu_s - self.shard_cpu_s,
             faults_minor: later.faults_minor.saturating_sub(self.faults_minor),
             faults_major: later.faults_major.saturating_sub(self.faults_major),
         }
     }
+}
+
+fn shard_cpu_s(pid: u32) -> f64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0.0;
+    };
+    let stats = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    let shards = stats.filter(|stat| stat.contains("(ab-shard"));
+    shards.filter_map(|stat| parse_stat(&stat)).map(|usage| usage.cpu_s).sum()
 }
 
 /// `pid (name) state ppid ..`: the name may hold anything, so the fields are counted from its last bracket.
@@ -64,6 +83,7 @@ fn parse_stat(text: &str) -> Option<Usage> {
     let number = |field: usize| fields.get(field - FIRST_FIELD)?.parse::<u64>().ok();
     Some(Usage {
         cpu_s: (number(14)? + number(15)?) as f64 / TICKS_PER_S,
+        shard_cpu_s: 0.0,
         faults_minor: number(10)?,
         faults_major: number(12)?,
     })
