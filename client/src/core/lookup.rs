@@ -137,6 +137,11 @@ impl Instance {
                     self.lookups.insert(topic.clone(), lookup);
                     return self.ask_name_server(topic, &template.topic, now);
                 }
+                let is_awaited =
+                    lookup.waiters.iter().any(|waiter| matches!(waiter, RouteWaiter::Rebalance { .. }));
+                if is_awaited && !protocol::names::is_retry_topic(topic) {
+                    log::warn!("there is no topic {topic} yet; its consumers wait for it");
+                }
                 let error = ClientError::NoRoute { topic: topic.to_string(), reason: String::new() };
                 self.tell_waiters(lookup.waiters, topic, Err(&error), now);
             }

@@ -55,9 +55,8 @@ pub fn explain(error: ClientError) -> String {
         ClientError::Connect { .. } => {
             "; is it running? `afterburner up` starts a cluster, -n HOST:PORT names another"
         }
-        ClientError::NoRoute { reason, .. } if reason.is_empty() => {
-            "; make it: afterburner topic create --topic NAME"
-        }
+        ClientError::NoRoute { reason, .. } if reason.is_empty() => MAKE_HINT,
+        ClientError::NoRoute { .. } => UP_HINT,
         _ => "",
     };
     format!("{error}{hint}")
@@ -111,5 +110,7 @@ impl Progress {
     }
 }
 
+const UP_HINT: &str = "; is it running? `afterburner up` starts a cluster, -n HOST:PORT names another";
+const MAKE_HINT: &str = "; make it: afterburner topic create --topic NAME";
 const NAMESRV: &str = "127.0.0.1:9876";
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);

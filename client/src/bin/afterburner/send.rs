@@ -64,7 +64,13 @@ pub fn run(args: Args) -> Outcome {
         producer.start().await.map_err(explain)?;
         let sent = send_all(&producer, &args).await;
         producer.shutdown().await;
-        let tally = sent?;
+        let mut tally = sent?;
+        if tally.sent == 0
+            && !args.json
+            && let Some(error) = tally.first_error.take()
+        {
+            return Err(explain(error));
+        }
         tally.report(&args);
         Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
