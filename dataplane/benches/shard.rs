@@ -10,6 +10,8 @@
 //! A network in memory hands bursts of requests to a whole shard and throws its answers away; only `turn` is timed. The
 //! hot log is real memory; the cold side moves between the turns, untimed. Each row is the median of many slices.
 
+#![allow(clippy::unwrap_used)] // A bench, on the test programs' worlds.
+
 #[path = "../tests/hot/fake_net.rs"]
 #[allow(dead_code)]
 mod fake_net;
@@ -56,8 +58,7 @@ struct Bench {
 
 impl Bench {
     fn new(root: &Path) -> Bench {
-        let mut settings = Settings::default();
-        settings.store = StoreConfig::new(root.join("store"));
+        let mut settings = Settings { store: StoreConfig::new(root.join("store")), ..Settings::default() };
         settings.store.hot_dir = Some(root.join("hot"));
         settings.medium = Arc::new(RealMedium::new());
         settings.store.hot_bytes = 256 << 20;

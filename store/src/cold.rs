@@ -178,8 +178,7 @@ impl ColdStore {
     fn try_step(&mut self, now_ms: i64) -> Result<Work, Failure> {
         let waiting = self.hot.pending().bytes().len();
         let is_sync = self.config.flush == FlushMode::Sync;
-        let write_now =
-            is_sync || waiting >= LAZY_BYTES || is_due(now_ms, self.last_write_ms, LAZY_MS);
+        let write_now = is_sync || waiting >= LAZY_BYTES || is_due(now_ms, self.last_write_ms, LAZY_MS);
         let mut bytes = 0;
         if waiting > 0 && write_now {
             bytes = self.write_some(now_ms)?;
@@ -217,9 +216,7 @@ impl ColdStore {
     /// A round over all queues with new entries, a few per step; then the checkpoint.
     fn sync_queues(&mut self, now_ms: i64) -> Result<(), Failure> {
         if self.round_timestamp.is_none() {
-            if !is_due(now_ms, self.last_queue_sync_ms, QUEUE_SYNC_MS)
-                || !self.disk.queues.begin_sync()
-            {
+            if !is_due(now_ms, self.last_queue_sync_ms, QUEUE_SYNC_MS) || !self.disk.queues.begin_sync() {
                 return Ok(());
             }
             self.last_queue_sync_ms = now_ms;

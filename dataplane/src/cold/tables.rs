@@ -145,7 +145,9 @@ mod tests {
         settings.hot_bytes = 24 << 20;
         settings.hot_segments = 4;
         let (mut store, _cold, _) = store::open(settings.clone(), Arc::clone(&medium)).unwrap();
-        for (topic, queue_id, stored_ms) in [("Deleted", 0, 1_000), ("Lost", 5, 3_000), ("%RETRY%G", 0, 3_000)] {
+        for (topic, queue_id, stored_ms) in
+            [("Deleted", 0, 1_000), ("Lost", 5, 3_000), ("%RETRY%G", 0, 3_000)]
+        {
             let host = "127.0.0.1:1".parse().unwrap();
             let draft = RecordDraft {
                 topic: topic.as_bytes(),
