@@ -25,5 +25,22 @@ mqadmin_checks() { # NAMESRV BROKER_NAME
   expect "brokerStatus: version" "brokerVersionDesc +: V5_5_0" brokerStatus -n "$ns" -b "$address"
   expect "brokerStatus: every number mqadmin needs" "putTps +: [0-9.]+ [0-9.]+ [0-9.]+" brokerStatus -n "$ns" -c DefaultCluster
   expect "getBrokerConfig" "brokerName += +$broker" getBrokerConfig -n "$ns" -b "$address"
+  expect "topicClusterList" "^DefaultCluster" topicClusterList -n "$ns" -t "$topic"
+  expect "allocateMQ: every queue to one of two" '"queueId": ?7' allocateMQ -n "$ns" -t "$topic" -i 1.1.1.1,2.2.2.2
+  expect "updateTopicPerm" "update topic perm from 6 to 4 in $address success" updateTopicPerm -n "$ns" -b "$address" -t "$topic" -p 4
+  expect "updateTopicPerm: and back" "success" updateTopicPerm -n "$ns" -b "$address" -t "$topic" -p 6
+  expect "updateOrderConf" "update orderConf success" updateOrderConf -n "$ns" -m put -t "$topic" -v "$broker:2"
+  expect "updateKvConfig" "create or update kv config to namespace success" updateKvConfig -n "$ns" -s IT -k a -v b
+  expect "deleteKvConfig" "delete kv config from namespace success" deleteKvConfig -n "$ns" -s IT -k a
+  expect "wipeWritePerm" "wipe write perm of broker\[$broker\] in name server\[.*\] OK" wipeWritePerm -n "$ns" -b "$broker"
+  expect "addWritePerm" "add write perm of broker\[$broker\] in name server\[.*\] OK" addWritePerm -n "$ns" -b "$broker"
+  expect "getNamesrvConfig" "listenPort += +${ns#*:}" getNamesrvConfig -n "$ns"
+  expect "updateSubGroup" "create subscription group to .* success" updateSubGroup -n "$ns" -c DefaultCluster -g IT_group
+  expect "getConsumerConfig" "groupName += +IT_group" getConsumerConfig -n "$ns" -g IT_group
+  expect "deleteSubGroup" "delete subscription group \[IT_group\] from broker .* success" deleteSubGroup -n "$ns" -c DefaultCluster -g IT_group
+  expect "sendMsgStatus" "SEND_OK" sendMsgStatus -n "$ns" -b "$broker" -s 64 -c 2
+  expect "checkMsgSendRT" "Avg RT" checkMsgSendRT -n "$ns" -t "$topic" -a 3 -s 64
+  expect "printMsg: the message that was sent" "BODY: hello" printMsg -n "$ns" -t "$topic" -d true
+  expect "haStatus" "MasterAddr" haStatus -n "$ns" -b "$address"
   expect "topicList: after deleteTopic" "delete topic \[$topic\] from NameServer success" deleteTopic -n "$ns" -c DefaultCluster -t "$topic"
 }
