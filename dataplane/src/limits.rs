@@ -36,6 +36,9 @@ pub const OUTBOX_CHUNK_BYTES_KEPT_MAX: usize = 64 * 1024;
 /// Idle chunks kept for the next connection that answers.
 pub const OUTBOX_CHUNKS_KEPT_MAX: usize = 256;
 
+/// The first message of a new topic waits this long for name servers to hear of the topic, then goes on without them.
+pub const ANNOUNCE_MS_MAX: u64 = 1_000;
+
 /// Records in one pull answer, whatever the client asks for (`maxTransferCountOnMessageInMemory` is 32).
 pub const PULL_RECORDS_MAX: usize = 32;
 /// Smallest scan of one pull over queue units (`maxFilterMessageSize` 16000 bytes of 20-byte units).

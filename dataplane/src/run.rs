@@ -176,6 +176,7 @@ impl Running {
             pid: std::process::id(),
             config: config.clone(),
         });
+        broker.announced_by(registrar.standing().announced());
         if sync {
             broker.wakes_disk(disk.thread.thread().clone());
         }

@@ -13,6 +13,7 @@
 //! sees a socket, a device or a clock: time comes with the request.
 
 pub mod admin;
+pub mod announce;
 pub mod assignment;
 pub mod bodies;
 pub mod calls;
@@ -60,6 +61,7 @@ use protocol::ids::UniqKeys;
 use store::Store;
 
 use crate::broker::admin::Admin;
+use crate::broker::announce::{Announced, Announcing};
 use crate::broker::assignment::Routes;
 use crate::broker::calls::Calls;
 use crate::broker::consumers::Consumers;
@@ -131,6 +133,9 @@ pub struct Broker {
     schedule: Schedule,
     transactions: Transactions,
     ended_waits: EndedWaits,
+    /// What name servers know of our topics, and the topics they do not know yet.
+    announced: Announced,
+    announcing: Vec<Announcing>,
     /// Our calls to clients.
     calls: Calls,
     stalled: Stalled,

@@ -29,6 +29,9 @@ impl Broker {
             Some(topic) => topic,
             None => self.unknown_topic(&name, req, header)?,
         };
+        if !self.announcing.is_empty() && self.is_being_announced(topic, req.now) {
+            return Err(Refusal::no_room());
+        }
         let config = self.topics.get(topic).expect("found or made");
         if !self.config.broker_permission.can_write() && config.order {
             let ip = self.address.ip();
@@ -83,6 +86,9 @@ impl Broker {
         let (template, wanted) = (header.default_topic.to_cow(), header.default_topic_queue_nums);
         let made =
             self.topics.create_for_send(name, &template, wanted, sys_flag, req.now.wall_ms, &mut self.ops);
+        if let Some(topic) = made {
+            self.announce(topic, req.now);
+        }
         made.ok_or_else(|| {
             Refusal::new(
                 response::TOPIC_NOT_EXIST,

@@ -6,6 +6,7 @@ use protocol::ids::UniqKeys;
 use store::Store;
 
 use crate::broker::admin::Admin;
+use crate::broker::announce::Announced;
 use crate::broker::assignment::Routes;
 use crate::broker::calls::Calls;
 use crate::broker::consumers::Consumers;
@@ -72,6 +73,8 @@ impl Broker {
             schedule,
             transactions,
             ended_waits: EndedWaits::default(),
+            announced: Announced::default(),
+            announcing: Vec::new(),
             calls: Calls::default(),
             stalled: Stalled::default(),
             routes: start.routes,

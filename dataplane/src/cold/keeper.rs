@@ -91,7 +91,8 @@ impl<F: ConfigFiles> Keeper<F> {
         if self.told != Some(news) {
             self.told = Some(news);
             let body = self.mirror.registration(self.permission, self.mapping_version);
-            self.tables.send_replace(Some(Tables(body.into())));
+            let counter = self.mirror.topics.data_version.counter;
+            self.tables.send_replace(Some(Tables { body: body.into(), counter }));
         }
         for file in ConfigFile::ALL {
             if self.mirror.is_changed(file) && now_ms >= self.due_ms[file as usize] {
@@ -230,7 +231,7 @@ mod tests {
         }
         keeper.step(1_001);
         assert_eq!(shelf.take(), [ConfigFile::Topics]);
-        let body = newest.borrow_and_update().clone().unwrap().0;
+        let body = newest.borrow_and_update().clone().unwrap().body;
         assert!(["\"A\"", "\"B\"", "\"C\""].iter().all(|name| str::from_utf8(&body).unwrap().contains(name)));
         keeper.step(1_002);
         assert!(!newest.has_changed().unwrap());

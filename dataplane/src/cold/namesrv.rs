@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::broker::announce::Announced;
 use crate::config::HostPort;
 
 /// Who registers.
@@ -47,7 +48,11 @@ pub struct Pace {
 
 /// The body of a registration, made once for all name servers. The newest replaces what was not sent yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tables(pub Bytes);
+pub struct Tables {
+    pub body: Bytes,
+    /// `DataVersion.counter` of the topic table in it.
+    pub counter: i64,
+}
 
 /// The running registration. `leave` ends it and waits; when it is dropped its thread says goodbye alone.
 pub struct Registrar {
@@ -106,40 +111,53 @@ impl Registrar {
     }
 }
 
-/// Which name servers know us now.
+/// Which name servers know us now, and which topic table of ours they were told last.
 #[derive(Debug)]
 pub struct Standing {
-    known: Mutex<Vec<bool>>,
+    told: Mutex<Vec<Option<i64>>>,
     changed: Condvar,
+    announced: Announced,
 }
 
 impl Standing {
     fn new(servers: usize) -> Self {
-        Self { known: Mutex::new(vec![false; servers]), changed: Condvar::new() }
+        Self {
+            told: Mutex::new(vec![None; servers]),
+            changed: Condvar::new(),
+            announced: Announced::default(),
+        }
     }
 
-    fn set(&self, index: usize, knows: bool) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = known.get_mut(index) {
-            *entry = knows;
+    /// `told`: the table this server has accepted; `None` when it does not know us.
+    fn set(&self, index: usize, told: Option<i64>) {
+        let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = all.get_mut(index) {
+            *entry = told;
         }
+        let least = all.iter().flatten().min().copied().unwrap_or(i64::MAX);
+        self.announced.tell(least);
         self.changed.notify_all();
+    }
+
+    /// For the shard, which lets a new topic's first answer wait until clients can find it.
+    pub fn announced(&self) -> Announced {
+        self.announced.clone()
     }
 
     /// How many of how many know us.
     pub fn count(&self) -> (usize, usize) {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        (known.iter().filter(|&&knows| knows).count(), known.len())
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        (told.iter().flatten().count(), told.len())
     }
 
     /// Waits until all know us or the time is over; says whether all do.
     pub fn wait_for_all(&self, max: Duration) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, _) = self
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (told, _) = self
             .changed
-            .wait_timeout_while(known, max, |known| known.iter().any(|&knows| !knows))
+            .wait_timeout_while(told, max, |told| told.iter().any(Option::is_none))
             .unwrap_or_else(PoisonError::into_inner);
-        known.iter().all(|&knows| knows)
+        told.iter().all(Option::is_some)
     }
 }
 
@@ -179,6 +197,8 @@ struct Session {
     received: Vec<u8>,
     last_opaque: i32,
     /// Opaque of the registration under way, and when its answer is overdue.
+    /// The table that was sent with it.
+    asked_counter: i64,
     asked: Option<(i32, Instant)>,
     /// When to register again by the clock.
     due: Instant,
@@ -198,7 +218,7 @@ impl Link {
                 }
                 Err(lost) => lost,
             };
-            self.standing.set(self.index, false);
+            self.standing.set(self.index, None);
             self.complain(&lost);
             tokio::select! {
                 () = sleep(pause) => {}
@@ -206,7 +226,7 @@ impl Link {
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        self.standing.set(self.index, false);
+        self.standing.set(self.index, None);
     }
 
     async fn connect(&mut self) -> Result<TcpStream, Lost> {
@@ -226,8 +246,14 @@ impl Link {
 
     /// Registers, and again whenever it is due, until we stop (`Ok`) or the connection is lost.
     async fn serve(&mut self, stream: TcpStream) -> Result<(), Lost> {
-        let mut session =
-            Session { stream, received: Vec::new(), last_opaque: 0, asked: None, due: Instant::now() };
+        let mut session = Session {
+            stream,
+            received: Vec::new(),
+            last_opaque: 0,
+            asked: None,
+            asked_counter: 0,
+            due: Instant::now(),
+        };
         self.tables.mark_changed();
         loop {
             let wake_at = session.asked.map_or(session.due, |(_, overdue)| overdue);
@@ -262,9 +288,10 @@ impl Link {
     async fn register(&mut self, session: &mut Session) -> Result<(), Lost> {
         let now = Instant::now();
         session.due = now + self.pace.period;
-        let Some(Tables(body)) = self.tables.borrow_and_update().clone() else { return Ok(()) };
+        let Some(Tables { body, counter }) = self.tables.borrow_and_update().clone() else { return Ok(()) };
         let opaque = session.send(register_command(&self.identity, body), self.pace.answer_wait_max).await?;
         session.asked = Some((opaque, now + self.pace.answer_wait_max));
+        session.asked_counter = counter;
         Ok(())
     }
 
@@ -294,7 +321,7 @@ impl Link {
 
     fn take_answer(&mut self, session: &mut Session, answer: &RemotingCommand) {
         let accepted = answer.code == response::SUCCESS;
-        self.standing.set(self.index, accepted);
+        self.standing.set(self.index, accepted.then_some(session.asked_counter));
         if accepted {
             if self.complained.take().is_some() {
                 log::info!("name server {} knows us again", self.server);
@@ -312,7 +339,7 @@ impl Link {
 
     /// Best effort: a name server that does not hear it notices the closed connection.
     async fn unregister(&mut self, session: &mut Session) {
-        if !self.standing.known.lock().unwrap_or_else(PoisonError::into_inner)[self.index] {
+        if self.standing.told.lock().unwrap_or_else(PoisonError::into_inner)[self.index].is_none() {
             return;
         }
         let goodbye = async {
@@ -450,7 +477,7 @@ mod tests {
             ha_server_addr: "10.0.0.1:10912".into(),
         };
         let pace = Pace { period: Duration::from_secs(30), answer_wait_max: Duration::from_secs(3) };
-        let (tables, newest) = watch::channel(Some(Tables(Bytes::from_static(b"{}"))));
+        let (tables, newest) = watch::channel(Some(Tables { body: Bytes::from_static(b"{}"), counter: 1 }));
         (Registrar::start(servers, identity, pace, newest).unwrap(), tables)
     }
 
@@ -488,7 +515,7 @@ mod tests {
         let mut peer = Peer::accept(&listener);
         let first = peer.read();
         for version in ["a", "b", "c"] {
-            tables.send_replace(Some(Tables(Bytes::from(version))));
+            tables.send_replace(Some(Tables { body: Bytes::from(version), counter: 1 }));
         }
         peer.answer(&first, response::SUCCESS);
         let began = Instant::now();

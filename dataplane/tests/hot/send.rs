@@ -1,5 +1,6 @@
 //! Sends: what is stored, where, with what properties, and what the answer says.
 
+use dataplane::broker::announce::Announced;
 use dataplane::broker::groups::GroupConfig;
 use dataplane::broker::locks::QueueName;
 use dataplane::config::{Config, FlushDiskType};
@@ -509,4 +510,30 @@ fn an_answer_that_fits_no_frame_ends_the_connection() {
     world.pass(20);
     assert!(!world.shard.net.is_open(bad));
     ok(&mut world, good, send("T", 0, "", b"x"));
+}
+
+/// B-12. Goal: the first message of a new topic is answered when name servers know the topic, and not much later when
+/// they stay silent; other topics do not wait. Method: a registrar's word that comes late, and one that never comes.
+#[test]
+fn the_first_message_of_a_topic_waits_for_its_route() {
+    let mut world = World::new();
+    let announced = Announced::default();
+    world.shard.broker.announced_by(announced.clone());
+    world.topic("Old", 4);
+    announced.tell(world.shard.broker.topics.version().counter);
+    let conn = world.connect();
+    world.post(conn, send("New", 0, "", b"first"), Codec::Json);
+    world.turn();
+    assert!(world.next(conn).is_none());
+    let other = world.connect();
+    assert_eq!(world.call(other, send("Old", 0, "", b"x")).code, 0);
+    announced.tell(world.shard.broker.topics.version().counter);
+    world.pass(2);
+    assert_eq!(world.next(conn).map(|answer| answer.code), Some(0));
+
+    world.post(conn, send("Newer", 0, "", b"first"), Codec::Json);
+    world.pass(900);
+    assert!(world.next(conn).is_none());
+    world.pass(200);
+    assert_eq!(world.next(conn).map(|answer| answer.code), Some(0));
 }
