@@ -30,6 +30,8 @@ cleanup() {
   if [ "$failed" = 0 ]; then rm --recursive --force "$work"; else echo "logs kept in $work"; fi
 }
 trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 say() { printf '%s\n' "$*"; }
 pass() { passed=$((passed + 1)); printf '  ok      %s\n' "$1"; }
