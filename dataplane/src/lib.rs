@@ -18,4 +18,5 @@ pub mod rng;
 pub mod run;
 pub mod session;
 pub mod shard;
+pub mod sight;
 pub mod time;

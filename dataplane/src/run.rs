@@ -30,14 +30,16 @@ use crate::cold::mirror::{ConfigFile, Mirror};
 use crate::cold::namesrv::{Identity, Pace, Registrar, Tables};
 use crate::cold::reads::Reads;
 use crate::cold::routes::RouteAsker;
+use crate::cold::sight::{About, SOCKET, SightServer};
 use crate::cold::{tables, wall_ms};
-use crate::config::{Config, FlushDiskType};
+use crate::config::{Config, FlushDiskType, Setting};
 use crate::host;
 use crate::lane::lane;
 use crate::net::{Net, Waker};
 use crate::plan::{Amount, Plan};
 use crate::rng::Rng;
 use crate::shard::Shard;
+use crate::sight::Sight;
 use crate::time::{Clock, RealClock};
 
 /// Why a broker does not start, or did not stop cleanly.
@@ -65,6 +67,7 @@ pub struct Running {
     keeper: Worker<()>,
     reads: Worker<()>,
     disk: Worker<Result<(), StoreError>>,
+    sight: Option<SightServer>,
     waker: Waker,
 }
 
@@ -180,11 +183,12 @@ impl Running {
         if sync {
             broker.wakes_disk(disk.thread.thread().clone());
         }
-        let shard = Shard::new(net, broker);
+        let mut shard = Shard::new(net, broker);
+        let sight = sight(&config, address, &mut shard, &waker);
         let core = plan.core;
         let shard = Worker::start("ab-shard", move |stop| run_shard(shard, core, stop))?;
         let keeper = Worker::start("ab-keeper", move |stop| keeper.run(stop))?;
-        Ok(Running { address, recovery, registrar, routes: asker, shard, keeper, reads, disk, waker })
+        Ok(Running { address, recovery, registrar, routes: asker, shard, keeper, reads, disk, sight, waker })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -242,6 +246,9 @@ impl Running {
 
     /// Signs off, lets answers leave, completes the files. What fails is told after all else was tried.
     pub fn stop(self) -> Result<(), RunError> {
+        if let Some(sight) = self.sight {
+            sight.stop();
+        }
         self.registrar.leave();
         self.shard.stop.store(true, Ordering::Release);
         self.waker.wake();
@@ -338,6 +345,35 @@ struct Directory {
 impl ConfigFiles for Directory {
     fn replace(&mut self, file: ConfigFile, text: &str) -> Result<(), MediumError> {
         config_files::replace(&*self.medium, &self.dir.join(file.name()), text.as_bytes())
+    }
+}
+
+/// Opens the broker to operators on this host; one that cannot be looked into serves all the same.
+fn sight<N: Net>(
+    config: &Config,
+    address: SocketAddr,
+    shard: &mut Shard<N>,
+    waker: &Waker,
+) -> Option<SightServer> {
+    let (sight, ends) = Sight::new();
+    sight.woken_by(wakes(waker));
+    let about = About {
+        name: config.broker_name.clone(),
+        address: address.to_string(),
+        device: config.device.show(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let folder = &config.store_path_root_dir;
+    match SightServer::start(folder, about, ends) {
+        Ok(server) => {
+            shard.sight = Some(sight);
+            Some(server)
+        }
+        Err(error) => {
+            log::warn!("nobody can look in through {}: {error}", folder.join(SOCKET).display());
+            None
+        }
     }
 }
 

@@ -90,6 +90,7 @@ struct Session {
     /// Asked to close; nothing is read any more.
     closing: bool,
     joining: Option<Joining>,
+    opened_ms: u64,
     active_ms: u64,
     sent_bytes: u64,
 }
@@ -122,7 +123,8 @@ impl Sessions {
         }
         let session = &mut self.table[slot];
         assert!(session.ends.is_none());
-        *session = Session { ends: Some(ends), active_ms: now_ms, ..Session::default() };
+        *session =
+            Session { ends: Some(ends), opened_ms: now_ms, active_ms: now_ms, ..Session::default() };
         self.counters.opened += 1;
     }
 
@@ -252,6 +254,17 @@ impl Sessions {
             });
         }
         None
+    }
+
+    /// How many slots there are; some are empty.
+    pub fn slots_len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The connection in a slot, and when it was opened.
+    pub fn at(&self, slot: usize) -> Option<(ConnId, u64)> {
+        let session = self.table.get(slot)?;
+        session.ends.map(|ends| (ends.conn, session.opened_ms))
     }
 
     pub fn ends(&self) -> impl Iterator<Item = &Ends> + '_ {

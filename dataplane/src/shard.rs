@@ -15,6 +15,7 @@ use crate::limits::{REQUESTS_PER_TURN_MAX, RX_BURST_MAX, TX_BURST_MAX};
 use crate::net::{Net, NetEvent};
 use crate::outbox::Outbox;
 use crate::session::{Ends, Sessions, Silent, Verdict};
+use crate::sight::Sight;
 use crate::time::TurnTime;
 
 /// A network, a broker, and the connections between them.
@@ -23,12 +24,14 @@ pub struct Shard<N: Net> {
     pub broker: Broker,
     pub sessions: Sessions,
     pub outbox: Outbox,
+    /// Where operators look in; None: nobody can.
+    pub sight: Option<Sight>,
     swept_ms: u64,
 }
 
 impl<N: Net> Shard<N> {
     pub fn new(net: N, broker: Broker) -> Shard<N> {
-        Shard { net, broker, sessions: Sessions::default(), outbox: Outbox::new(), swept_ms: 0 }
+        Shard { net, broker, sessions: Sessions::default(), outbox: Outbox::new(), sight: None, swept_ms: 0 }
     }
 
     /// One bounded turn of one core. Returns how much was done, so the caller can count idle turns.
@@ -41,7 +44,8 @@ impl<N: Net> Shard<N> {
         self.sweep(now);
         work += self.drain();
         self.broker.hand_over();
-        work + self.net.egress(now, TX_BURST_MAX)
+        work += self.net.egress(now, TX_BURST_MAX);
+        work + self.show(now, work == 0)
     }
 
     /// Ends every connection once it has what it is owed: the broker stops.

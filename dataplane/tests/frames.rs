@@ -762,3 +762,33 @@ fn any_bytes_are_survived() {
         }
     }
 }
+
+/// Goal: what an operator is told of a connection is what happened to it. Method: answer after 30 ms, then not at all,
+/// then with a shut window.
+#[test]
+fn a_connection_is_measured() {
+    let mut world = World::new();
+    let (conn, first) = world.open(40_000);
+    assert_eq!(world.stack.send(conn, b"0123456789"), 10);
+    assert_eq!(world.wait(Duration::ZERO).len(), 1);
+    assert!(world.wait(Duration::from_millis(30)).is_empty());
+    world.give_seg(Seg::new(flag::ACK, 1000, first + 10));
+    let info = world.stack.info(conn).unwrap();
+    assert_eq!(info.tcp.state, "established");
+    let rtt_ns = info.tcp.rtt_ns.unwrap();
+    assert!((3_000_000..=30_000_000).contains(&rtt_ns), "{rtt_ns}: an eighth of 30 ms at least");
+    assert_eq!((info.tcp.retransmits, info.tcp.zero_window_ns), (Some(0), Some(0)));
+
+    assert_eq!(world.stack.send(conn, b"lost"), 4);
+    assert_eq!(world.wait(Duration::ZERO).len(), 1);
+    let again = (0..40).find(|_| !world.wait(Duration::from_millis(50)).is_empty());
+    assert!(again.is_some(), "sent again");
+    let info = world.stack.info(conn).unwrap();
+    assert_eq!(info.tcp.retransmits, Some(1));
+    let mut shut = Seg::new(flag::ACK, 1000, first + 14);
+    shut.window = 0;
+    world.give_seg(shut);
+    assert_eq!(world.stack.info(conn).unwrap().tcp.rtt_ns, Some(rtt_ns), "what was sent twice is not timed");
+    world.wait(Duration::from_millis(20));
+    assert_eq!(world.stack.info(conn).unwrap().tcp.zero_window_ns, Some(20_000_000));
+}

@@ -212,6 +212,11 @@ impl Consumers {
         self.by_conn.get(&conn).and_then(|names| names.first()).cloned()
     }
 
+    /// The groups this connection is in.
+    pub fn groups_of(&self, conn: ConnId) -> &[Arc<str>] {
+        self.by_conn.get(&conn).map_or(&[], Vec::as_slice)
+    }
+
     /// Connections whose last heartbeat is too old; the caller closes them.
     pub fn expired(&self, now_ms: i64, silence_ms_max: i64) -> Vec<ConnId> {
         let members = self.groups.values().flat_map(|group| &group.members);

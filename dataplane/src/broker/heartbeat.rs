@@ -92,6 +92,7 @@ impl Broker {
             language: req.header.language,
             version: req.header.version,
         });
+        self.peers.named(req.conn, &client);
         let mut changed = false;
         for consumer in &data.consumer_data_set {
             changed |= self.consumer_beat(req.conn, &client, consumer, without_subs, now_ms, out);

@@ -1,13 +1,24 @@
-//! Where each connection comes from, for the lists administrators ask for.
+//! Where each connection comes from and what client it is, for the lists administrators ask for.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::net::ConnId;
 
-/// Addresses by slot; a dead id finds nothing.
+use super::client::Client;
+
+/// By slot; a dead id finds nothing.
 #[derive(Debug, Default)]
 pub struct Peers {
-    slots: Vec<Option<(u32, SocketAddr)>>,
+    slots: Vec<Option<Peer>>,
+}
+
+#[derive(Debug, Clone)]
+struct Peer {
+    generation: u32,
+    address: SocketAddr,
+    /// Who its last new heartbeat said it is.
+    client: Option<Arc<Client>>,
 }
 
 impl Peers {
@@ -16,7 +27,15 @@ impl Peers {
         if slot >= self.slots.len() {
             self.slots.resize(slot + 1, None);
         }
-        self.slots[slot] = Some((conn.generation, peer));
+        self.slots[slot] = Some(Peer { generation: conn.generation, address: peer, client: None });
+    }
+
+    /// A heartbeat said who this is.
+    pub fn named(&mut self, conn: ConnId, client: &Arc<Client>) {
+        let slot = self.slots.get_mut(conn.slot as usize).and_then(Option::as_mut);
+        if let Some(peer) = slot.filter(|peer| peer.generation == conn.generation) {
+            peer.client = Some(Arc::clone(client));
+        }
     }
 
     pub fn closed(&mut self, conn: ConnId) {
@@ -26,8 +45,16 @@ impl Peers {
     }
 
     pub fn of(&self, conn: ConnId) -> Option<SocketAddr> {
-        let (generation, peer) = (*self.slots.get(conn.slot as usize)?)?;
-        (generation == conn.generation).then_some(peer)
+        self.find(conn).map(|peer| peer.address)
+    }
+
+    pub fn client_of(&self, conn: ConnId) -> Option<&Arc<Client>> {
+        self.find(conn)?.client.as_ref()
+    }
+
+    fn find(&self, conn: ConnId) -> Option<&Peer> {
+        let peer = self.slots.get(conn.slot as usize)?.as_ref()?;
+        (peer.generation == conn.generation).then_some(peer)
     }
 
     /// `ip:port`, or nothing for who is gone.
@@ -39,6 +66,7 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::client::tests::client;
 
     /// Goal: an address is found by its own id only. Method: reuse a slot.
     #[test]
@@ -47,9 +75,14 @@ mod tests {
         let mut peers = Peers::default();
         peers.opened(old, "10.0.0.1:1".parse().unwrap());
         assert_eq!(peers.text(old), "10.0.0.1:1");
+        peers.named(old, &client("c@1"));
+        assert_eq!(peers.client_of(old).map(|client| &*client.id), Some("c@1"));
         peers.opened(new, "10.0.0.2:2".parse().unwrap());
         peers.closed(old);
         assert_eq!((peers.text(old).as_str(), peers.text(new).as_str()), ("", "10.0.0.2:2"));
+        assert!(peers.client_of(new).is_none() && peers.client_of(old).is_none());
+        peers.named(old, &client("late"));
+        assert!(peers.client_of(new).is_none());
         peers.closed(new);
         assert_eq!(peers.of(new), None);
     }

@@ -103,6 +103,11 @@ impl Producers {
         }
     }
 
+    /// The groups this connection is in.
+    pub fn groups_of(&self, conn: ConnId) -> &[Arc<str>] {
+        self.by_conn.get(&conn).map_or(&[], Vec::as_slice)
+    }
+
     /// Connections whose last heartbeat is too old; the caller closes them, which removes them here.
     pub fn expired(&self, now_ms: i64, silence_ms_max: i64) -> Vec<ConnId> {
         let channels = self.groups.values().flat_map(|group| &group.channels);

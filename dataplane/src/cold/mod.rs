@@ -6,6 +6,7 @@
 //! disk     hot log -> commitlog/, consumequeue/         (disk.rs, nap.rs, facts.rs)
 //! reads    old records -> the shard                     (reads.rs)
 //! namesrv  registrations -> name servers               (namesrv.rs)
+//! sight    operators <-> the shard                     (sight/)
 //! ```
 //!
 //! They may block, allocate and log; the shard never waits for them. An edge room: clocks, threads and the kernel's
@@ -20,6 +21,7 @@ pub mod namesrv;
 pub mod nap;
 pub mod reads;
 pub mod routes;
+pub mod sight;
 pub mod tables;
 
 use std::time::{SystemTime, UNIX_EPOCH};

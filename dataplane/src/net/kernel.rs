@@ -10,7 +10,7 @@
 use super::events::{EventQueue, Pending};
 use super::idle::{Idle, Spin, Waker};
 use super::ring::Ring;
-use super::{ConnId, ConnInfo, Net, NetEvent, NetLimits, NetRx, NetTx};
+use super::{ConnId, ConnInfo, Net, NetEvent, NetLimits, NetRx, NetTx, TcpInfo};
 use crate::time::TurnTime;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
@@ -586,6 +586,11 @@ impl NetTx for KernelTx {
             bytes_out: slot.bytes_out,
             queued_bytes: slot.ring.len(),
             heard_ns: slot.heard_ns,
+            // The rest is the kernel's: `ss --tcp --info` shows it.
+            tcp: TcpInfo {
+                state: if slot.peer_finished { "close-wait" } else { "established" },
+                ..TcpInfo::default()
+            },
         })
     }
 }

@@ -84,6 +84,20 @@ pub struct ConnInfo {
     pub queued_bytes: usize,
     /// When the peer was last heard: [`TurnTime::mono_ns`].
     pub heard_ns: u64,
+    pub tcp: TcpInfo,
+}
+
+/// What TCP itself knows of a connection; what a [`Net`] cannot see is None.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpInfo {
+    /// As RFC 9293 calls it, in small letters.
+    pub state: &'static str,
+    /// Smoothed, from data to its acknowledgement.
+    pub rtt_ns: Option<u64>,
+    /// Frames that carried bytes which had been sent before.
+    pub retransmits: Option<u64>,
+    /// How long the peer has kept its window shut, altogether.
+    pub zero_window_ns: Option<u64>,
 }
 
 /// The reading half: bytes as they lie in the receive rings.

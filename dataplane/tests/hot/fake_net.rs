@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dataplane::net::{ConnId, ConnInfo, Net, NetEvent, NetRx, NetTx, Waker};
+use dataplane::net::{ConnId, ConnInfo, Net, NetEvent, NetRx, NetTx, TcpInfo, Waker};
 use dataplane::time::TurnTime;
 
 /// Fixed bytes, read at `head`.
@@ -269,6 +269,7 @@ impl NetTx for FakeTx {
             bytes_out: 0,
             queued_bytes: sending.ring.len(),
             heard_ns: 0,
+            tcp: TcpInfo { state: "established", ..TcpInfo::default() },
         })
     }
 }

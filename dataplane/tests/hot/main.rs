@@ -10,6 +10,7 @@ mod pull;
 mod requests;
 mod send;
 mod sessions;
+mod sight;
 mod world;
 
 /// Counts what each thread allocates.

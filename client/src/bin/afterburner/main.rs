@@ -7,10 +7,12 @@ mod bench;
 mod check;
 mod cluster;
 mod cluster_access;
+mod conns;
 mod consume;
 mod group;
 mod host;
 mod send;
+mod sight;
 mod topic;
 mod up;
 
@@ -50,6 +52,8 @@ enum Command {
     Group(group::Args),
     /// List the brokers
     Cluster(cluster::Args),
+    /// Look at the connections of a broker on this host
+    Conns(conns::Args),
     #[command(hide = true)]
     RunChild(up::ChildArgs),
 }
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Topic(args) => topic::run(args),
         Command::Group(args) => group::run(args),
         Command::Cluster(args) => cluster::run(args),
+        Command::Conns(args) => conns::run(args),
         Command::RunChild(args) => up::run_child(args),
     };
     outcome.unwrap_or_else(|sentence| {

@@ -9,10 +9,11 @@
 //! This file is what the shard sees ([`StackRx`], [`StackTx`]); stack.rs moves packets in and out of it.
 
 use super::flows::FlowKey;
+use super::gauge::Gauge;
 use super::slab::{self, RxView, Slab};
 use crate::device::Mac;
 use crate::net::events::{EventQueue, Pending};
-use crate::net::{ConnId, ConnInfo, NetEvent, NetRx, NetTx};
+use crate::net::{ConnId, ConnInfo, NetEvent, NetRx, NetTx, TcpInfo};
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
 use std::collections::VecDeque;
@@ -54,6 +55,7 @@ pub struct Conn {
     /// Where our sending is: the number after the last one sent, and the last window we announced.
     pub snd_next: u32,
     pub window: u16,
+    pub gauge: Gauge,
     pub bytes_out: u64,
     pub heard_ns: u64,
     /// When a handshake or an orphan is given up, or looked at again.
@@ -167,6 +169,7 @@ impl StackTx {
             consumed: 0,
             snd_next: 0,
             window: 0,
+            gauge: Gauge::default(),
             bytes_out: 0,
             heard_ns: 0,
             deadline_ns: 0,
@@ -364,7 +367,30 @@ impl NetTx for StackTx {
             bytes_out: conn.bytes_out,
             queued_bytes: conn.socket().send_queue(),
             heard_ns: conn.heard_ns,
+            tcp: TcpInfo {
+                state: state_name(conn.socket().state()),
+                rtt_ns: conn.gauge.rtt_ns(),
+                retransmits: Some(conn.gauge.retransmits()),
+                zero_window_ns: Some(conn.gauge.zero_window_ns(self.now_ns)),
+            },
         })
+    }
+}
+
+/// As `ss` writes it.
+fn state_name(state: tcp::State) -> &'static str {
+    match state {
+        tcp::State::Closed => "closed",
+        tcp::State::Listen => "listen",
+        tcp::State::SynSent => "syn-sent",
+        tcp::State::SynReceived => "syn-received",
+        tcp::State::Established => "established",
+        tcp::State::FinWait1 => "fin-wait-1",
+        tcp::State::FinWait2 => "fin-wait-2",
+        tcp::State::CloseWait => "close-wait",
+        tcp::State::Closing => "closing",
+        tcp::State::LastAck => "last-ack",
+        tcp::State::TimeWait => "time-wait",
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod conn;
 mod flows;
+mod gauge;
 mod isn;
 mod roll;
 mod slab;
@@ -31,6 +32,7 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::TurnTime;
 use conn::{Conn, Phase};
 use flows::{FlowKey, Flows};
+use gauge::Gauge;
 use roll::Roll;
 use slab::Slab;
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult};
@@ -332,6 +334,7 @@ impl Core {
         conn.rcv_first = segment.tcp.seq.wrapping_add(1);
         conn.snd_next = 0;
         conn.window = 0;
+        conn.gauge = Gauge::default();
         conn.heard_ns = now.mono_ns;
         conn.deadline_ns = now.mono_ns + HANDSHAKE_NANOS_MAX;
 
@@ -383,6 +386,7 @@ impl Core {
             conn.mac_candidate = segment.from_mac;
         }
         conn.heard_ns = now.mono_ns;
+        conn.gauge.heard(segment.tcp.ack, segment.tcp.window, now.mono_ns);
         self.counters.resets_in += u64::from(segment.tcp.flags & flag::RST != 0);
         let stack_now = self.stack_now(now);
         let conn = &mut self.tx.conns[slot as usize];
@@ -513,7 +517,7 @@ impl Core {
             }
             Phase::Handshake | Phase::Open => (),
         }
-        let mut sent = Sent { frames: 0, snd_next: conn.snd_next, window: conn.window };
+        let mut sent = Sent::after(conn.snd_next, conn.window);
         let mut next = None;
         let progress = loop {
             if !tx.has_room() {
@@ -531,6 +535,7 @@ impl Core {
             }
         };
         *frames += sent.frames;
+        conn.gauge.sent(conn.snd_next, sent.snd_next, sent.resent, now.mono_ns);
         (conn.snd_next, conn.window) = (sent.snd_next, sent.window);
         if conn.socket().state() == State::Closed && conn.socket().remote_endpoint().is_none() {
             self.let_go(slot);
@@ -565,7 +570,7 @@ fn feed(
     now: StackInstant,
     counters: &mut StackCounters,
 ) {
-    let mut sent = Sent { frames: 0, snd_next: conn.snd_next, window: conn.window };
+    let mut sent = Sent::after(conn.snd_next, conn.window);
     let mut wire = Wire { packet: Some(packet), tx, caps, to: conn.mac, sent: &mut sent };
     let result = iface.poll_ingress_single(now, &mut wire, &mut conn.set);
     assert!(result != PollIngressSingleResult::None);

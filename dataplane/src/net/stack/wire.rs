@@ -20,6 +20,15 @@ pub struct Sent {
     /// The number after the highest one sent.
     pub snd_next: u32,
     pub window: u16,
+    /// Frames with bytes that had been sent before.
+    pub resent: u32,
+}
+
+impl Sent {
+    /// Nothing yet, after what was sent before.
+    pub fn after(snd_next: u32, window: u16) -> Self {
+        Self { frames: 0, snd_next, window, resent: 0 }
+    }
 }
 
 /// smoltcp's device for the time of one call: at most one packet in, any number of frames out.
@@ -136,6 +145,8 @@ fn finish(
         // would drop the acknowledgement. RFC 9293 wants SND.NXT here. (Found by the simulator: both ends timed out at
         // once, and neither heard the other again.)
         segment[SEQUENCE_AT..SEQUENCE_AT + 4].copy_from_slice(&sent.snd_next.to_be_bytes());
+    } else if tcp.data_bytes > 1 || next != sent.snd_next {
+        sent.resent += 1; // One byte that ends where we are is a keep-alive.
     }
 
     let checksum_at = TCP_CHECKSUM_AT..TCP_CHECKSUM_AT + 2;

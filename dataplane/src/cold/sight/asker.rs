@@ -1,0 +1,61 @@
+//! Asks the shard, and waits for it as the shard never would.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::rows::ConnJson;
+use crate::sight::conns::ConnPage;
+use crate::sight::{Look, Numbered, SightEnds};
+
+/// Our ends of the lanes. One asks at a time; the others wait in line.
+pub struct Asker {
+    ends: Mutex<Numbering>,
+}
+
+struct Numbering {
+    ends: SightEnds,
+    last: u64,
+}
+
+impl Asker {
+    pub fn new(ends: SightEnds) -> Asker {
+        Asker { ends: Mutex::new(Numbering { ends, last: 0 }) }
+    }
+
+    /// Sends a look and brings it back filled.
+    pub fn ask(&self, look: Look) -> Result<Look, String> {
+        // A thread that panicked has left nothing half done that matters: numbers tell answers apart.
+        let mut line = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        line.last += 1;
+        let number = line.last;
+        if line.ends.ask.push(Numbered { number, look }).is_err() {
+            return Err(SILENT.into());
+        }
+        line.ends.ask.wake();
+        let began = Instant::now();
+        while began.elapsed() < ANSWER_WAIT_MAX {
+            match line.ends.answers.pop() {
+                Some(answer) if answer.number == number => return Ok(answer.look),
+                Some(_) => {} // Somebody gave up on this one.
+                None => std::thread::sleep(POLL),
+            }
+        }
+        Err(SILENT.into())
+    }
+
+    /// Every connection, page by page.
+    pub fn all_conns(&self) -> Result<Vec<ConnJson>, String> {
+        let mut rows = Vec::new();
+        let mut next = Some(0);
+        while let Some(slot) = next {
+            let Look::Conns(page) = self.ask(Look::Conns(ConnPage::from(slot)))?;
+            rows.extend(page.rows.iter().map(|row| ConnJson::new(row, page.now_ns)));
+            next = page.slot;
+        }
+        Ok(rows)
+    }
+}
+
+const SILENT: &str = "the shard does not answer: it is stopping, or hangs";
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_micros(200);

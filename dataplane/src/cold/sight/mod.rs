@@ -1,0 +1,144 @@
+//! The socket in the store's folder through which operators look into this broker.
+//!
+//! ```text
+//! <storePathRootDir>/afterburner.sock    only for the user the broker runs as, and root
+//!   -> {"ask":"conns"}\n                 one line
+//!   <- {"broker":{..},"conns":[..]}\n    one line, or {"error":"..."}
+//! ```
+//!
+//! An ordinary thread accepts, one more serves each who asks; the shard is asked piece by piece (crate::sight). Why a
+//! socket and no request code: docs/adr/0006-a-socket-to-look-in.md.
+
+mod asker;
+mod rows;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::sight::SightEnds;
+use asker::Asker;
+
+/// Who answers; stands in every answer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    pub name: String,
+    pub address: String,
+    pub device: String,
+    pub pid: u32,
+    pub version: &'static str,
+}
+
+/// What can be asked.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "ask", rename_all = "camelCase", deny_unknown_fields)]
+enum Question {
+    Conns,
+}
+
+/// The listening thread.
+pub struct SightServer {
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+/// What every conversation shares.
+struct Shared {
+    about: About,
+    asker: Asker,
+    under_way: AtomicUsize,
+}
+
+impl SightServer {
+    /// Listens in `folder`, in place of whoever did before: the store's lock says that we are alone here.
+    pub fn start(folder: &Path, about: About, ends: SightEnds) -> io::Result<SightServer> {
+        let path = folder.join(SOCKET);
+        let listener = listen_at(&path)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let shared = Arc::new(Shared { about, asker: Asker::new(ends), under_way: AtomicUsize::new(0) });
+        let thread =
+            Builder::new().name("ab-sight".into()).spawn(move || accept(&listener, &shared, &stopped))?;
+        Ok(SightServer { path, stop, thread })
+    }
+
+    /// Listens no more. Conversations under way end by themselves.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        if UnixStream::connect(&self.path).is_ok() {
+            let _ = self.thread.join(); // A panic in it has been printed.
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The socket appears under its name with its rights already set.
+fn listen_at(path: &Path) -> io::Result<UnixListener> {
+    let fresh = path.with_extension("new");
+    let _ = std::fs::remove_file(&fresh); // Of a start that was killed between the next lines.
+    let listener = UnixListener::bind(&fresh)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&fresh, path)?;
+    Ok(listener)
+}
+
+fn accept(listener: &UnixListener, shared: &Arc<Shared>, stop: &AtomicBool) {
+    for stream in listener.incoming() {
+        if stop.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(mut stream) = stream else {
+            std::thread::sleep(Duration::from_millis(100)); // Out of descriptors, most likely.
+            continue;
+        };
+        if shared.under_way.fetch_add(1, Ordering::AcqRel) >= CONVERSATIONS_MAX {
+            shared.under_way.fetch_sub(1, Ordering::AcqRel);
+            // Fits into a socket's buffer, so it does not wait; who is gone needs no answer.
+            let _ = writeln!(stream, "{}", json!({ "error": "too many look into this broker at once" }));
+            continue;
+        }
+        let shared = Arc::clone(shared);
+        // No thread, no answer: the asker sees its connection close.
+        let _ = Builder::new().name("ab-look".into()).spawn(move || {
+            // Who is gone needs no answer.
+            let _ = converse(stream, &shared);
+            shared.under_way.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+}
+
+/// One question, one answer.
+fn converse(mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
+    stream.set_read_timeout(Some(TALK_WAIT_MAX))?;
+    stream.set_write_timeout(Some(TALK_WAIT_MAX))?;
+    let mut line = String::new();
+    BufReader::new((&stream).take(QUESTION_BYTES_MAX)).read_line(&mut line)?;
+    let answer = match serde_json::from_str::<Question>(&line) {
+        Err(error) => Err(format!("no such question: {error}")),
+        Ok(Question::Conns) => conns(shared),
+    };
+    let answer = answer.unwrap_or_else(|sentence| json!({ "error": sentence }));
+    writeln!(stream, "{answer}")
+}
+
+fn conns(shared: &Shared) -> Result<Value, String> {
+    let conns = shared.asker.all_conns()?;
+    Ok(json!({ "broker": shared.about, "conns": conns }))
+}
+
+/// The socket's name in the store's folder.
+pub const SOCKET: &str = "afterburner.sock";
+const CONVERSATIONS_MAX: usize = 8;
+const QUESTION_BYTES_MAX: u64 = 4096;
+/// How long who asks may keep us waiting.
+const TALK_WAIT_MAX: Duration = Duration::from_secs(5);

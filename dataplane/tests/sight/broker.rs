@@ -1,0 +1,144 @@
+//! A dataplane of this test's own, with a folder, a port and, as root, a TAP.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::RemotingCommand;
+use protocol::frame::{Codec, Found, find};
+use serde_json::Value;
+
+/// One broker at a time: they share a network.
+static ALONE: Mutex<()> = Mutex::new(());
+
+pub struct Broker {
+    pub address: SocketAddr,
+    pub folder: PathBuf,
+    arguments: Vec<String>,
+    child: Option<Child>,
+    tap: Option<String>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Broker {
+    /// `settings`: more lines `KEY=VALUE`.
+    pub fn start(test: &str, settings: &str) -> Broker {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = std::process::id();
+        let folder = std::env::temp_dir().join(format!("afterburner-sight-{id}-{test}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let tap = format!("ab-see{}", id % 10_000);
+        let tap = may_make_taps(&tap).then_some(tap);
+        let (device, ip) = match &tap {
+            Some(name) => (format!("device=tap:{name}\naddress=10.78.4.2/24"), "10.78.4.2"),
+            None => {
+                println!("skipped: TAP (needs root and /dev/net/tun); the kernel device stands in");
+                ("device=kernel:127.0.0.1".to_owned(), "127.0.0.1")
+            }
+        };
+        let fixed = format!(
+            "brokerName=broker-sight\nlistenPort={port}\ncores=none\nhotLogBytes=64M\n\
+             storePathRootDir={0}/store\nhotLogPath={0}/hot",
+            folder.display()
+        );
+        let arguments =
+            [&*fixed, &*device, settings].iter().flat_map(|lines| lines.lines()).map(str::to_owned).collect();
+        let address = format!("{ip}:{port}").parse().unwrap();
+        let mut broker = Broker { address, folder, arguments, child: None, tap, _alone: alone };
+        broker.start_again();
+        broker
+    }
+
+    pub fn start_again(&mut self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_afterburner-dataplane"));
+        for setting in &self.arguments {
+            command.arg("--set").arg(setting);
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the binary that cargo built starts");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("boot success")), "it ended before it was ready");
+        std::thread::spawn(move || lines.for_each(drop)); // Nobody may block on a full pipe.
+        self.child = Some(child);
+    }
+
+    pub fn is_tap(&self) -> bool {
+        self.tap.is_some()
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("store/afterburner.sock")
+    }
+
+    pub fn ask(&self, question: &Value) -> Value {
+        self.ask_raw(format!("{question}\n").as_bytes())
+    }
+
+    pub fn ask_raw(&self, question: &[u8]) -> Value {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(question).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    pub fn kill_9(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().unwrap();
+        assert!(Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap().success());
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            println!("the store is kept in {}", self.folder.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Sends a request and waits for its answer.
+pub fn call(stream: &mut TcpStream, command: RemotingCommand) -> RemotingCommand {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(&command.encode(Codec::Json)).unwrap();
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        if let Found::Whole { frame, .. } = find(&bytes).unwrap() {
+            return RemotingCommand::from_frame(&frame).unwrap();
+        }
+        let len = stream.read(&mut buffer).unwrap();
+        assert!(len > 0, "hung up");
+        bytes.extend_from_slice(&buffer[..len]);
+    }
+}
+
+/// Whether the dataplane will be able to make one; it goes with the process.
+fn may_make_taps(name: &str) -> bool {
+    let ip = |arguments: &[&str]| {
+        Command::new("ip").args(arguments).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    ip(&["tuntap", "add", "dev", name, "mode", "tap"]) && ip(&["link", "delete", name])
+}

@@ -1,0 +1,78 @@
+//! Operators look into the real broker: a child process over TAP when the host gives one, else over kernel sockets.
+
+#![allow(clippy::unwrap_used)] // All of it is tests.
+
+mod broker;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use broker::Broker;
+use protocol::RemotingCommand;
+use protocol::code::request;
+use serde_json::json;
+
+/// Goal: connections are told as they are, through a socket only the owner may use, which goes with the broker.
+#[test]
+fn operators_see_connections() {
+    let mut broker = Broker::start("conns", "");
+    let rights = std::fs::metadata(broker.socket()).unwrap().permissions().mode();
+    assert_eq!(rights & 0o777, 0o600);
+
+    let mut client = TcpStream::connect(broker.address).unwrap();
+    let beat = r#"{"clientID":"looked@at","producerDataSet":[{"groupName":"P1"}],"consumerDataSet":[]}"#;
+    broker::call(&mut client, RemotingCommand::request(request::HEART_BEAT).body(beat.as_bytes().to_vec()));
+    let _silent = TcpStream::connect(broker.address).unwrap();
+
+    let answer = broker.ask(&json!({ "ask": "conns" }));
+    assert_eq!(answer["broker"]["name"], "broker-sight");
+    let conns = answer["conns"].as_array().unwrap();
+    assert_eq!(conns.len(), 2, "{answer}");
+    let ours = client.local_addr().unwrap().to_string();
+    let row = conns.iter().find(|row| row["peer"] == ours).unwrap();
+    assert_eq!((&row["clientId"], &row["groups"]), (&json!("looked@at"), &json!(["P1"])));
+    assert_eq!((&row["state"], &row["groupsCount"]), (&json!("established"), &json!(1)));
+    assert!(row["bytesIn"].as_u64().unwrap() > beat.len() as u64);
+    if broker.is_tap() {
+        assert_eq!(row["retransmits"], 0);
+        let rtt = row["rttMicros"].as_f64().unwrap();
+        assert!(rtt > 0.0 && rtt < 1e6, "{rtt}");
+    } else {
+        assert!(row["rttMicros"].is_null());
+    }
+    let socket = broker.socket();
+    broker.stop();
+    assert!(!socket.exists());
+}
+
+/// Goal: nonsense is answered with a sentence, silence is given up, and neither keeps others from being answered.
+#[test]
+fn nonsense_and_silence_do_no_harm() {
+    let broker = Broker::start("nonsense", "");
+    let idle: Vec<_> = (0..7).map(|_| UnixStream::connect(broker.socket()).unwrap()).collect();
+    for nonsense in ["\n", "{}\n", "{\"ask\":\"everything\"}\n", "\u{1}\u{2}\n"] {
+        let answer = broker.ask_raw(nonsense.as_bytes());
+        assert!(answer["error"].as_str().unwrap().contains("no such question"), "{answer}");
+    }
+    let more = UnixStream::connect(broker.socket()).unwrap();
+    while broker.ask(&json!({ "ask": "conns" }))["error"].as_str() != Some("too many look into this broker at once") {}
+    drop(more);
+    let mut endless = UnixStream::connect(broker.socket()).unwrap();
+    let _ = endless.write_all(&[b'x'; 100_000]); // It is hung up on before it is through.
+    drop((idle, endless));
+    // Those who are gone are noticed within moments.
+    assert!((0..1_000).any(|_| broker.ask(&json!({ "ask": "conns" }))["conns"].is_array()));
+}
+
+/// Goal: a broker that was killed leaves a socket behind, and the next one takes its place.
+#[test]
+fn the_socket_of_a_killed_broker_is_replaced() {
+    let mut broker = Broker::start("killed", "");
+    broker.kill_9();
+    assert!(broker.socket().exists());
+    broker.start_again();
+    assert!(broker.ask(&json!({ "ask": "conns" }))["conns"].is_array());
+}
+
