@@ -123,8 +123,7 @@ impl Sessions {
         }
         let session = &mut self.table[slot];
         assert!(session.ends.is_none());
-        *session =
-            Session { ends: Some(ends), opened_ms: now_ms, active_ms: now_ms, ..Session::default() };
+        *session = Session { ends: Some(ends), opened_ms: now_ms, active_ms: now_ms, ..Session::default() };
         self.counters.opened += 1;
     }
 

@@ -57,7 +57,9 @@ fn nonsense_and_silence_do_no_harm() {
         assert!(answer["error"].as_str().unwrap().contains("no such question"), "{answer}");
     }
     let more = UnixStream::connect(broker.socket()).unwrap();
-    while broker.ask(&json!({ "ask": "conns" }))["error"].as_str() != Some("too many look into this broker at once") {}
+    while broker.ask(&json!({ "ask": "conns" }))["error"].as_str()
+        != Some("too many look into this broker at once")
+    {}
     drop(more);
     let mut endless = UnixStream::connect(broker.socket()).unwrap();
     let _ = endless.write_all(&[b'x'; 100_000]); // It is hung up on before it is through.
@@ -75,4 +77,3 @@ fn the_socket_of_a_killed_broker_is_replaced() {
     broker.start_again();
     assert!(broker.ask(&json!({ "ask": "conns" }))["conns"].is_array());
 }
-

@@ -152,8 +152,8 @@ fn span(ms: u64) -> String {
 }
 
 const HEAD: [&str; 14] = [
-    "peer", "port", "state", "client", "groups", "rtt us", "resent", "shut ms", "in", "out", "unread", "unsent",
-    "idle", "age",
+    "peer", "port", "state", "client", "groups", "rtt us", "resent", "shut ms", "in", "out", "unread",
+    "unsent", "idle", "age",
 ];
 const NUMBERS: [usize; 9] = [5, 6, 7, 8, 9, 10, 11, 12, 13];
 
@@ -200,8 +200,26 @@ mod tests {
         let cells = cells(&conn("a:1", Some(7.25), 1 << 20));
         assert_eq!(
             cells,
-            ["a:1", "10911", "established", "-", "g1,+2", "7", "-", "2", "2.0K", "1023", "0", "1.0M", "12ms", "2h03m"]
+            [
+                "a:1",
+                "10911",
+                "established",
+                "-",
+                "g1,+2",
+                "7",
+                "-",
+                "2",
+                "2.0K",
+                "1023",
+                "0",
+                "1.0M",
+                "12ms",
+                "2h03m"
+            ]
         );
-        assert_eq!((span(999), span(61_000), span(90_000_000)), ("999ms".into(), "1m01s".into(), "1d01h".into()));
+        assert_eq!(
+            (span(999), span(61_000), span(90_000_000)),
+            ("999ms".into(), "1m01s".into(), "1d01h".into())
+        );
     }
 }

@@ -46,8 +46,9 @@ impl Broker {
         if line.is_empty() {
             return Err("the broker hung up: it is stopping, or too many look into it already".into());
         }
-        let answer: Value = serde_json::from_str(&line)
-            .map_err(|error| format!("the broker's answer makes no sense ({error}); is it of another version?"))?;
+        let answer: Value = serde_json::from_str(&line).map_err(|error| {
+            format!("the broker's answer makes no sense ({error}); is it of another version?")
+        })?;
         match answer.get("error") {
             Some(error) => Err(error.as_str().unwrap_or_default().to_owned()),
             None => Ok((answer, reader)),
@@ -95,7 +96,6 @@ pub fn part<T: for<'de> Deserialize<'de>>(answer: &Value, name: &str) -> Result<
     T::deserialize(&answer[name])
         .map_err(|error| format!("the broker's answer has no {name} that makes sense: {error}"))
 }
-
 
 const SOCKET: &str = "afterburner.sock";
 /// The broker itself gives its shard 3 s.
