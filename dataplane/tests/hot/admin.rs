@@ -12,9 +12,10 @@ use protocol::body::{
     TopicConfig, TopicConfigSerializeWrapper, TopicList, TopicStatsTable,
 };
 use protocol::code::{request as codes, response};
+use protocol::properties::{self, key};
 use protocol::record::RecordView;
 
-use crate::requests::{send, set};
+use crate::requests::{pull, send, set};
 use crate::world::World;
 
 fn create(topic: &str, queues: i32) -> RemotingCommand {
@@ -237,6 +238,9 @@ fn settings_of_a_running_broker() {
     world.topic("T", 1);
     let sent = world.call(conn, send("T", 0, "", b"x"));
     assert_eq!(sent.ext("TRACE_ON"), Some("false"), "what was made of the settings is made again");
+    let stored = world.call(conn, pull("T", 0, 0)).body;
+    let stored = RecordView::parse(&stored).unwrap();
+    assert_eq!(properties::get_str(stored.properties, key::TRACE_ON), Some("false"));
     let before = world.shard.broker.topics.version();
     assert_eq!(world.call(conn, update("brokerPermission=4\n")).code, response::SUCCESS);
     assert!(world.shard.broker.topics.version() != before, "the name servers must take the table anew");

@@ -25,6 +25,7 @@ impl Broker {
         let permission = changed.broker_permission;
         let permission_changed = permission != self.config.broker_permission;
         self.config = changed;
+        self.config_changed();
         self.admin.config_version = self.admin.config_version.next(req.now.wall_ms);
         if permission_changed {
             let version = self.topics.touch(req.now.wall_ms);
