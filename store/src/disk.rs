@@ -2,7 +2,7 @@
 
 use protocol::record::{self, RecordError, RecordView, Stamp, Unit as LogUnit};
 
-use crate::arena::Pending;
+use crate::arena::{self, Pending};
 use crate::checkpoint::Checkpoint;
 use crate::commitlog::LogFiles;
 use crate::consumequeue::{Dispatched, QueueFiles};
@@ -56,6 +56,7 @@ impl Disk {
                 }
                 Ok(LogUnit::Record(view)) if check_crc && !view.crc_holds() => RecordError::Crc,
                 Ok(LogUnit::Record(view)) => {
+                    arena::prefetch_seam(bytes, taken.bytes + PREFETCH_RECORDS * view.bytes.len());
                     if self.dispatch(&view) == Dispatched::Gap {
                         self.write_part(pending, taken.bytes)?;
                         return Err(TakeInError::Gap { at });
@@ -131,3 +132,6 @@ impl Disk {
         self.log.write_part(pending.at, lead, with_lead)
     }
 }
+
+/// Messages that come together are much of a size, so the one this far ahead is about there.
+const PREFETCH_RECORDS: usize = 6;
