@@ -1,7 +1,7 @@
 //! The loads: one thread that sends, polls and measures; no task per message, no lock, no allocation while it runs.
 //!
 //! ```text
-//!   closed   each of C connections keeps W requests under way; a reply makes room for the next
+//!   closed   each of C connections keeps up to W requests under way, and fills up when a quarter of them is answered
 //!   open     request k is due at start + k / rate, whether replies come or not; latency counts from when it was due,
 //!            so a server that stalls is charged for everything that had to wait (no coordinated omission)
 //! ```
@@ -153,10 +153,11 @@ fn drive_closed(
     outcome: &mut Outcome,
 ) -> io::Result<()> {
     let (batch, until_ns) = (load.batch as u64, nanos(until));
+    let refill = load.window.div_ceil(REFILL_PARTS);
     loop {
         for lane in lanes.iter_mut() {
             let received = lane.receive(start, batch, outcome)?;
-            if !lane.free.is_empty() {
+            if lane.free.len() >= refill {
                 let now_ns = nanos(start.elapsed());
                 if now_ns >= until_ns {
                     return Ok(());
@@ -231,6 +232,9 @@ fn nanos(since: Duration) -> u64 {
     since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
 }
 
+/// A connection writes again when this part of its window is free: so a reply does not cost a system call of its own, and
+/// at least three quarters of the window are always under way.
+const REFILL_PARTS: usize = 4;
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 const OPEN_WAITING_MAX: usize = 1 << 20;
