@@ -35,6 +35,17 @@ pub fn unsafe_places(part: [u8; 16]) -> u32 {
     (control | special).to_bitmask()
 }
 
+/// A bit for each of the first `BLOCK_BYTES` bytes that is at most `max`.
+#[inline]
+pub fn low_places(bytes: &[u8], max: u8) -> u32 {
+    let (block, len) = match bytes.first_chunk() {
+        Some(block) => (*block, BLOCK_BYTES),
+        None => (tail_part(bytes).to_le_bytes(), bytes.len()),
+    };
+    let block = u8x16::new(block);
+    block.min(u8x16::splat(max)).simd_eq(block).to_bitmask() & ((1 << len) - 1)
+}
+
 /// Less than 16 bytes, as the low ones of 16.
 #[inline]
 pub fn tail_part(tail: &[u8]) -> u128 {
@@ -93,6 +104,8 @@ const fn first_or_len(hits: u64) -> usize {
     (hits.trailing_zeros() / 8) as usize // 64 / 8 when there is none.
 }
 
+/// Bytes that `low_places` looks at.
+pub const BLOCK_BYTES: usize = 16;
 const WORD_BYTES: usize = 8;
 const HIGH_BITS: u64 = repeat(0x80);
 

@@ -57,6 +57,7 @@ pub mod version;
 use std::net::SocketAddr;
 
 use protocol::code::request as codes;
+use protocol::header::EncodedFields;
 use protocol::ids::UniqKeys;
 use store::Store;
 
@@ -126,6 +127,8 @@ pub struct Broker {
     pub counters: Counters,
     uniq_keys: UniqKeys,
     msg_ids: MsgIds,
+    /// Fields that every answer to a send gets.
+    region: EncodedFields,
     /// Properties that every stored message gets.
     stamp: Vec<u8>,
     queues: Queues,

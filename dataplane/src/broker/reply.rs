@@ -16,7 +16,7 @@ use protocol::properties::{self, key};
 use protocol::record::RecordDraft;
 
 use crate::broker::calls::{Call, PushedReply};
-use crate::broker::send::{Target, with_region};
+use crate::broker::send::Target;
 use crate::broker::{Broker, Refusal, Request};
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
@@ -31,8 +31,7 @@ impl Broker {
         let target = match self.check_send(req, &header) {
             Ok(target) => target,
             Err(refusal) => {
-                let (region, trace_on) = (&*self.config.region_id, self.config.trace_on);
-                out.refuse_with(req.reply_to(), &refusal, |w| with_region(w, region, trace_on));
+                out.refuse_with(req.reply_to(), &refusal, |w| w.encoded(&self.region));
                 return Ok(());
             }
         };
@@ -156,7 +155,6 @@ impl Broker {
 
     /// Tells the replier what became of its reply; where it was stored is said in either case.
     fn answer_reply(&self, pushed: &PushedReply, failure: Option<&str>, out: &mut Outbox) {
-        let (region, trace_on) = (&*self.config.region_id, self.config.trace_on);
         let id = pushed.stored.map(|(physical, _)| ids::offset_id(self.address, physical));
         let queue_offset = pushed.stored.map_or(0, |(_, queue_offset)| queue_offset);
         let code = if failure.is_some() { response::SYSTEM_ERROR } else { response::SUCCESS };
@@ -165,7 +163,7 @@ impl Broker {
             pushed.to,
             code,
             |w| {
-                let mut w = with_region(w, region, trace_on);
+                let mut w = w.encoded(&self.region);
                 if says_place {
                     let msg_id = id.as_ref().map_or("0", |id| id.as_str());
                     w = w

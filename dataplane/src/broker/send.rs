@@ -12,7 +12,6 @@
 //! inner batches.
 
 use protocol::code::response;
-use protocol::header::HeaderWriter;
 use protocol::headers::SendMessageRequestHeader;
 use protocol::ids;
 use protocol::names::{RETRY_PREFIX, TRANS_HALF_TOPIC};
@@ -47,8 +46,7 @@ impl Broker {
                 return Err(refusal);
             }
             self.counters.refusals += 1;
-            let (region, trace_on) = (&*self.config.region_id, self.config.trace_on);
-            out.refuse_with(req.reply_to(), &refusal, |w| with_region(w, region, trace_on));
+            out.refuse_with(req.reply_to(), &refusal, |w| w.encoded(&self.region));
         }
         Ok(())
     }
@@ -254,11 +252,6 @@ impl Broker {
         self.scratch.properties = list;
         result.map(|_| ())
     }
-}
-
-/// The fields that every answer to a send carries, refusals too.
-pub(super) fn with_region<'b>(w: HeaderWriter<'b>, region: &str, trace_on: bool) -> HeaderWriter<'b> {
-    w.field("MSG_REGION", region).field("TRACE_ON", trace_on)
 }
 
 /// A batch to a longer topic name is refused, though single messages to a long retry topic are not.

@@ -24,10 +24,17 @@ impl Broker {
                 format!("broker unable to service, until {until}"),
             ));
         }
-        let name = header.topic.to_cow();
-        let topic = match self.topics.find(&name) {
+        let copy;
+        let name = match header.topic.plain() {
+            Some(name) => name,
+            None => {
+                copy = header.topic.to_cow();
+                &*copy
+            }
+        };
+        let topic = match self.topics.find(name) {
             Some(topic) => topic,
-            None => self.unknown_topic(&name, req, header)?,
+            None => self.unknown_topic(name, req, header)?,
         };
         if !self.announcing.is_empty() && self.is_being_announced(topic, req.now) {
             return Err(Refusal::no_room());
@@ -40,7 +47,7 @@ impl Broker {
                 format!("the broker[{ip}] sending message is forbidden"),
             ));
         }
-        if names::is_send_forbidden(&name) {
+        if names::is_send_forbidden(name) {
             return Err(Refusal::new(
                 response::NO_PERMISSION,
                 format!("Sending message to topic[{name}] is forbidden."),

@@ -5,13 +5,13 @@
 //! ```
 
 use protocol::code::response;
-use protocol::header::Text;
+use protocol::header::{EncodedFields, Text};
+use protocol::headers::{FieldSink, SendMessageResponseHeader};
 use store::PhysicalOffset;
 
 use crate::broker::Broker;
 use crate::broker::request::ReplyTo;
-use crate::broker::send::with_region;
-use crate::config::FlushDiskType;
+use crate::config::{Config, FlushDiskType};
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
 
@@ -50,26 +50,25 @@ impl Broker {
     }
 
     pub(super) fn reply_sent(&mut self, to: ReplyTo, code: i32, sent: &Sent<'_>, out: &mut Outbox) {
-        let (region, trace_on) = (&*self.config.region_id, self.config.trace_on);
         self.msg_ids.set(sent.places);
-        let msg_id = Text::new(self.msg_ids.as_bytes());
-        out.reply(
-            to,
-            code,
-            |w| {
-                let w = w
-                    .field("msgId", msg_id)
-                    .field("queueId", sent.queue_id)
-                    .field("queueOffset", sent.queue_offset);
-                let w = match sent.transaction_id {
-                    Some(id) => w.field("transactionId", Text::new(id)),
-                    None => w,
-                };
-                with_region(w, region, trace_on)
-            },
-            Body::None,
-        );
+        let header = SendMessageResponseHeader {
+            msg_id: Text::new(self.msg_ids.as_bytes()),
+            queue_id: sent.queue_id,
+            queue_offset: sent.queue_offset,
+            transaction_id: sent.transaction_id.map(Text::new),
+            batch_uniq_id: None,
+            recall_handle: None,
+        };
+        out.reply(to, code, |w| w.with(&header).encoded(&self.region), Body::None);
     }
+}
+
+/// The fields that every answer to a send carries, refusals too.
+pub(super) fn region_fields(config: &Config) -> EncodedFields {
+    EncodedFields::new(|w| {
+        w.text("MSG_REGION", Text::new(config.region_id.as_bytes()));
+        w.boolean("TRACE_ON", config.trace_on);
+    })
 }
 
 /// The text of message ids. The half that never changes is written once.
@@ -105,13 +104,19 @@ impl MsgIds {
 
 /// Sixteen upper-case digits.
 fn hex(number: i64) -> [u8; OFFSET_DIGITS] {
-    let mut digits = [0; OFFSET_DIGITS];
-    for (at, digit) in digits.iter_mut().enumerate() {
-        let nibble = (number >> (60 - 4 * at)) as u8 & 15;
-        *digit = if nibble < 10 { b'0' + nibble } else { b'A' - 10 + nibble };
-    }
-    digits
+    // A nibble to a byte each, by halves: what comes first in the text lies highest.
+    let number = u128::from(number as u64);
+    let number = (number | number << 32) & 0x0000_0000_FFFF_FFFF_0000_0000_FFFF_FFFF;
+    let number = (number | number << 16) & 0x0000_FFFF_0000_FFFF_0000_FFFF_0000_FFFF;
+    let number = (number | number << 8) & 0x00FF_00FF_00FF_00FF_00FF_00FF_00FF_00FF;
+    let nibbles = (number | number << 4) & (0x0F * EACH);
+    // Six more carry ten and above into the high half.
+    let letters = ((nibbles + 6 * EACH) >> 4) & EACH;
+    (nibbles + u128::from(b'0') * EACH + letters * u128::from(b'A' - b'0' - 10)).to_be_bytes()
 }
+
+/// One in each byte.
+const EACH: u128 = u128::from_ne_bytes([1; OFFSET_DIGITS]);
 
 const OFFSET_DIGITS: usize = 16;
 

@@ -21,7 +21,7 @@ use crate::broker::persist_ops::{PersistOp, PersistOps};
 use crate::broker::producers::Producers;
 use crate::broker::schedule::Schedule;
 use crate::broker::send_properties::stamp;
-use crate::broker::sent::MsgIds;
+use crate::broker::sent::{MsgIds, region_fields};
 use crate::broker::topics::Topics;
 use crate::broker::transaction::EndedWaits;
 use crate::broker::transaction_check::Transactions;
@@ -89,6 +89,7 @@ impl Broker {
             counters: Counters::default(),
             uniq_keys: UniqKeys::new(address.ip(), start.pid, rng.next_u32()),
             msg_ids: MsgIds::new(address),
+            region: region_fields(&config),
             stamp: stamp(&config.region_id, config.trace_on, &config.broker_cluster_name),
             queues: Queues::default(),
             scratch: Scratch::default(),
@@ -106,6 +107,7 @@ impl Broker {
 
     /// Settings have changed: what was made from them is made again.
     pub fn config_changed(&mut self) {
+        self.region = region_fields(&self.config);
         self.stamp = stamp(&self.config.region_id, self.config.trace_on, &self.config.broker_cluster_name);
     }
 }

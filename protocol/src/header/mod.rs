@@ -20,7 +20,7 @@ pub mod writer;
 use std::ops::Range;
 
 pub use text::Text;
-pub use writer::HeaderWriter;
+pub use writer::{EncodedFields, HeaderWriter};
 
 use crate::version::Language;
 
