@@ -251,7 +251,8 @@ mod tests {
         for round in 0..20_000 {
             let bytes: Vec<u8> = (0..round % 70)
                 .map(|_| {
-                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    seed =
+                        seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     [1, 2, 0, b'a', 0xff, b'K', b'=', b'z'][(seed >> 40) as usize % 8]
                 })
                 .collect();
