@@ -28,7 +28,7 @@ use dataplane::net::{Net, NetLimits, idle::Spin};
 use dataplane::plan::{Plan, PlanError};
 use dataplane::rng::Rng;
 use dataplane::run::{RunError, Running};
-use store::{FlushMode, RealMedium, StoreConfig};
+use store::{FlushMode, IndexShape, RealMedium, StoreConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[global_allocator]
@@ -234,6 +234,9 @@ fn store_config(config: &Config) -> StoreConfig {
         },
         record_bytes_max: config.max_message_size as usize + RECORD_EXTRA_BYTES,
         delay_levels_ms: config.message_delay_level.delays_ms().to_vec(),
+        index: config.message_index_enable,
+        index_shape: IndexShape { slots: config.max_hash_slot_num, entries: config.max_index_num },
+        utc_offset_ms: host::utc_offset_ms(),
         hot_dir: config.hot_log_path.clone(),
         hot_bytes: config.hot_log_bytes.0 as usize,
         ..StoreConfig::new(&config.store_path_root_dir)

@@ -3,10 +3,15 @@
 
 /// `String.hashCode()`: h = 31·h + c over UTF-16 code units, wrapping.
 pub fn java_hash(text: &str) -> i32 {
+    java_hash_on(0, text)
+}
+
+/// The hash of a longer text, given that of what comes before.
+fn java_hash_on(before: i32, text: &str) -> i32 {
     if text.is_ascii() {
-        return text.bytes().fold(0, |hash, byte| step(hash, u16::from(byte)));
+        return text.bytes().fold(before, |hash, byte| step(hash, u16::from(byte)));
     }
-    text.encode_utf16().fold(0, step)
+    text.encode_utf16().fold(before, step)
 }
 
 /// The tag code of a consume queue entry and of a subscription's `codeSet`: 0 without a tag.
@@ -24,7 +29,16 @@ pub fn tags_code_bytes(tags: &[u8]) -> i64 {
 
 /// The hash an index file keeps of `topic#key`.
 pub fn index_hash(topic_and_key: &str) -> i32 {
-    java_hash(topic_and_key).checked_abs().unwrap_or(0)
+    index_hash_of(&[topic_and_key.as_bytes()])
+}
+
+/// As [`index_hash`], of a text in parts that are not put together. A part that is no UTF-8 counts as Java reads it.
+pub fn index_hash_of(parts: &[&[u8]]) -> i32 {
+    let hash = parts.iter().fold(0, |hash, part| match str::from_utf8(part) {
+        Ok(text) => java_hash_on(hash, text),
+        Err(_) => java_hash_on(hash, &String::from_utf8_lossy(part)),
+    });
+    hash.checked_abs().unwrap_or(0)
 }
 
 fn step(hash: i32, unit: u16) -> i32 {

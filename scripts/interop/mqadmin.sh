@@ -9,7 +9,7 @@ expect() {
 }
 
 mqadmin_checks() { # NAMESRV BROKER_NAME
-  local ns=$1 broker=$2 address topic=IT_mqadmin
+  local ns=$1 broker=$2 address topic=IT_mqadmin out id queue offset_id
   address=$(mqadmin clusterList -n "$ns" | awk -v b="$broker" '$2 == b { print $4 }')
   expect "clusterList: name, id, address, version, active" \
     "DefaultCluster +$broker +0 +[0-9.]+:[0-9]+ +V5_5_0 .*true" clusterList -n "$ns"
@@ -21,6 +21,14 @@ mqadmin_checks() { # NAMESRV BROKER_NAME
   expect "updateTopic: change at one broker" "create topic to $address success" updateTopic -n "$ns" -b "$address" -t "$topic" -r 8 -w 8
   expect "topicRoute: the change has arrived" '"writeQueueNums": ?8' topicRoute -n "$ns" -t "$topic"
   expect "sendMessage: stored" "SEND_OK" sendMessage -n "$ns" -t "$topic" -p hello -k thekey -c TagM
+  out=$(mqadmin queryMsgByKey -n "$ns" -t "$topic" -k thekey) || true
+  expect "queryMsgByKey: the message, its queue and offset" "^[0-9A-F]{32,} +[0-9]+ +0" queryMsgByKey -n "$ns" -t "$topic" -k thekey
+  id=$(grep --extended-regexp --only-matching '^[0-9A-F]{32,}' <<< "$out" | head --lines 1)
+  expect "queryMsgByUniqueKey: the same message" "Tags: +.*TagM" queryMsgByUniqueKey -n "$ns" -t "$topic" -i "$id"
+  queue=$(awk -v id="$id" '$1 == id { print $2 }' <<< "$out")
+  offset_id=$(mqadmin queryMsgByOffset -n "$ns" -t "$topic" -b "$broker" -i "$queue" -o 0 | awk '/^OffsetID:/ { print $2 }') || true
+  expect "queryMsgById: the same by its place" "Keys: +.*thekey" queryMsgById -n "$ns" -t "$topic" -i "$offset_id"
+  expect "queryMsgByKey: another key is not found" "query message by key finished, but no message" queryMsgByKey -n "$ns" -t "$topic" -k other
   expect "topicStatus: a queue with one message" "$broker +[0-9]+ +0 +1 " topicStatus -n "$ns" -t "$topic"
   expect "brokerStatus: version" "brokerVersionDesc +: V5_5_0" brokerStatus -n "$ns" -b "$address"
   expect "brokerStatus: every number mqadmin needs" "putTps +: [0-9.]+ [0-9.]+ [0-9.]+" brokerStatus -n "$ns" -c DefaultCluster

@@ -62,7 +62,8 @@ pub(crate) struct Parts {
 impl ColdStore {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { hot, marks, disk, medium, config, hot_dir, lock } = parts;
-        let reader = ColdReader::new(Arc::clone(&medium), Arc::clone(&marks), &config);
+        let index = disk.index.as_ref().map(|index| index.shared());
+        let reader = ColdReader::new(Arc::clone(&medium), Arc::clone(&marks), index, &config);
         Self {
             hot,
             marks,
@@ -101,7 +102,8 @@ impl ColdStore {
 
     /// A reader of its own for what is no longer hot; for one more thread, if wanted.
     pub fn new_reader(&self) -> ColdReader {
-        ColdReader::new(Arc::clone(&self.medium), Arc::clone(&self.marks), &self.config)
+        let index = self.disk.index.as_ref().map(|index| index.shared());
+        ColdReader::new(Arc::clone(&self.medium), Arc::clone(&self.marks), index, &self.config)
     }
 
     /// This half's own reader.
@@ -163,6 +165,10 @@ impl ColdStore {
                 break;
             }
         }
+        let end = self.marks.written_to();
+        if let Some(timestamp) = self.disk.index.as_mut().and_then(|index| index.close(end, now_ms)) {
+            self.disk.checkpoint.index_timestamp = timestamp;
+        }
         self.disk.checkpoint.physic_timestamp = self.disk.store_timestamp;
         self.disk.checkpoint.logics_timestamp = self.disk.store_timestamp;
         self.disk.checkpoint.save()?;
@@ -188,8 +194,9 @@ impl ColdStore {
         if unsynced && (is_sync || sync_due) {
             self.sync_log(now_ms)?;
         }
+        let indexes = self.settle_index(now_ms);
         self.sync_queues(now_ms)?;
-        let more = bytes >= STEP_BYTES_MAX || (is_sync && bytes > 0);
+        let more = indexes || bytes >= STEP_BYTES_MAX || (is_sync && bytes > 0);
         Ok(if more { Work::Did { bytes } } else { Work::Idle })
     }
 
@@ -201,6 +208,21 @@ impl ColdStore {
         self.marks.set_written_to(self.hot.position());
         self.last_write_ms = now_ms;
         Ok(taken.bytes)
+    }
+
+    /// Keys of messages that have reached their level become entries. Returns whether the index has more of the log to read.
+    fn settle_index(&mut self, now_ms: i64) -> bool {
+        let level = match self.config.flush {
+            FlushMode::Async => self.marks.written_to(),
+            FlushMode::Sync => self.marks.synced_to(),
+        };
+        self.disk.index.as_mut().is_some_and(|index| index.settle(level, now_ms))
+    }
+
+    fn flush_index(&mut self, now_ms: i64) {
+        if let Some(timestamp) = self.disk.index.as_mut().and_then(|index| index.flush(now_ms)) {
+            self.disk.checkpoint.index_timestamp = timestamp;
+        }
     }
 
     fn sync_log(&mut self, now_ms: i64) -> Result<(), Failure> {
@@ -226,6 +248,7 @@ impl ColdStore {
             if let Some(timestamp) = self.round_timestamp.take() {
                 self.disk.checkpoint.logics_timestamp = timestamp;
             }
+            self.flush_index(now_ms);
             self.disk.checkpoint.save()?;
         }
         Ok(())

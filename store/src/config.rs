@@ -6,6 +6,7 @@ use protocol::record::BLANK_BYTES;
 
 use crate::arena;
 use crate::error::StoreError;
+use crate::index::format::IndexShape;
 
 /// When an append counts as kept (design: ack levels `mem` and `disk`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,12 @@ pub struct StoreConfig {
     pub record_bytes_max: usize,
     /// [messageDelayLevel] in ms, level 1 first: the schedule topic's entries hold the delivery time.
     pub delay_levels_ms: Vec<i64>,
+    /// [messageIndexEnable] keep an index of keys.
+    pub index: bool,
+    /// [maxHashSlotNum, maxIndexNum]
+    pub index_shape: IndexShape,
+    /// What local time is ahead of UTC: index files are named by local time, and files are deleted at an hour of it.
+    pub utc_offset_ms: i64,
     /// [hotLogPath] directory of the hot log; found by itself when not given.
     pub hot_dir: Option<PathBuf>,
     /// [hotLogBytes] all hot segments together.
@@ -61,6 +68,9 @@ impl StoreConfig {
             flush_interval_ms: 500,
             record_bytes_max: (4 << 20) + (64 << 10),
             delay_levels_ms: default_delay_levels_ms(),
+            index: true,
+            index_shape: IndexShape { slots: 5_000_000, entries: 20_000_000 },
+            utc_offset_ms: 0,
             hot_dir: None,
             hot_bytes: 256 << 20,
             hot_segments: 8,
@@ -128,6 +138,13 @@ impl StoreConfig {
         if self.consumequeue_file_bytes == 0 || !self.consumequeue_file_bytes.is_multiple_of(20) {
             return complain("mappedFileSizeConsumeQueue must be a multiple of 20");
         }
+        let shape = self.index_shape;
+        if self.index && !(1..=SLOTS_MAX).contains(&shape.slots) {
+            return complain("maxHashSlotNum must be from 1 to 100000000");
+        }
+        if self.index && !(2..=i32::MAX as u32 / 20).contains(&shape.entries) {
+            return complain("maxIndexNum must be from 2 to 107374182");
+        }
         Ok(())
     }
 }
@@ -138,6 +155,7 @@ pub fn default_delay_levels_ms() -> Vec<i64> {
     seconds.iter().map(|seconds| seconds * 1_000).collect()
 }
 
+const SLOTS_MAX: u32 = 100_000_000;
 const HOT_SEGMENTS_MIN: usize = 3;
 const HOT_SEGMENT_BYTES_MIN: usize = 32 << 10;
 const COMMITLOG_FILE_BYTES_MIN: u64 = 64 << 10;

@@ -8,12 +8,15 @@ use crate::commitlog::LogFiles;
 use crate::consumequeue::{Dispatched, QueueFiles};
 use crate::dispatch::unit_of;
 use crate::error::MediumError;
+use crate::index::IndexFiles;
 use crate::offsets::PhysicalOffset;
 
 pub(crate) struct Disk {
     pub log: LogFiles,
     pub queues: QueueFiles,
     pub checkpoint: Checkpoint,
+    /// None while recovering, and with messageIndexEnable=false.
+    pub index: Option<IndexFiles>,
     pub delay_levels_ms: Vec<i64>,
     /// Store time of the newest record dispatched.
     pub store_timestamp: i64,
@@ -61,6 +64,9 @@ impl Disk {
                         self.write_part(pending, taken.bytes)?;
                         return Err(TakeInError::Gap { at });
                     }
+                    if let Some(index) = &mut self.index {
+                        index.collect(&view);
+                    }
                     taken.bytes += view.bytes.len();
                     taken.records += 1;
                     continue;
@@ -71,6 +77,9 @@ impl Disk {
                 {
                     // Its head goes to the file, the rest of the file stays as it is.
                     self.write_part(pending, taken.bytes + record::BLANK_BYTES)?;
+                    if let Some(index) = &mut self.index {
+                        index.pass_blank(at, u64::from(bytes_left));
+                    }
                     taken.bytes += bytes_left as usize;
                     return Ok(taken);
                 }

@@ -10,13 +10,15 @@ use std::sync::Arc;
 
 use protocol::record::{RECORD_BYTES_MIN, RecordView, sys_flag};
 
-use crate::commitlog::name_of_offset;
 use crate::config::StoreConfig;
 use crate::consumequeue::is_real;
 use crate::dispatch::{ENTRY_BYTES, decode_entry};
-use crate::error::{MediumError, StoreError};
+use crate::error::StoreError;
+use crate::files::Files;
+use crate::index::query::{IndexEnd, IndexReader, KeyQuery};
+use crate::index::{Shared, keys};
 use crate::marks::Marks;
-use crate::medium::{Medium, MediumFile};
+use crate::medium::Medium;
 use crate::offsets::{LogRange, PhysicalOffset, QueueOffset, Unit};
 
 /// Which end SEARCH_OFFSET_BY_TIMESTAMP wants.
@@ -51,6 +53,15 @@ pub struct ColdPull {
     pub passed_over: u32,
 }
 
+/// What a query by key found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeysFound {
+    /// Records one after the other: the body of the answer.
+    pub bytes: Vec<u8>,
+    pub messages: u32,
+    pub end: IndexEnd,
+}
+
 /// Reads a store's files. Made by `ColdStore::new_reader`.
 pub struct ColdReader {
     marks: Arc<Marks>,
@@ -58,10 +69,18 @@ pub struct ColdReader {
     queues: Files,
     queue_dir: PathBuf,
     scratch: Vec<u8>,
+    /// None: messageIndexEnable=false.
+    index: Option<IndexReader>,
 }
 
 impl ColdReader {
-    pub(crate) fn new(medium: Arc<dyn Medium>, marks: Arc<Marks>, config: &StoreConfig) -> Self {
+    pub(crate) fn new(
+        medium: Arc<dyn Medium>,
+        marks: Arc<Marks>,
+        index: Option<Arc<Shared>>,
+        config: &StoreConfig,
+    ) -> Self {
+        let index = index.map(|shared| IndexReader::new(Arc::clone(&medium), shared, config));
         let mut log = Files::new(Arc::clone(&medium), config.commitlog_file_bytes);
         log.dir = config.commitlog_dir();
         Self {
@@ -70,6 +89,7 @@ impl ColdReader {
             queues: Files::new(medium, config.consumequeue_file_bytes),
             queue_dir: config.consumequeue_dir(),
             scratch: Vec::new(),
+            index,
         }
     }
 
@@ -149,6 +169,42 @@ impl ColdReader {
             Ok(view) if view.physical_offset == physical.0 => Ok(Some(bytes)),
             _ => Ok(None),
         }
+    }
+
+    /// The messages that bear a key, newest first, up to the query's `max` and `bytes_max` (passed only by a first message that is
+    /// larger); and how new the index is.
+    pub fn find_by_key(&mut self, query: &KeyQuery<'_>, bytes_max: usize) -> Result<KeysFound, StoreError> {
+        let mut found = KeysFound::default();
+        let Some(index) = self.index.take() else { return Ok(found) };
+        let mut failure = None;
+        let (topic, key) = (query.topic.as_bytes(), query.key.as_bytes());
+        let mut last = None;
+        let walked = index.find(query, &mut |place| {
+            // A message that was indexed twice is one message.
+            if found.messages as usize >= query.max || last.replace(place) == Some(place) {
+                return (found.messages as usize) < query.max;
+            }
+            match self.read_record(place) {
+                Ok(Some(bytes)) => {
+                    let bears = RecordView::parse(&bytes)
+                        .is_ok_and(|view| keys::bears(&view, topic, key, query.kind));
+                    if bears && found.messages > 0 && found.bytes.len() + bytes.len() > bytes_max {
+                        return false;
+                    }
+                    if bears {
+                        found.bytes.extend_from_slice(&bytes);
+                        found.messages += 1;
+                    }
+                }
+                Ok(None) => {} // Expired.
+                Err(error) => failure = Some(error),
+            }
+            (found.messages as usize) < query.max && failure.is_none()
+        });
+        found.end = index.end();
+        self.index = Some(index);
+        walked?;
+        failure.map_or(Ok(found), Err)
     }
 
     /// The bytes of a range whose place was hot when it was named. `None`: it is not kept any more.
@@ -275,58 +331,10 @@ impl Batch {
     }
 }
 
-/// The files of one directory, a few of them open.
-struct Files {
-    medium: Arc<dyn Medium>,
-    dir: PathBuf,
-    file_bytes: u64,
-    /// The one used last is the last.
-    open: Vec<(PathBuf, u64, Box<dyn MediumFile>)>,
-}
-
-impl Files {
-    fn new(medium: Arc<dyn Medium>, file_bytes: u64) -> Self {
-        Self { medium, dir: PathBuf::new(), file_bytes, open: Vec::new() }
-    }
-
-    /// Fills `out` from byte `at` of the directory's files on, over their borders; returns how much there was.
-    fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, MediumError> {
-        let mut filled = 0;
-        while filled < out.len() {
-            let here = at + filled as u64;
-            let start = here - here % self.file_bytes;
-            let len = (out.len() - filled).min((start + self.file_bytes - here) as usize);
-            let Some(file) = self.file(start)? else { break };
-            let there = file.read_at(here - start, &mut out[filled..filled + len])?;
-            filled += there;
-            if there < len {
-                break;
-            }
-        }
-        Ok(filled)
-    }
-
-    fn file(&mut self, start: u64) -> Result<Option<&dyn MediumFile>, MediumError> {
-        let known = self.open.iter().rposition(|(dir, at, _)| *at == start && *dir == self.dir);
-        if let Some(index) = known {
-            self.open[index..].rotate_left(1);
-        } else {
-            let path = self.dir.join(name_of_offset(start as i64));
-            let Some(file) = self.medium.open(&path)? else { return Ok(None) };
-            if self.open.len() == OPEN_FILES_MAX {
-                self.open.remove(0);
-            }
-            self.open.push((self.dir.clone(), start, file));
-        }
-        Ok(self.open.last().map(|(_, _, file)| &**file))
-    }
-}
-
 const SYS_FLAG_AT: usize = 36;
 const STORE_TIME_AT_V4: usize = 56;
 const STORE_TIME_AT_V6: usize = 68;
 
-const OPEN_FILES_MAX: usize = 32;
 const ENTRIES_AT_ONCE: usize = 256;
 /// Enough for most messages.
 const FIRST_READ_BYTES: usize = 4096;

@@ -28,6 +28,7 @@ use crate::consumequeue::{Dispatched, QueueFiles};
 use crate::disk::{Disk, TakeInError};
 use crate::error::{MediumError, StoreError};
 use crate::identity::Identity;
+use crate::index::{IndexFiles, LogBounds};
 use crate::marks::Marks;
 use crate::medium::{HotKind, Medium};
 use crate::offsets::PhysicalOffset;
@@ -129,6 +130,18 @@ pub fn open(
         marks.set_synced_to(end);
     }
 
+    if config.index {
+        let log = LogBounds {
+            min: disk.log.min(),
+            end,
+            clean,
+            index_timestamp: disk.checkpoint.index_timestamp,
+        };
+        let mut index = IndexFiles::load(Arc::clone(&medium), &config, &log)?;
+        index.expire(log.min)?;
+        disk.index = Some(index);
+    }
+
     // From here on the old hot log is not needed any more: all of it is in the files.
     let identity = claim.identity;
     let (taken, place, maps, remarks) = identity.take_hot(&medium, &config)?;
@@ -168,7 +181,7 @@ fn load_disk(config: &StoreConfig, medium: &Arc<dyn Medium>) -> Result<Disk, Sto
     let checkpoint = Checkpoint::load(Arc::clone(medium), config.root.join("checkpoint"))?;
     let store_timestamp = checkpoint.physic_timestamp;
     let delay_levels_ms = config.delay_levels_ms.clone();
-    Ok(Disk { log, queues, checkpoint, delay_levels_ms, store_timestamp })
+    Ok(Disk { log, queues, checkpoint, index: None, delay_levels_ms, store_timestamp })
 }
 
 /// The segments of this store that follow each other up to the newest, oldest first.

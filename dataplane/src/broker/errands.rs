@@ -14,9 +14,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use store::{Boundary, ColdPull, LogRange, PhysicalOffset, PullLimits, QueueOffset, Unit};
+use store::{Boundary, ColdPull, KeysFound, LogRange, PhysicalOffset, PullLimits, QueueOffset, Unit};
 
 use crate::broker::admin::AdminErrand;
+use crate::broker::admin::query::KeyAsk;
 use crate::broker::desk_errands::DeskErrand;
 use crate::broker::filter::TagFilter;
 use crate::broker::held_pull::HeldPull;
@@ -63,6 +64,8 @@ pub enum Question {
     SearchTimes { stretches: Vec<Stretch>, timestamp_ms: i64 },
     /// Entries of a queue. Answered with `Answer::Units`, which ends at the first that is not there.
     Units { topic: Arc<str>, queue_id: i32, offsets: Range<QueueOffset> },
+    /// The messages that bear a key. Answered with `Answer::Keys`.
+    ByKey(Box<KeyAsk>),
 }
 
 /// A message by its queue.
@@ -92,6 +95,7 @@ pub enum Answer {
     StoreTimes(Vec<i64>),
     Offsets(Vec<QueueOffset>),
     Units(Vec<Unit>),
+    Keys(KeysFound),
     /// The files cannot be read.
     Failed(String),
 }

@@ -7,7 +7,7 @@
 //! One bounded `step` at a time, so that a thread or the simulator may drive it. Questions are answered in the order
 //! they came; an answer that finds its lane full waits here and no further question is taken.
 
-use store::{ColdReader, QueueOffset, StoreError};
+use store::{ColdReader, KeyQuery, QueueOffset, StoreError};
 
 use crate::broker::errands::{Answer, ColdEnds, ColdReply, Question, Stretch};
 
@@ -88,6 +88,17 @@ impl Reads {
                     found.push(reader.search_by_time(&topic, queue_id, offsets, timestamp_ms, boundary)?);
                 }
                 Answer::Offsets(found)
+            }
+            Question::ByKey(ask) => {
+                let query = KeyQuery {
+                    topic: &ask.topic,
+                    key: &ask.key,
+                    kind: ask.kind,
+                    max: ask.max,
+                    begin: ask.begin_ms,
+                    end: ask.end_ms,
+                };
+                Answer::Keys(reader.find_by_key(&query, ask.bytes_max)?)
             }
             Question::Units { topic, queue_id, offsets } => {
                 let mut units = Vec::new();

@@ -123,7 +123,7 @@ mod tests {
 
     use protocol::record::RecordDraft;
     use store::sim_medium::SimMedium;
-    use store::{RealMedium, StoreConfig};
+    use store::{IndexShape, RealMedium, StoreConfig};
 
     use super::*;
     use crate::broker::persist_ops::PersistOp;
@@ -144,6 +144,7 @@ mod tests {
         settings.commitlog_file_bytes = 8 << 20;
         settings.hot_bytes = 24 << 20;
         settings.hot_segments = 4;
+        settings.index_shape = IndexShape { slots: 64, entries: 2_000 };
         let (mut store, _cold, _) = store::open(settings.clone(), Arc::clone(&medium)).unwrap();
         for (topic, queue_id, stored_ms) in
             [("Deleted", 0, 1_000), ("Lost", 5, 3_000), ("%RETRY%G", 0, 3_000)]

@@ -99,6 +99,16 @@ settings! {
     "mappedFileSizeCommitLog" mapped_file_size_commit_log: u64 = 1 << 30, start;
     /// bytes of a consume queue file, a multiple of 20
     "mappedFileSizeConsumeQueue" mapped_file_size_consume_queue: u64 = 6_000_000, start;
+    /// keep an index of keys, for queries by key
+    "messageIndexEnable" message_index_enable: bool = true, start;
+    /// hash slots of an index file
+    "maxHashSlotNum" max_hash_slot_num: u32 = 5_000_000, start;
+    /// entries of an index file
+    "maxIndexNum" max_index_num: u32 = 20_000_000, start;
+    /// most messages of one answer to a query by key
+    "maxMsgsNumBatch" max_msgs_num_batch: u32 = 64, change;
+    /// most messages of one answer to a query by unique key
+    "defaultQueryMaxNum" default_query_max_num: u32 = 32, change;
     /// ms between writes of consumerOffset.json
     "flushConsumerOffsetInterval" flush_consumer_offset_interval: u64 = 5_000, start;
     /// ms between writes of delayOffset.json

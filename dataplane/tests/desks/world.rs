@@ -22,7 +22,7 @@ use dataplane::time::{Clock, SimClock};
 use protocol::RemotingCommand;
 use protocol::frame::{Codec, Found, find};
 use store::sim_medium::SimMedium;
-use store::{ColdStore, StoreConfig};
+use store::{ColdStore, IndexShape, StoreConfig};
 
 use crate::fake_net::FakeNet;
 
@@ -267,5 +267,6 @@ fn store_config() -> StoreConfig {
     store.consumequeue_file_bytes = 20_000;
     store.hot_bytes = 24 << 20;
     store.hot_segments = 4;
+    store.index_shape = IndexShape { slots: 64, entries: 2_000 };
     store
 }

@@ -363,6 +363,65 @@ fn offsets_carry_the_times_of_hot_and_cold_messages() {
     assert_eq!(whole.queue_data.len(), 120, "cold and hot entries");
 }
 
+/// D-10. Goal: messages are found by key, unique key and tag, newest first, with the official header; what is not there is 22 with the
+/// official words. Method: a few messages, hot or written out; the header of an empty index is the probe's.
+#[test]
+fn messages_are_found_by_key() {
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", 2);
+    let query = |key: &str| {
+        ask(
+            codes::QUERY_MESSAGE,
+            &[
+                ("topic", "T"),
+                ("key", key),
+                ("maxNum", "64"),
+                ("beginTimestamp", "0"),
+                ("endTimestamp", "9223372036854775807"),
+            ],
+        )
+    };
+    let not_found = "can not find message, maybe time range not correct";
+    let empty = world.call(conn, query("nokey"));
+    refused(&empty, response::QUERY_NOT_FOUND, not_found);
+    assert_eq!(empty.ext("indexLastUpdateTimestamp"), Some("0"));
+    assert_eq!(empty.ext("indexLastUpdatePhyoffset"), Some("0"));
+    for (unique, keys, body) in [("U1", "k1 k2", "one"), ("U2", "k2", "two"), ("U3", "", "three")] {
+        let mut list = format!("UNIQ_KEY\u{1}{unique}\u{2}TAGS\u{1}TagA\u{2}");
+        if !keys.is_empty() {
+            list.push_str(&format!("KEYS\u{1}{keys}\u{2}"));
+        }
+        assert_eq!(world.call(conn, send("T", 0, &list, body.as_bytes())).code, response::SUCCESS);
+    }
+    world.clock.advance(Duration::from_millis(20));
+    world.pass(50);
+    let bodies = |answer: &RemotingCommand| {
+        assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
+        let (mut rest, mut bodies) = (&answer.body[..], Vec::new());
+        while !rest.is_empty() {
+            let size = u32::from_be_bytes(*rest.first_chunk().unwrap()) as usize;
+            let view = RecordView::parse(&rest[..size]).unwrap();
+            bodies.push(String::from_utf8(view.body.to_vec()).unwrap());
+            rest = &rest[size..];
+        }
+        bodies
+    };
+    assert_eq!(bodies(&world.call(conn, query("k1"))), ["one"]);
+    let both = world.call(conn, query("k2"));
+    assert_eq!(bodies(&both), ["two", "one"]);
+    assert!(both.ext("indexLastUpdatePhyoffset").unwrap().parse::<i64>().unwrap() > 0);
+    let one = world.call(conn, set(query("k2"), "maxNum", 1));
+    assert_eq!(bodies(&one), ["two"]);
+    let unique = query("U3").field("_UNIQUE_KEY_QUERY", "true").field("indexType", "U");
+    assert_eq!(bodies(&world.call(conn, unique)), ["three"]);
+    let tagged = world.call(conn, query("TagA").field("indexType", "T"));
+    assert_eq!(bodies(&tagged), ["three", "two", "one"]);
+    refused(&world.call(conn, query("TagA")), response::QUERY_NOT_FOUND, not_found);
+    let early = world.call(conn, set(query("k1"), "endTimestamp", 1));
+    refused(&early, response::QUERY_NOT_FOUND, not_found);
+}
+
 /// Goal: a group is moved by time, to the end, and one queue to an offset; the next pull of each queue is told.
 #[test]
 fn a_group_is_reset() {

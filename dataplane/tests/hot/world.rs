@@ -23,7 +23,7 @@ use dataplane::time::{Clock, SimClock};
 use protocol::RemotingCommand;
 use protocol::frame::{Codec, Found, find};
 use store::sim_medium::SimMedium;
-use store::{ColdStore, FlushMode, Medium, StoreConfig};
+use store::{ColdStore, FlushMode, IndexShape, Medium, StoreConfig};
 
 use crate::fake_net::FakeNet;
 
@@ -61,6 +61,7 @@ impl Default for Settings {
         store.consumequeue_file_bytes = 20_000;
         store.hot_bytes = 24 << 20;
         store.hot_segments = 4;
+        store.index_shape = IndexShape { slots: 64, entries: 2_000 };
         Settings {
             config,
             store,

@@ -22,7 +22,7 @@ use dataplane::shard::Shard;
 use dataplane::time::TurnTime;
 use std::sync::Arc;
 use store::sim_medium::SimMedium;
-use store::{ColdStore, FlushMode, StoreConfig};
+use store::{ColdStore, FlushMode, IndexShape, StoreConfig};
 
 pub const PORT: u16 = 10911;
 pub const TOPIC: &str = "T_sim";
@@ -97,6 +97,7 @@ fn start(
     store_config.consumequeue_file_bytes = 20 * 500;
     store_config.hot_bytes = 2 << 20;
     store_config.hot_segments = 4;
+    store_config.index_shape = IndexShape { slots: 64, entries: 2_000 };
     let mut config =
         Config { broker_name: "broker-sim".into(), broker_ip1: Some(APPLIANCE.into()), ..Config::default() };
     if death == Death::PowerCut {

@@ -10,8 +10,8 @@ use protocol::properties;
 use protocol::record::{RecordDraft, RecordView};
 use store::sim_medium::SimMedium;
 use store::{
-    AppendError, BatchAppendError, ColdStore, PhysicalOffset, PullLimits, QueueOffset, Recovery, Store,
-    StoreConfig, UnitAt,
+    AppendError, BatchAppendError, ColdStore, IndexShape, KeyKind, KeyQuery, PhysicalOffset, PullLimits,
+    QueueOffset, Recovery, Store, StoreConfig, UnitAt, Work,
 };
 
 pub const TOPICS: [(&str, i32); 4] = [("TopicA", 0), ("TopicA", 1), ("%RETRY%group", 0), ("T|b-2", 3)];
@@ -26,6 +26,7 @@ pub fn small_config() -> StoreConfig {
         hot_segments: 3,
         unit_bytes: 0,
         direct_bytes_min: 2_000, // Some writes go each way.
+        index_shape: IndexShape { slots: 16, entries: 150 },
         ..StoreConfig::new("/store")
     }
 }
@@ -37,6 +38,9 @@ pub struct Kept {
     pub size: u32,
     pub tags_code: i64,
     pub body: Vec<u8>,
+    /// Empty: none.
+    pub key: String,
+    pub stored_ms: i64,
 }
 
 pub struct Random(pub u64);
@@ -106,6 +110,11 @@ impl World {
         if !tag.is_empty() {
             properties::push(&mut properties, "TAGS", tag.as_bytes());
         }
+        let (mut key, stored_ms) = (String::new(), self.now_ms);
+        if self.random.below(4) > 0 {
+            key = format!("key{}", self.random.below(1 << 40));
+            properties::push(&mut properties, "KEYS", format!("some {key}").as_bytes());
+        }
         let hosts = [self.host(), self.host()];
         let Some((store, _)) = &mut self.running else { return };
         let (topic, queue_id) = TOPICS[queue];
@@ -117,7 +126,7 @@ impl World {
             Ok(appended) => {
                 assert_eq!(appended.queue_offset.0, self.kept[queue].len() as i64);
                 let (physical, size) = (appended.physical, appended.size);
-                self.kept[queue].push(Kept { physical, size, tags_code, body });
+                self.kept[queue].push(Kept { physical, size, tags_code, body, key, stored_ms });
             }
             Err(AppendError::NoRoom) => assert!(may_refuse),
             Err(AppendError::ReadOnly) => assert!(store.is_read_only()),
@@ -145,7 +154,9 @@ impl World {
                 let mut ends = self.places[1..].iter().copied().chain([appended.end()]);
                 for (body, physical) in bodies.into_iter().zip(&self.places) {
                     let size = ends.next().unwrap().since(*physical) as u32;
-                    self.kept[queue].push(Kept { physical: *physical, size, tags_code: 98, body });
+                    let (key, stored_ms) = (String::new(), self.now_ms);
+                    let physical = *physical;
+                    self.kept[queue].push(Kept { physical, size, tags_code: 98, body, key, stored_ms });
                 }
             }
             Err(BatchAppendError::Append(_)) => {}
@@ -233,6 +244,55 @@ impl World {
             }
             assert_eq!(store.unit(index, end), UnitAt::None);
         }
+        self.check_index();
+    }
+
+    /// D-10. Every message is found by its key, and by its tag in the right order; nothing else is.
+    pub fn check_index(&mut self) {
+        let now_ms = self.now_ms;
+        let (_, cold) = self.running.as_mut().expect("running");
+        if cold.failure().is_some() {
+            return;
+        }
+        cold.catch_up(now_ms);
+        self.now_ms += 600; // Under ASYNC_FLUSH too.
+        while matches!(cold.step(self.now_ms), Work::Did { .. }) {}
+        for (kept, (topic, _)) in self.kept.iter().zip(TOPICS) {
+            for one in kept.iter().filter(|kept| !kept.key.is_empty()) {
+                // Times in an index are whole seconds.
+                let (begin, end) = (one.stored_ms - 2_000, one.stored_ms + 1_000);
+                let query = KeyQuery { topic, key: &one.key, kind: KeyKind::Key, max: 9, begin, end };
+                let found = cold.reader().find_by_key(&query, 1 << 20).unwrap();
+                assert_eq!(found.messages, 1, "{topic} {} at {}", one.key, one.physical);
+                check_record_of_key(&found.bytes, one);
+            }
+        }
+        let of_topic: Vec<_> =
+            self.kept.iter().zip(TOPICS).filter(|(_, name)| name.0 == "TopicA").flat_map(|(kept, _)| kept).collect();
+        let query = KeyQuery {
+            topic: "TopicA",
+            key: "TagA",
+            kind: KeyKind::Tag,
+            max: usize::MAX,
+            begin: 0,
+            end: i64::MAX,
+        };
+        let found = cold.reader().find_by_key(&query, usize::MAX).unwrap();
+        let mut expected: Vec<_> = of_topic
+            .iter()
+            .filter(|kept| kept.tags_code == properties::tags_code(b"TAGS\x01TagA\x02"))
+            .map(|kept| kept.physical.0)
+            .collect();
+        expected.sort_by_key(|physical| -physical);
+        let mut places = Vec::new();
+        let mut rest = &found.bytes[..];
+        while !rest.is_empty() {
+            let size = u32::from_be_bytes(*rest.first_chunk().unwrap()) as usize;
+            places.push(RecordView::parse(&rest[..size]).unwrap().physical_offset);
+            rest = &rest[size..];
+        }
+        places.dedup(); // What a kill had indexed twice.
+        assert_eq!(places, expected);
     }
 
     fn body(&mut self) -> Vec<u8> {
@@ -244,6 +304,11 @@ impl World {
     fn host(&mut self) -> SocketAddr {
         HOSTS[usize::from(self.random.below(8) == 0)].parse().unwrap()
     }
+}
+
+fn check_record_of_key(bytes: &[u8], expected: &Kept) {
+    let view = RecordView::parse(bytes).unwrap();
+    assert_eq!((view.body, view.physical_offset), (&expected.body[..], expected.physical.0));
 }
 
 fn check_record(bytes: &[u8], expected: &Kept, offset: usize) {

@@ -24,6 +24,10 @@ pub enum AdminErrand {
         physical: i64,
     },
     ConsumeDirectly(ConsumeDirectly),
+    /// Code 12.
+    Keys {
+        to: ReplyTo,
+    },
     /// Code 321.
     ConsumeQueue(Lines),
 }
@@ -35,7 +39,7 @@ impl AdminErrand {
             AdminErrand::ConsumeStats(untimed) => untimed.to,
             AdminErrand::BrokerConsumeStats(untimed) => untimed.to,
             AdminErrand::Reset(reset) => reset.to,
-            AdminErrand::Message { to, .. } => *to,
+            AdminErrand::Message { to, .. } | AdminErrand::Keys { to } => *to,
             AdminErrand::ConsumeDirectly(call) => call.to,
             AdminErrand::ConsumeQueue(lines) => lines.to,
         }
@@ -72,6 +76,7 @@ impl Broker {
             (AdminErrand::ConsumeDirectly(call), Answer::Bytes(None)) => {
                 out.refuse(call.to, &super::messages::not_found(call.physical));
             }
+            (AdminErrand::Keys { to }, Answer::Keys(found)) => super::query::finish(to, found, out),
             (AdminErrand::ConsumeQueue(lines), Answer::Units(units)) => lines.finish(&units, out),
             (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),
         }

@@ -1,0 +1,411 @@
+//! The index files: from a key to the messages that bear it. `index/<yyyyMMddHHmmssSSS>`, RocketMQ's format.
+//!
+//! ```text
+//! record -> collect: hashes of its keys -> settle: once the record has reached its level -> entries, slots
+//!                                             flush: entries and header to the file -> sync -> `indexed`
+//! query: slot of the hash -> newest entry -> previous -> previous ..          (query.rs)
+//! ```
+//!
+//! The slots of the file that is being filled are in memory, and go to it when it is full and at a clean stop: after a kill they
+//! are made again from its entries (recover.rs). What the index lacks, for whatever reason, it gets from the log, a bounded
+//! stretch with every step. It fails alone: a key that cannot be written is no reason to refuse a message.
+//! Implements D-10 (docs/PROMISES.md).
+
+pub(crate) mod format;
+pub(crate) mod keys;
+pub(crate) mod query;
+mod recover;
+
+pub(crate) use recover::LogBounds;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::record::{self, RecordError, RecordView, Unit as LogUnit};
+
+use crate::error::MediumError;
+use crate::files::Files;
+use crate::index::format::{IndexEntry, IndexHeader, IndexShape};
+use crate::medium::{Medium, MediumFile};
+use crate::offsets::PhysicalOffset;
+
+/// What readers see of the index.
+#[derive(Default)]
+pub(crate) struct Shared(Mutex<State>);
+
+/// All files; the one that is being filled is apart.
+#[derive(Default)]
+pub(crate) struct State {
+    pub full: Vec<(String, IndexHeader)>,
+    pub current: Option<Current>,
+}
+
+/// The file that is being filled.
+pub(crate) struct Current {
+    pub name: String,
+    pub header: IndexHeader,
+    pub slots: Vec<u32>,
+    /// Entries that are not in the file yet, from this number on.
+    pub tail: Vec<u8>,
+    pub tail_from: u32,
+}
+
+/// The index, for the one who writes it.
+pub(crate) struct IndexFiles {
+    medium: Arc<dyn Medium>,
+    dir: PathBuf,
+    shape: IndexShape,
+    utc_offset_ms: i64,
+    shared: Arc<Shared>,
+    file: Option<Box<dyn MediumFile>>,
+    /// Full files that are still to be synced, with their last times.
+    unsynced: Vec<(PathBuf, i64)>,
+    is_unsynced: bool,
+    log: Files,
+    /// The keys of all messages below are collected.
+    next: PhysicalOffset,
+    /// .. and below this they are entries.
+    settled: PhysicalOffset,
+    pending: VecDeque<Key>,
+    position: recover::PositionFile,
+    trouble: Option<String>,
+    retry_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    hash: i32,
+    physical: PhysicalOffset,
+    store_timestamp: i64,
+}
+
+impl Shared {
+    /// What is in here is whole whenever the lock is free.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IndexFiles {
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Takes the keys of a record, if it is the next one.
+    #[inline]
+    pub fn collect(&mut self, view: &RecordView<'_>) {
+        let physical = PhysicalOffset(view.physical_offset);
+        if physical != self.next || self.pending.len() >= PENDING_MAX {
+            return;
+        }
+        let store_timestamp = view.store_timestamp;
+        keys::for_each(view, |hash| self.pending.push_back(Key { hash, physical, store_timestamp }));
+        self.next = physical.plus(view.bytes.len() as u64);
+    }
+
+    /// As [`IndexFiles::collect`], for the blank that ends a commitlog file.
+    pub fn pass_blank(&mut self, at: PhysicalOffset, bytes: u64) {
+        if at == self.next {
+            self.next = at.plus(bytes);
+        }
+    }
+
+    /// Makes entries of the keys whose messages lie below `level`, and fetches from the log what it has not seen. Returns
+    /// whether there is more to fetch.
+    pub fn settle(&mut self, level: PhysicalOffset, now_ms: i64) -> bool {
+        if self.trouble.is_some() {
+            if now_ms >= self.retry_ms && now_ms - self.retry_ms < RETRY_MS {
+                return false;
+            }
+            self.trouble = None;
+        }
+        let settled = self.try_settle(level, now_ms);
+        self.note(settled, now_ms).unwrap_or(false)
+    }
+
+    /// Entries, header and position go to the disk. Returns the last time that is in full, synced files, if it has moved.
+    pub fn flush(&mut self, now_ms: i64) -> Option<i64> {
+        if self.trouble.is_some() {
+            return None;
+        }
+        let flushed = self.try_flush();
+        self.note(flushed, now_ms).flatten()
+    }
+
+    /// A clean stop: slots and all.
+    pub fn close(&mut self, level: PhysicalOffset, now_ms: i64) -> Option<i64> {
+        while self.settle(level, now_ms) {}
+        if self.trouble.is_some() {
+            return None; // Told already; the next start makes it good.
+        }
+        let closed = self.write_slots().and_then(|()| self.try_flush());
+        self.note(closed, now_ms).flatten()
+    }
+
+    /// Removes the oldest files whose messages are all gone, never the newest file.
+    pub fn expire(&mut self, log_min: PhysicalOffset) -> Result<usize, MediumError> {
+        let mut removed = 0;
+        loop {
+            let mut state = self.shared.lock();
+            let others = usize::from(state.current.is_none());
+            let oldest = state.full.first().filter(|(_, header)| header.end_physical < log_min.0);
+            let (Some((name, _)), true) = (oldest, state.full.len() > others) else { break };
+            let path = self.dir.join(name);
+            state.full.remove(0);
+            drop(state);
+            self.medium.remove(&path)?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    fn note<T>(&mut self, result: Result<T, MediumError>, now_ms: i64) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                log::error!("the index stands still, queries by key miss what comes now: {error}");
+                self.trouble = Some(error.to_string());
+                self.retry_ms = now_ms;
+                None
+            }
+        }
+    }
+
+    fn try_settle(&mut self, level: PhysicalOffset, now_ms: i64) -> Result<bool, MediumError> {
+        let more = self.fetch(level)?;
+        while self.pending.front().is_some_and(|key| key.physical < level) {
+            if !self.insert_run(level) {
+                self.write_tail()?;
+                self.roll(now_ms)?;
+            }
+            let shared = Arc::clone(&self.shared);
+            if shared.lock().current.as_ref().is_some_and(|current| current.tail.len() >= TAIL_BYTES) {
+                self.write_tail()?;
+            }
+        }
+        self.settled = self.next.min(level);
+        Ok(more)
+    }
+
+    /// Inserts keys until there is no more below `level`, or the file is full, or the tail is long. `false`: a new file is needed.
+    fn insert_run(&mut self, level: PhysicalOffset) -> bool {
+        let mut state = self.shared.lock();
+        let Some(current) = &mut state.current else { return false };
+        while let Some(key) = self.pending.front() {
+            if current.header.is_full(self.shape) {
+                return false;
+            }
+            if key.physical >= level || current.tail.len() >= TAIL_BYTES {
+                break;
+            }
+            current.insert(self.shape, key);
+            self.pending.pop_front();
+        }
+        true
+    }
+
+    /// Reads on from `next` in the log's files, a bounded stretch.
+    fn fetch(&mut self, level: PhysicalOffset) -> Result<bool, MediumError> {
+        if self.next >= level || !self.pending.is_empty() {
+            return Ok(self.next < level);
+        }
+        let len = level.since(self.next).min(FETCH_BYTES as u64) as usize;
+        let mut bytes = vec![0; len];
+        let there = self.log.read(self.next.0 as u64, &mut bytes)?;
+        bytes.truncate(there);
+        let mut at = 0;
+        while at < bytes.len() {
+            let place = self.next;
+            match record::unit(&bytes[at..]) {
+                Ok(LogUnit::Record(view)) if view.physical_offset == place.0 => {
+                    at += view.bytes.len();
+                    self.collect(&view);
+                    assert!(self.next > place);
+                }
+                Ok(LogUnit::Blank { bytes_left }) => {
+                    self.pass_blank(place, u64::from(bytes_left));
+                    break;
+                }
+                Err(RecordError::Short { need }) if at > 0 || need > bytes.len() => {
+                    if at > 0 {
+                        break;
+                    }
+                    if level.since(place) < need as u64 {
+                        self.pass_over(level);
+                        break;
+                    }
+                    bytes.resize(need, 0);
+                    if self.log.read(place.0 as u64, &mut bytes)? < need {
+                        self.pass_over(level);
+                        break;
+                    }
+                }
+                _ => {
+                    self.pass_over(level);
+                    break;
+                }
+            }
+        }
+        if there == 0 {
+            self.pass_over(level);
+        }
+        Ok(self.next < level)
+    }
+
+    /// Nothing can be read here: on to the next commitlog file.
+    #[cold]
+    fn pass_over(&mut self, level: PhysicalOffset) {
+        let file_bytes = self.log.file_bytes();
+        let end = PhysicalOffset((self.next.0 as u64 / file_bytes + 1).saturating_mul(file_bytes) as i64);
+        let to = end.min(level);
+        log::warn!("no record can be read at {}: the index lacks the keys up to {to}", self.next);
+        self.next = to;
+    }
+
+    /// Puts the full file aside, if there is one, and begins the next.
+    fn roll(&mut self, now_ms: i64) -> Result<(), MediumError> {
+        if self.shared.lock().current.is_some() {
+            self.write_slots()?;
+            self.write_header()?;
+            let mut state = self.shared.lock();
+            if let Some(current) = state.current.take() {
+                self.unsynced.push((self.dir.join(&current.name), current.header.end_timestamp));
+                state.full.push((current.name, current.header));
+            }
+            self.file = None;
+        }
+        let last = self.shared.lock().full.last().cloned();
+        let mut name = format::name_of_time(now_ms + self.utc_offset_ms);
+        let mut header = IndexHeader { count: 1, ..IndexHeader::default() };
+        if let Some((last, of_last)) = last {
+            header.begin_timestamp = of_last.end_timestamp;
+            header.end_timestamp = of_last.end_timestamp;
+            header.begin_physical = of_last.end_physical;
+            header.end_physical = of_last.end_physical;
+            if name <= last {
+                name = format::name_after(&last).unwrap_or(name);
+            }
+        }
+        self.file = Some(self.medium.create(&self.dir.join(&name), self.shape.file_bytes())?);
+        self.is_unsynced = true;
+        let slots = vec![0; self.shape.slots as usize];
+        self.shared.lock().current = Some(Current { name, header, slots, tail: Vec::new(), tail_from: 1 });
+        Ok(())
+    }
+
+    fn write_tail(&mut self) -> Result<(), MediumError> {
+        let mut state = self.shared.lock();
+        let (Some(current), Some(file)) = (&mut state.current, &self.file) else { return Ok(()) };
+        if !current.tail.is_empty() {
+            file.write_at(self.shape.entry_at(current.tail_from), &current.tail)?;
+            current.tail.clear();
+            current.tail_from = current.header.next_number();
+            self.is_unsynced = true;
+        }
+        Ok(())
+    }
+
+    fn write_header(&mut self) -> Result<(), MediumError> {
+        let header = self.shared.lock().current.as_ref().map(|current| current.header.encode());
+        if let (Some(header), Some(file)) = (header, &self.file) {
+            file.write_at(0, &header)?;
+        }
+        Ok(())
+    }
+
+    fn write_slots(&mut self) -> Result<(), MediumError> {
+        self.write_tail()?;
+        let state = self.shared.lock();
+        let (Some(current), Some(file)) = (&state.current, &self.file) else { return Ok(()) };
+        write_slots(&**file, self.shape, &current.slots)?;
+        self.is_unsynced = true;
+        Ok(())
+    }
+
+    fn try_flush(&mut self) -> Result<Option<i64>, MediumError> {
+        let mut full_to = None;
+        while let Some((path, end_timestamp)) = self.unsynced.first() {
+            if let Some(file) = self.medium.open(path)? {
+                file.sync()?;
+            }
+            full_to = Some(*end_timestamp);
+            self.unsynced.remove(0);
+        }
+        self.write_tail()?;
+        if self.is_unsynced {
+            self.write_header()?;
+            if let Some(file) = &self.file {
+                file.sync()?;
+                self.medium.sync_dir(&self.dir)?;
+            }
+            self.is_unsynced = false;
+        }
+        let current =
+            self.shared.lock().current.as_ref().map(|current| (current.name.clone(), current.header.count));
+        let last = match current {
+            Some(last) => Some(last),
+            None => self.shared.lock().full.last().map(|(name, header)| (name.clone(), header.count)),
+        };
+        self.position.save(&*self.medium, self.settled, last)?;
+        Ok(full_to)
+    }
+}
+
+impl Current {
+    fn insert(&mut self, shape: IndexShape, key: &Key) {
+        let header = &mut self.header;
+        let slot = &mut self.slots[shape.slot_of(key.hash) as usize];
+        let since = match header.begin_timestamp {
+            ..=0 => 0,
+            begin => (key.store_timestamp - begin) / 1000,
+        };
+        let entry = IndexEntry {
+            hash: key.hash,
+            physical: key.physical.0,
+            seconds: since.clamp(0, i64::from(i32::MAX)) as i32,
+            previous: *slot as i32,
+        };
+        self.tail.extend_from_slice(&entry.encode());
+        header.used_slots += i32::from(*slot == 0);
+        *slot = header.next_number();
+        if header.count == 1 {
+            header.begin_timestamp = key.store_timestamp;
+            header.begin_physical = key.physical.0;
+        }
+        header.count += 1;
+        header.end_timestamp = key.store_timestamp;
+        header.end_physical = key.physical.0;
+    }
+}
+
+/// Writes all slots of a file.
+fn write_slots(file: &dyn MediumFile, shape: IndexShape, slots: &[u32]) -> Result<(), MediumError> {
+    let mut bytes = Vec::with_capacity(SLOTS_AT_ONCE * 4);
+    for (nth, run) in slots.chunks(SLOTS_AT_ONCE).enumerate() {
+        bytes.clear();
+        for slot in run {
+            bytes.extend_from_slice(&slot.to_be_bytes());
+        }
+        file.write_at(shape.slot_at((nth * SLOTS_AT_ONCE) as u32), &bytes)?;
+    }
+    Ok(())
+}
+
+/// The directory of a store's index files.
+pub(crate) fn dir_of(root: &Path) -> PathBuf {
+    root.join("index")
+}
+
+
+/// Keys that wait for their level, at most: what comes beyond is fetched from the log later.
+const PENDING_MAX: usize = 1 << 20;
+const TAIL_BYTES: usize = 64 << 10;
+/// What one step reads of the log to catch up.
+const FETCH_BYTES: usize = 1 << 20;
+const SLOTS_AT_ONCE: usize = 16 << 10;
+/// After a failed write.
+const RETRY_MS: i64 = 5_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! The index against the official broker's file, byte by byte.
+
+use std::collections::HashMap;
+
+use protocol::record::RecordView;
+use serde_json::Value;
+
+use super::format::{HEADER_BYTES, IndexEntry, IndexHeader, IndexShape};
+use super::{Current, Key, keys};
+use crate::offsets::PhysicalOffset;
+
+const SHAPE: IndexShape = IndexShape { slots: 64, entries: 256 };
+
+fn vector() -> (Vec<u8>, HashMap<i64, Vec<u8>>) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/tests/vectors/store.json");
+    let vector: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let record = |item: &Value| Some((item["physicalOffset"].as_i64()?, hex(item["hex"].as_str()?)));
+    let records = vector["items"].as_array().unwrap().iter().filter_map(record).collect();
+    (hex(vector["index"]["hex"].as_str().unwrap()), records)
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).expect("a hex digit") as u8;
+    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+fn entries(file: &[u8]) -> Vec<IndexEntry> {
+    let from = SHAPE.entry_at(1) as usize;
+    file[from..].as_chunks::<20>().0.iter().map(IndexEntry::decode).collect()
+}
+
+/// D-10. Goal: a record is indexed by the official keys, in the official order. Method: for each recorded message, its keys against
+/// the entries of the official file.
+#[test]
+fn the_keys_are_the_official_ones() {
+    let (file, records) = vector();
+    let mut of_message: HashMap<i64, Vec<i32>> = HashMap::new();
+    for entry in entries(&file) {
+        of_message.entry(entry.physical).or_default().push(entry.hash);
+    }
+    let mut compared = 0;
+    for (physical, hashes) in of_message {
+        let Some(bytes) = records.get(&physical) else { continue };
+        let mut ours = Vec::new();
+        keys::for_each(&RecordView::parse(bytes).unwrap(), |hash| ours.push(hash));
+        assert_eq!(ours, hashes, "{physical}");
+        compared += 1;
+    }
+    assert!(compared > 20, "only {compared}");
+}
+
+/// D-10. Goal: the same keys make the same file. Method: the official file's entries, put in again, one by one.
+#[test]
+fn the_file_is_the_official_one() {
+    let (file, _) = vector();
+    let official = IndexHeader::decode(file[..HEADER_BYTES as usize].try_into().unwrap());
+    assert!(official.fits(SHAPE) && official.is_full(SHAPE));
+    let mut current = Current {
+        name: "20261120124038960".into(),
+        header: IndexHeader { count: 1, ..IndexHeader::default() },
+        slots: vec![0; 64],
+        tail: Vec::new(),
+        tail_from: 1,
+    };
+    let all = entries(&file);
+    for (nth, entry) in all.iter().enumerate() {
+        let physical = PhysicalOffset(entry.physical);
+        // Entries know whole seconds; the last time is in the header.
+        let last = nth + 1 == all.len();
+        let store_timestamp = if last { official.end_timestamp } else { official.time_of(entry) };
+        current.insert(SHAPE, &Key { hash: entry.hash, physical, store_timestamp });
+    }
+    let mut made = current.header.encode().to_vec();
+    made.extend(current.slots.iter().flat_map(|slot| slot.to_be_bytes()));
+    made.extend([0; 20]);
+    made.extend(&current.tail);
+    assert!(made == file);
+}

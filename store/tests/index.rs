@@ -1,0 +1,144 @@
+//! The index on the simulated medium: kills, power cuts, lost and damaged files, full disks. `World::check_index` knows every key.
+#![allow(clippy::unwrap_used)] // Tests: the helpers too.
+
+mod world;
+
+use std::path::{Path, PathBuf};
+
+use store::sim_medium::{Fault, FaultKind};
+use store::{FlushMode, KeyKind, KeyQuery, StoreConfig};
+use world::{World, small_config};
+
+fn index_files(world: &World) -> Vec<PathBuf> {
+    world.medium.paths().into_iter().filter(|path| path.starts_with("/store/index")).collect()
+}
+
+fn lived(seed: u64, acts: usize) -> World {
+    let mut world = World::new(seed, small_config());
+    world.open().unwrap();
+    for _ in 0..acts {
+        world.act();
+    }
+    world
+}
+
+/// D-10. Goal: an index that is missing, cut short or damaged anywhere is made good from the log. Method: after a clean stop, and
+/// after a kill, one thing is done to one file.
+#[test]
+fn a_damaged_index_is_made_again() {
+    for (nth, harm) in ["gone", "first gone", "size", "header", "entry", "position"].into_iter().enumerate() {
+        for clean in [true, false] {
+            let mut world = lived(nth as u64, 900);
+            world.check();
+            if clean { world.close() } else { world.kill() }
+            let files = index_files(&world);
+            assert!(files.len() > 3, "{} files", files.len());
+            let medium = world.medium.clone();
+            let remove = |path: &Path| store::Medium::remove(&medium, path).unwrap();
+            match harm {
+                "gone" => store::Medium::remove_dir(&medium, Path::new("/store/index")).unwrap(),
+                "first gone" => files.iter().for_each(|path| remove(path)),
+                "size" => drop(store::Medium::create(&medium, &files[1], 0).unwrap()),
+                "header" => medium.flip(&files[files.len() - 1], 36),
+                "entry" if !clean => medium.flip(&files[files.len() - 1], 40 + 16 * 4 + 20 + 1),
+                "entry" => {}
+                _ => medium.flip(Path::new("/store/indexed"), 10),
+            }
+            world.open().unwrap();
+            world.check_index();
+            for _ in 0..100 {
+                world.act();
+            }
+            world.check();
+            world.close();
+            world.open().unwrap();
+            world.check();
+        }
+    }
+}
+
+/// D-10. Goal: after a power cut, whatever it left of index and log, every message that is there is found by its key. Method:
+/// SYNC_FLUSH, random cuts.
+#[test]
+fn the_index_survives_a_power_cut() {
+    for seed in 0..60 {
+        let mut world = World::new(seed, StoreConfig { flush: FlushMode::Sync, ..small_config() });
+        world.open().unwrap();
+        for _ in 0..4 {
+            for _ in 0..50 + world.random.below(400) {
+                world.act();
+            }
+            world.running = None;
+            world.medium.power_cut();
+            world.open().unwrap();
+            let (store, _) = world.running.as_ref().unwrap();
+            for (kept, (topic, queue_id)) in world.kept.iter_mut().zip(world::TOPICS) {
+                let index = store.find_queue(topic, queue_id);
+                kept.truncate(index.map_or(0, |index| store.offsets(index).end.0 as usize));
+            }
+            world.check();
+        }
+    }
+}
+
+/// D-10. Goal: nothing is in the index before it has reached its level. Method: SYNC_FLUSH with syncs that fail: what is
+/// written but not synced is not found.
+#[test]
+fn what_is_not_synced_is_not_found() {
+    let mut world = World::new(3, StoreConfig { flush: FlushMode::Sync, ..small_config() });
+    world.open().unwrap();
+    for _ in 0..100 {
+        world.act();
+    }
+    world.check_index();
+    let before: usize = world.kept.iter().map(Vec::len).sum();
+    world.medium.set_fault(Some(Fault { path_part: "commitlog", what: FaultKind::Sync }));
+    while world.kept.iter().flatten().skip(before).all(|kept| kept.key.is_empty()) {
+        world.append();
+        if world.kept.iter().map(Vec::len).sum::<usize>() > before {
+            break;
+        }
+    }
+    world.step();
+    let synced_to = world.running.as_ref().unwrap().0.synced_to();
+    let (_, cold) = world.running.as_mut().unwrap();
+    for (kept, (topic, _)) in world.kept.iter().zip(world::TOPICS) {
+        for one in kept.iter().filter(|kept| !kept.key.is_empty() && kept.physical >= synced_to) {
+            let query =
+                KeyQuery { topic, key: &one.key, kind: KeyKind::Key, max: 1, begin: 0, end: i64::MAX };
+            assert_eq!(cold.reader().find_by_key(&query, 1 << 20).unwrap().messages, 0);
+        }
+    }
+}
+
+/// D-10. Goal: an index that cannot be written stops nothing, and catches up when it can. Method: its writes fail for a while.
+#[test]
+fn an_index_without_room_catches_up() {
+    let mut world = lived(5, 200);
+    world.medium.set_fault(Some(Fault { path_part: "index", what: FaultKind::Write }));
+    for _ in 0..1_000 {
+        world.act();
+    }
+    assert!(!world.running.as_ref().unwrap().0.is_read_only());
+    world.medium.set_fault(None);
+    world.now_ms += 6_000;
+    world.check();
+    world.close();
+    assert!(world.open().unwrap().clean);
+    world.check();
+}
+
+/// D-10. Goal: messages without keys are not gone through again at every start. Method: a clean stop with none but such; the
+/// position is that of the log's end.
+#[test]
+fn the_position_moves_without_keys() {
+    let mut world = World::new(9, small_config());
+    world.open().unwrap();
+    for _ in 0..50 {
+        world.append_batch();
+    }
+    world.close();
+    let position = world.medium.content(Path::new("/store/indexed")).unwrap();
+    let end = world.open().unwrap().max;
+    assert!(position.starts_with(format!("to={:020} ", end.0).as_bytes()));
+}
