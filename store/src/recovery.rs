@@ -131,12 +131,8 @@ pub fn open(
     }
 
     if config.index {
-        let log = LogBounds {
-            min: disk.log.min(),
-            end,
-            clean,
-            index_timestamp: disk.checkpoint.index_timestamp,
-        };
+        let log =
+            LogBounds { min: disk.log.min(), end, clean, index_timestamp: disk.checkpoint.index_timestamp };
         let mut index = IndexFiles::load(Arc::clone(&medium), &config, &log)?;
         index.expire(log.min)?;
         disk.index = Some(index);

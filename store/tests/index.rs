@@ -30,7 +30,11 @@ fn a_damaged_index_is_made_again() {
         for clean in [true, false] {
             let mut world = lived(nth as u64, 900);
             world.check();
-            if clean { world.close() } else { world.kill() }
+            if clean {
+                world.close()
+            } else {
+                world.kill()
+            }
             let files = index_files(&world);
             assert!(files.len() > 3, "{} files", files.len());
             let medium = world.medium.clone();

@@ -397,7 +397,6 @@ pub(crate) fn dir_of(root: &Path) -> PathBuf {
     root.join("index")
 }
 
-
 /// Keys that wait for their level, at most: what comes beyond is fetched from the log later.
 const PENDING_MAX: usize = 1 << 20;
 const TAIL_BYTES: usize = 64 << 10;

@@ -56,8 +56,11 @@ impl IndexReader {
 
     pub fn end(&self) -> IndexEnd {
         let state = self.shared.lock();
-        let last =
-            state.current.as_ref().map(|current| current.header).or(state.full.last().map(|(_, header)| *header));
+        let last = state
+            .current
+            .as_ref()
+            .map(|current| current.header)
+            .or(state.full.last().map(|(_, header)| *header));
         last.map_or(IndexEnd::default(), |last| IndexEnd {
             timestamp: last.end_timestamp,
             physical: last.end_physical,

@@ -53,7 +53,10 @@ impl IndexFiles {
         };
         if next < log.end {
             let (bytes, from) = (log.end.since(next), if next == log.min { "all" } else { "part" });
-            log::info!("the index lacks {from} of the log: {} MiB are indexed beside other work", bytes >> 20);
+            log::info!(
+                "the index lacks {from} of the log: {} MiB are indexed beside other work",
+                bytes >> 20
+            );
         }
         let shared = Arc::new(Shared::default());
         *shared.lock() = state;

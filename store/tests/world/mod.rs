@@ -267,8 +267,13 @@ impl World {
                 check_record_of_key(&found.bytes, one);
             }
         }
-        let of_topic: Vec<_> =
-            self.kept.iter().zip(TOPICS).filter(|(_, name)| name.0 == "TopicA").flat_map(|(kept, _)| kept).collect();
+        let of_topic: Vec<_> = self
+            .kept
+            .iter()
+            .zip(TOPICS)
+            .filter(|(_, name)| name.0 == "TopicA")
+            .flat_map(|(kept, _)| kept)
+            .collect();
         let query = KeyQuery {
             topic: "TopicA",
             key: "TagA",
