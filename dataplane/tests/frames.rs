@@ -240,7 +240,8 @@ fn arp_is_answered() {
     }
     assert!(world.give(&arp(Arp::REQUEST, HOST_MAC, HOST, HOST, BROADCAST)).is_empty());
     assert!(world.give(&arp(Arp::REPLY, HOST_MAC, HOST, US, OUR_MAC)).is_empty());
-    assert!(world.give(&arp(Arp::REQUEST, HOST_MAC, US, US, BROADCAST)).is_empty());
+    let defence = world.give(&arp(Arp::REQUEST, HOST_MAC, US, US, BROADCAST));
+    assert_eq!(parse_arp(&defence[0]).1.sender_mac, OUR_MAC);
     assert_eq!(world.stack.counters().0.arp_conflicts, 1);
 }
 

@@ -62,7 +62,8 @@ pub struct Front {
     counters: FrontCounters,
     echo_budget: Budget,
     refusal_budget: Budget,
-    challenge_budget: Budget,
+    arp_budget: Budget,
+    defence_budget: Budget,
 }
 
 impl Front {
@@ -73,7 +74,8 @@ impl Front {
             counters: FrontCounters::default(),
             echo_budget: Budget::per_second(ECHOES_PER_SECOND_MAX),
             refusal_budget: Budget::per_second(REFUSALS_PER_SECOND_MAX),
-            challenge_budget: Budget::per_second(CHALLENGES_PER_SECOND_MAX),
+            arp_budget: Budget::per_second(ARP_ANSWERS_PER_SECOND_MAX),
+            defence_budget: Budget::per_second(DEFENCES_PER_SECOND_MAX),
         }
     }
 
@@ -85,14 +87,18 @@ impl Front {
     pub fn announce(&self, tx: &mut impl DeviceTx) {
         let us = self.address.ip;
         for target in [Some(us), self.address.gateway].into_iter().flatten() {
-            let question = Arp {
-                operation: Arp::REQUEST,
-                sender_mac: self.caps.mac,
-                sender: us,
-                target_mac: [0; 6],
-                target,
-            };
-            self.send_arp(tx, BROADCAST, &question);
+            self.send_arp(tx, BROADCAST, &self.question(target));
+        }
+    }
+
+    /// Asks for an address, and so tells everybody ours; about our own address it is an announcement.
+    fn question(&self, target: Ipv4Addr) -> Arp {
+        Arp {
+            operation: Arp::REQUEST,
+            sender_mac: self.caps.mac,
+            sender: self.address.ip,
+            target_mac: [0; 6],
+            target,
         }
     }
 
@@ -117,7 +123,7 @@ impl Front {
                 self.look_ipv4(&ethernet, received.checksum_is_good, tx, now)
             }
             ETHERTYPE_ARP if ethernet.to == self.caps.mac || ethernet.to == BROADCAST => {
-                self.look_arp(&ethernet, tx);
+                self.look_arp(&ethernet, tx, now);
                 None
             }
             _ => {
@@ -186,7 +192,7 @@ impl Front {
         ip != self.address.ip && first != 0 && first != 127 && first < 224 && !is_subnet_broadcast
     }
 
-    fn look_arp(&mut self, ethernet: &Ethernet<'_>, tx: &mut impl DeviceTx) {
+    fn look_arp(&mut self, ethernet: &Ethernet<'_>, tx: &mut impl DeviceTx, now: &TurnTime) {
         let Some(arp) = Arp::parse(ethernet.payload) else {
             self.counters.drop_malformed += 1;
             return;
@@ -197,9 +203,16 @@ impl Front {
             if self.counters.arp_conflicts == 1 {
                 warn_conflict(self.address.ip, arp.sender_mac);
             }
+            if self.defence_budget.take(now) {
+                self.send_arp(tx, BROADCAST, &self.question(self.address.ip));
+            }
             return;
         }
         if arp.operation == Arp::REQUEST && arp.target == self.address.ip && arp.sender_mac == ethernet.from {
+            if !self.arp_budget.take(now) {
+                self.counters.drop_over_budget += 1;
+                return;
+            }
             let answer = Arp {
                 operation: Arp::REPLY,
                 sender_mac: self.caps.mac,
@@ -281,10 +294,10 @@ impl Front {
         }
     }
 
-    /// Tells the peer where we are in the sequence, for a segment that may be forged (RFC 5961).
-    pub fn challenge(&mut self, segment: &Segment<'_>, bare: Bare, tx: &mut impl DeviceTx, now: &TurnTime) {
-        if !tx.has_room() || !self.challenge_budget.take(now) {
-            self.counters.drop_over_budget += 1;
+    /// Tells the peer where we are in the sequence, for a segment that may be forged (RFC 5961). How often is for the
+    /// connection to say.
+    pub fn challenge(&mut self, segment: &Segment<'_>, bare: Bare, tx: &mut impl DeviceTx) {
+        if !tx.has_room() {
             return;
         }
         self.counters.challenged += 1;
@@ -390,4 +403,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 const ECHOES_PER_SECOND_MAX: u32 = 1_000;
 /// Enough for ten thousand clients to learn within a second that we have restarted.
 const REFUSALS_PER_SECOND_MAX: u32 = 20_000;
-const CHALLENGES_PER_SECOND_MAX: u32 = 1_000;
+/// Every host of a large network may ask at once; a flood of questions is answered in part.
+const ARP_ANSWERS_PER_SECOND_MAX: u32 = 10_000;
+/// RFC 5227, 2.4: whoever defends his address must not do it without end.
+const DEFENCES_PER_SECOND_MAX: u32 = 1;

@@ -56,6 +56,8 @@ pub struct Conn {
     pub snd_next: u32,
     pub window: u16,
     pub gauge: Gauge,
+    /// Before this time no forged segment is answered (RFC 5961, 7).
+    pub next_challenge_ns: u64,
     pub bytes_out: u64,
     pub heard_ns: u64,
     /// When a handshake or an orphan is given up, or looked at again.
@@ -170,6 +172,7 @@ impl StackTx {
             snd_next: 0,
             window: 0,
             gauge: Gauge::default(),
+            next_challenge_ns: 0,
             bytes_out: 0,
             heard_ns: 0,
             deadline_ns: 0,

@@ -2,7 +2,7 @@
 //!
 //! smoltcp draws its initial sequence number from the interface that takes the SYN, whose generator is seeded by us.
 //! So each SYN gets an interface of its own, seeded such that the number we want is drawn. If smoltcp changed its
-//! generator, the number would still be an unguessable function of the key; a test in tests/frames.rs would tell.
+//! generator, the number would still be an unguessable function of the key; the tests would tell.
 
 use super::flows::FlowKey;
 use crate::rng::KeyedHash;
@@ -14,11 +14,19 @@ pub fn initial_sequence(hash: &KeyedHash, key: FlowKey, now: &TurnTime) -> u32 {
     clock.wrapping_add(hash.of_words(&[key.as_word()]) as u32)
 }
 
-/// The seed after which smoltcp's generator draws `wanted` second: a new interface has drawn a packet number before.
-/// The generator multiplies and adds, then takes 32 bits whose place depends on the top three; with those zero the
-/// place is bit 29. (One packet number in 65,536 is zero and drawn again: then the sequence number is just another one.)
+/// The seed after which smoltcp's generator draws `wanted` second: a new interface has drawn a packet number before, and
+/// draws that again if it is zero. The generator multiplies and adds, then takes 32 bits whose place depends on the top
+/// three; with those zero the place is bit 29, and the bits below are free to choose.
 pub fn seed_for(wanted: u32) -> u64 {
-    before(before(u64::from(wanted) << 29))
+    let after = |low: u64| before(u64::from(wanted) << 29 | low);
+    let first = (0..8).map(after).find(|first| packet_number(*first) != 0);
+    before(first.expect("one in 65,536 packet numbers is zero, not eight in a row"))
+}
+
+/// What smoltcp makes of the generator's state for a packet number.
+fn packet_number(state: u64) -> u16 {
+    let drawn = (state >> (29 - (state >> 61))) as u32;
+    (drawn ^ drawn >> 16) as u16
 }
 
 /// The generator's state one draw earlier.

@@ -335,6 +335,7 @@ impl Core {
         conn.snd_next = 0;
         conn.window = 0;
         conn.gauge = Gauge::default();
+        conn.next_challenge_ns = 0;
         conn.heard_ns = now.mono_ns;
         conn.deadline_ns = now.mono_ns + HANDSHAKE_NANOS_MAX;
 
@@ -378,6 +379,11 @@ impl Core {
             }
             return;
         }
+        let is_ahead_of_us = segment.tcp.ack.wrapping_sub(conn.snd_next) as i32 > 0;
+        if conn.phase != Phase::Handshake && segment.tcp.flags & flag::ACK != 0 && is_ahead_of_us {
+            // RFC 5961, 5.2. smoltcp compares with what is queued: it would take queued bytes for delivered, unsent.
+            return self.challenge(slot, segment, tx, now);
+        }
         if segment.from_mac != conn.mac && segment.tcp.seq == rcv_next {
             // The peer, or the router before it, has moved: believed when it is said twice.
             if segment.from_mac == conn.mac_candidate {
@@ -394,10 +400,16 @@ impl Core {
         self.after_input(slot);
     }
 
+    /// At most one in a while, counted for each connection: a budget for all would tell strangers whether their guesses hit
+    /// somebody else's connection (CVE-2016-5696).
     fn challenge(&mut self, slot: u32, segment: &Segment<'_>, tx: &mut impl DeviceTx, now: &TurnTime) {
-        let conn = &self.tx.conns[slot as usize];
+        let conn = &mut self.tx.conns[slot as usize];
+        if conn.next_challenge_ns > now.mono_ns {
+            return;
+        }
+        conn.next_challenge_ns = now.mono_ns + CHALLENGE_NANOS;
         let bare = Bare { seq: conn.snd_next, ack: conn.rcv_next(), flags: flag::ACK, window: conn.window };
-        self.front.challenge(segment, bare, tx, now);
+        self.front.challenge(segment, bare, tx);
     }
 
     /// What a segment has changed: tells the shard, and sees to the answer.
@@ -610,6 +622,7 @@ fn new_interface(caps: &DeviceCaps, config: &StackConfig, seed: u64, now: StackI
 const SLOTS_READY: usize = 512;
 /// After this a connection waits until the other ones have had their turn.
 const FRAMES_PER_CONN_MAX: u32 = 4;
+const CHALLENGE_NANOS: u64 = 100_000_000;
 const HANDSHAKE_NANOS_MAX: u64 = 5_000_000_000;
 /// How long a connection we have closed may take to end while nothing of ours is on its way.
 const ORPHAN_NANOS: u64 = 10_000_000_000;

@@ -137,8 +137,8 @@ fn finish(
     sent.window = tcp.window;
     let next = tcp.seq.wrapping_add(tcp.sequence_len());
     let is_ahead = next.wrapping_sub(sent.snd_next) as i32 > 0;
-    // A keep-alive carries one byte before its time; a retransmission ends before what has been sent.
-    if is_ahead || sent.snd_next == 0 {
+    // A SYN begins the count. A keep-alive carries one byte before its time; a retransmission ends before what has been sent.
+    if is_ahead || tcp.flags & flag::SYN != 0 {
         sent.snd_next = next;
     } else if tcp.data_bytes == 0 && tcp.flags == flag::ACK {
         // After a timeout smoltcp acknowledges from where it sends again, which lies before the peer's window: the peer

@@ -1,0 +1,159 @@
+//! Segments for nobody, and beginnings of connections that are not meant to be finished.
+
+use crate::script::World;
+use crate::wire::{Out, PEER, Seg, US};
+use dataplane::net::packet::flag;
+use dataplane::net::{Net, NetEvent};
+use dataplane::rng::Rng;
+use std::time::Duration;
+
+/// T-3. Goal: what belongs to no connection is answered as RFC 9293 says (3.10.7.1), and leaves nothing behind. Method:
+/// all 64 mixtures of flags, for an open port and a closed one.
+#[test]
+fn every_mixture_of_flags_for_nobody() {
+    for (to_port, is_listening) in [(10911, true), (10912, false)] {
+        for flags in 0..64u8 {
+            let mut world = World::new();
+            let conns = world.stack.conns_len();
+            let mut seg = Seg::new(flags, 41_000, 500, 7_000);
+            seg.to_port = to_port;
+            seg.data = b"??".to_vec();
+            let out = world.give_seg(&seg);
+            let has = |bit| flags & bit != 0;
+            let is_syn = is_listening && flags & (flag::SYN | flag::ACK | flag::RST | flag::FIN) == flag::SYN;
+            let said: Vec<_> = out.iter().map(|out| (out.tcp.flags, out.tcp.seq, out.tcp.ack)).collect();
+            let length = 2 + u32::from(has(flag::SYN)) + u32::from(has(flag::FIN));
+            if has(flag::RST) {
+                assert_eq!(said, [], "{flags:02x}");
+            } else if is_syn {
+                assert_eq!(
+                    (said.len(), said[0].0, said[0].2),
+                    (1, flag::SYN | flag::ACK, 501),
+                    "{flags:02x}"
+                );
+            } else if has(flag::ACK) {
+                assert_eq!(said, [(flag::RST, 7_000, 0)], "{flags:02x}");
+            } else {
+                assert_eq!(said, [(flag::RST | flag::ACK, 0, 500 + length)], "{flags:02x}");
+            }
+            assert_eq!(world.stack.conns_len(), conns);
+            assert!(world.take_events().is_empty());
+            world.assert_witness_lives();
+        }
+    }
+}
+
+/// T-1. Goal: nobody makes us talk to ourselves or to everybody (LAND and its like).
+#[test]
+fn sources_that_cannot_be() {
+    for from in
+        [[10, 77, 0, 2], [127, 0, 0, 1], [10, 77, 0, 255], [255; 4], [0; 4], [239, 1, 2, 3], [240, 0, 0, 1]]
+    {
+        let mut world = World::new();
+        for flags in [flag::SYN, flag::ACK, flag::SYN | flag::ACK] {
+            let mut seg = Seg::new(flags, 10911, 500, 7);
+            seg.from = from.into();
+            assert!(world.give_seg(&seg).is_empty(), "{from:?}");
+        }
+        assert_eq!(world.front().drop_bad_source, 3);
+        world.assert_witness_lives();
+    }
+}
+
+/// T-3. Goal: a wrong acknowledgement does not open a connection; the right one does afterwards.
+#[test]
+fn a_guessed_handshake_does_not_open() {
+    let mut world = World::new();
+    let answer = world.give_seg(&Seg::new(flag::SYN, 41_000, 99, 0)).remove(0);
+    for wrong in [0, 1, 2, -1i32, 1000, i32::MIN] {
+        let ack = answer.tcp.seq.wrapping_add(wrong as u32);
+        if ack == answer.tcp.seq.wrapping_add(1) {
+            continue;
+        }
+        let mut seg = Seg::new(flag::ACK, 41_000, 100, ack);
+        seg.data = b"let me in".to_vec();
+        let out = world.give_seg(&seg);
+        assert!(out.iter().all(|out| out.tcp.flags == flag::RST && out.tcp.seq == ack));
+        assert!(world.take_events().is_empty());
+    }
+    let mut seg = Seg::new(flag::ACK, 41_000, 100, answer.tcp.seq.wrapping_add(1));
+    seg.data = b"it is me".to_vec();
+    world.give_seg(&seg);
+    let [NetEvent::Opened { conn, .. }, NetEvent::Readable(_)] = world.take_events()[..] else { panic!() };
+    assert_eq!(world.stack.readable(conn).0, b"it is me");
+    world.assert_witness_lives();
+}
+
+/// T-5. Goal: our first numbers look random from one 4-tuple to the next, whatever the stranger varies, and are the clock's
+/// for one 4-tuple (RFC 6528). Method: thousands of SYNs that differ in one bit; every bit of the number turns about half
+/// of the time.
+#[test]
+fn first_numbers_cannot_be_foreseen() {
+    let mut world = World::new();
+    let mut number = |from: [u8; 4], port: u16| {
+        let syn = Seg { seq: 5, ..Seg::syn(from.into(), port, 5) };
+        let out = world.give_seg(&syn);
+        let reset = Seg { flags: flag::RST, seq: 6, ..syn };
+        world.give_seg(&reset);
+        out[0].tcp.seq
+    };
+    let mut rng = Rng::from_seed(8);
+    let mut turned = [0u32; 32];
+    const PAIRS: u32 = 4_000;
+    for _ in 0..PAIRS {
+        let (host, port) = (1 + rng.below(0xfd) as u8, rng.next_u32() as u16);
+        if host == 2 {
+            continue;
+        }
+        let one = number([10, 77, 0, host], port);
+        let other = number([10, 77, 0, host], port ^ 1 << rng.below(16));
+        (0..32).for_each(|bit| turned[bit] += (one ^ other) >> bit & 1);
+        assert_eq!(number([10, 77, 0, host], port), one, "the clock stands still");
+    }
+    for (bit, turned) in turned.iter().enumerate() {
+        let share = f64::from(*turned) / f64::from(PAIRS);
+        assert!((0.44..0.56).contains(&share), "bit {bit} turned in {share} of the pairs");
+    }
+}
+
+/// T-7. Goal: handshakes that nobody finishes expire, those that somebody resets end at once, and neither is told to the
+/// shard. Method: a few of each; then there is room again.
+#[test]
+fn unfinished_handshakes_leave_nothing() {
+    let mut world = World::new();
+    for round in 0..20 {
+        for port in 1..=8 {
+            let out = world.give_seg(&Seg::new(flag::SYN, port, 99, 0));
+            assert_eq!(out.len(), 1, "round {round}");
+            if round % 2 == 0 {
+                world.give_seg(&Seg::new(flag::RST, port, 100, 0));
+            }
+        }
+        if round % 2 == 1 {
+            world.wait(Duration::from_secs(6));
+        }
+    }
+    assert_eq!(world.counters().handshakes_expired, 80);
+    assert!(world.take_events().is_empty());
+    world.open(41_000, 1);
+    world.assert_witness_lives();
+}
+
+/// T-1. Goal: data and options on a SYN do no harm, data is not taken before the handshake is done.
+#[test]
+fn data_on_a_syn() {
+    let mut world = World::new();
+    let mut syn = Seg::new(flag::SYN | flag::PSH, 41_000, 99, 0);
+    syn.data = b"early".to_vec();
+    let out: Vec<Out> = world.give_seg(&syn);
+    assert_eq!((out[0].tcp.flags, out[0].tcp.ack), (flag::SYN | flag::ACK, 100));
+    let ack = out[0].tcp.seq.wrapping_add(1);
+    let mut seg = Seg::new(flag::ACK, 41_000, 100, ack);
+    seg.data = b"early".to_vec();
+    world.give_seg(&seg);
+    let events = world.take_events();
+    let NetEvent::Opened { conn, .. } = events[0] else { panic!("{events:?}") };
+    assert_eq!(world.stack.readable(conn).0, b"early");
+    assert_ne!(PEER, US);
+    world.assert_witness_lives();
+}

@@ -1,0 +1,254 @@
+//! What may be in segments of an open connection: holes, overlaps, lies about lengths, windows that hardly open.
+
+use crate::script::World;
+use crate::wire::{self, Seg};
+use dataplane::net::Net;
+use dataplane::net::packet::{ETHERNET_BYTES, IPV4_BYTES, flag};
+use dataplane::rng::Rng;
+use std::time::Duration;
+
+/// T-20. Goal: a byte is fixed when everything before it has come, and never changes from then on. Behind a hole the last
+/// one that comes counts. Method: segments that contradict each other, before and behind a hole.
+#[test]
+fn contradicting_segments() {
+    World::new().play(
+        "> PA 0 ack 0 'abcd'
+         > PA 2 ack 0 'XXef'
+         > PA 0 ack 0 'YYYYYY'
+         < A 0 ack 6
+         = abcdef
+         > PA 10 ack 0 '2222'
+         < A 0 ack 6
+         > PA 8 ack 0 '1111'
+         < A 0 ack 6
+         > PA 12 ack 0 '3333'
+         < A 0 ack 6
+         = ''
+         > PA 6 ack 0 '000000'
+         < A 0 ack 16
+         = 0000003333",
+    );
+}
+
+/// T-20. Goal: whatever the order, the overlaps and the repetitions of honest segments, the bytes come out as they were.
+/// Method: random cuts of one run of bytes, shuffled and repeated, beside the run itself.
+#[test]
+fn honest_overlaps_in_any_order() {
+    let mut rng = Rng::from_seed(4);
+    for round in 0..200 {
+        let mut world =
+            World::starting_at((rng.next_u32() & 0xff).wrapping_neg(), Duration::from_secs(1), |_| ());
+        let run: Vec<u8> = (0..3_000).map(|_| rng.next_u32() as u8).collect();
+        let mut read = Vec::new();
+        for _ in 0..10_000 {
+            if read.len() == run.len() {
+                break;
+            }
+            let at = rng.below(run.len() as u64 + 300).saturating_sub(300) as usize;
+            let len = (1 + rng.below(400) as usize).min(run.len() - at);
+            let mut seg = world.seg(flag::ACK, at as i64, 0);
+            seg.data = run[at..at + len].to_vec();
+            world.give_seg(&seg);
+            if rng.chance(0.3) {
+                let conn = world.conn;
+                read.extend(world.read(conn));
+            }
+        }
+        let conn = world.conn;
+        read.extend(world.read(conn));
+        assert!(read == run, "round {round}");
+    }
+}
+
+/// T-21. Goal: what waits behind holes is bounded in bytes by the ring, and in pieces by 32; what is refused is lost and
+/// sent again, and nothing that was kept is. Method: a thousand holes, then the run from its beginning.
+#[test]
+fn a_thousand_holes() {
+    let mut world = World::new();
+    for hole in 0..1_000 {
+        let mut seg = world.seg(flag::ACK, 1 + 2 * hole, 0);
+        seg.data = vec![b'x'];
+        assert!(world.give_seg(&seg).len() <= 1);
+    }
+    for at in 0..2_000 {
+        let mut seg = world.seg(flag::ACK, at, 0);
+        seg.data = vec![if at % 2 == 1 { b'x' } else { b'o' }];
+        world.give_seg(&seg);
+    }
+    let conn = world.conn;
+    assert_eq!(world.read(conn), b"ox".repeat(1_000));
+    world.assert_witness_lives();
+}
+
+/// T-21. Goal: bytes beyond our window are not kept. Method: segments at, over and behind the window's edge; then
+/// everything before it.
+#[test]
+fn beyond_the_window() {
+    let mut world = World::new();
+    // 65,535 bytes were offered: no window scale was asked for.
+    world.play(
+        "> A 65000 ack 0 535*a
+         < A 0 ack 0
+         > A 65535 ack 0 100*b
+         < A 0 ack 0
+         open",
+    );
+    let conn = world.conn;
+    let mut seg = world.seg(flag::ACK, 0, 0);
+    seg.data = vec![b'0'; 60_000];
+    world.give_seg(&seg);
+    let mut seg = world.seg(flag::ACK, 60_000, 0);
+    seg.data = vec![b'1'; 5_000];
+    world.give_seg(&seg);
+    let read = world.read(conn);
+    assert_eq!(read.len(), 65_535);
+    assert!(read[..60_000].iter().all(|byte| *byte == b'0'));
+    world.turns();
+    world.drain();
+    world.play(
+        "> PA 65535 ack 0 'on'
+         < A 0 ack 65537
+         = on
+         open",
+    );
+}
+
+/// T-22. Goal: a peer whose window is one byte gets its bytes, one at a time, each only for an acknowledgement of its
+/// own; it costs us no more than it spends.
+#[test]
+fn a_window_of_one_byte() {
+    let mut world = World::new();
+    let conn = world.conn;
+    let seg = world.seg(flag::ACK, 0, 0);
+    world.give_seg(&Seg { window: 1, ..seg });
+    let bytes: Vec<u8> = (0..200).collect();
+    assert_eq!(world.stack.send(conn.id, &bytes), bytes.len());
+    world.turns();
+    let mut got: Vec<u8> = world.drain().iter().flat_map(|frame| wire::Out::parse(frame).data).collect();
+    assert_eq!(got.len(), 1);
+    while got.len() < bytes.len() {
+        let seg = world.seg(flag::ACK, 0, got.len() as i64);
+        let out = world.give_seg(&Seg { window: 1, ..seg });
+        assert_eq!(out.len(), 1, "one frame for one frame");
+        assert_eq!(out[0].data.len(), 1);
+        got.extend(&out[0].data);
+    }
+    assert_eq!(got, bytes);
+    world.assert_witness_lives();
+}
+
+/// T-22. Goal: a peer whose window is shut is asked now and then, more and more rarely, by a byte at most, and holds no
+/// more than its ring. Method: a minute of answers that say shut; then it opens.
+#[test]
+fn a_shut_window() {
+    let mut world = World::new();
+    let conn = world.conn;
+    let shut = world.seg(flag::ACK, 0, 0);
+    world.give_seg(&Seg { window: 0, ..shut.clone() });
+    assert_eq!(world.stack.send(conn.id, &[b'z'; 1_000_000]), 256 << 10);
+    let mut probes = 0;
+    for _ in 0..60_000 / 50 {
+        for frame in world.wait(Duration::from_millis(50)) {
+            let out = wire::Out::parse(&frame);
+            assert!(out.data.len() <= 1);
+            probes += 1;
+            world.give_seg(&Seg { window: 0, ..shut.clone() });
+        }
+    }
+    assert!((3..100).contains(&probes), "{probes} probes in a minute");
+    assert!(world.is_open(conn), "it answers, so it lives");
+    let out = world.give_seg(&shut);
+    assert!(out.iter().map(|out| out.data.len()).sum::<usize>() > 1_000);
+    world.assert_witness_lives();
+}
+
+/// T-1. Goal: no lie about a length or an option reaches the stream or the witness. Method: good frames with every header
+/// byte of IP and TCP set to every value, sums made good again; the stream must hold only what honest rows put there.
+#[test]
+fn every_header_byte() {
+    for at in ETHERNET_BYTES..ETHERNET_BYTES + IPV4_BYTES + 20 {
+        let mut world = World::new();
+        for value in 0..=255u8 {
+            // At the far end of the window, where no mixture of numbers makes it the next expected byte.
+            let mut seg = world.seg(flag::ACK, 40_000, 0);
+            seg.data = vec![b'!'; 32];
+            let mut frame = seg.frame();
+            if frame[at] == value {
+                continue;
+            }
+            frame[at] = value;
+            if usize::from(frame[ETHERNET_BYTES] & 15) * 4 + 20 <= frame.len() - ETHERNET_BYTES
+                && frame[ETHERNET_BYTES] & 15 >= 5
+            {
+                wire::finish_tcp(&mut frame);
+            }
+            world.give(&frame);
+            world.wait(Duration::from_millis(1));
+        }
+        let conn = world.conn;
+        assert!(world.is_open(conn), "byte {at}");
+        assert_eq!(world.read(conn), b"", "byte {at}");
+        world.assert_witness_lives();
+    }
+}
+
+/// T-1. Goal: options may be anything. Method: random options of every length on SYNs and on data of an open connection;
+/// cut ones, and lengths of nought and beyond the header.
+#[test]
+fn any_options() {
+    let mut rng = Rng::from_seed(9);
+    let mut world = World::new();
+    let mut sent = 0i64;
+    for round in 0..20_000u32 {
+        let mut options = vec![0; 4 * rng.below(11) as usize];
+        rng.fill(&mut options);
+        if let [kind, len, ..] = &mut options[..]
+            && rng.chance(0.7)
+        {
+            *kind = [2, 3, 4, 5, 8, 254][rng.below(6) as usize];
+            *len = rng.below(12) as u8;
+        }
+        let mut data = world.seg(flag::ACK, sent, 0);
+        data.options = options.clone();
+        data.data = vec![b'd'];
+        world.give(&data.frame());
+        let conn = world.conn;
+        // Options that cannot be read make the segment a bad one; then the byte comes again without them.
+        if world.read(conn).is_empty() {
+            data.options.clear();
+            world.give(&data.frame());
+            assert_eq!(world.read(conn), b"d", "{options:?}");
+        }
+        sent += 1;
+        let mut syn = Seg::syn([10, 77, 0, 9].into(), round as u16, 5);
+        syn.options = options;
+        let out = world.give_seg(&syn);
+        assert!(out.len() <= 1);
+        if let [answer] = &out[..] {
+            let reset = Seg { flags: flag::RST, seq: 6, ..syn };
+            assert_eq!((answer.to, answer.tcp.ack), (syn.from, 6));
+            assert_eq!(answer.option(2), Some(&1460u16.to_be_bytes()[..]));
+            world.give_seg(&reset);
+        }
+    }
+    world.assert_witness_lives();
+}
+
+/// T-23. Goal: nobody makes us cut a stream into crumbs. Method: SYNs that ask for tiny segments.
+#[test]
+fn tiny_segments_are_not_sent() {
+    for mss in [0u16, 1, 7, 47] {
+        let mut world = World::new();
+        let mut syn = Seg::new(flag::SYN, 42_000, 99, 0);
+        syn.options = [&[2, 4][..], &mss.to_be_bytes()].concat();
+        let out = world.give_seg(&syn);
+        let ack = out[0].tcp.seq.wrapping_add(1);
+        world.give_seg(&Seg::new(flag::ACK, 42_000, 100, ack));
+        let events = world.take_events();
+        let [dataplane::net::NetEvent::Opened { conn, .. }] = events[..] else { panic!("{events:?}") };
+        world.stack.send(conn, &[1; 4_000]);
+        world.turns();
+        let out: Vec<wire::Out> = world.drain().iter().map(|frame| wire::Out::parse(frame)).collect();
+        assert!(out[0].data.len() >= 48, "asked for {mss}, sent {}", out[0].data.len());
+    }
+}
