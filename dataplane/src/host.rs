@@ -17,6 +17,24 @@ pub fn host() -> Host {
     }
 }
 
+/// Whether this address is one of the host's own.
+pub fn has_address(ip: Ipv4Addr) -> bool {
+    let table = std::fs::read_to_string("/proc/self/net/fib_trie").unwrap_or_default();
+    is_local(&table, ip)
+}
+
+/// A local address stands in the table as `|-- ADDRESS`, followed by a line `/32 host LOCAL`.
+fn is_local(table: &str, ip: Ipv4Addr) -> bool {
+    let mut last = None;
+    table.lines().any(|line| {
+        let line = line.trim();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse().ok();
+        }
+        line == "/32 host LOCAL" && last == Some(ip)
+    })
+}
+
 /// What the plan depends on.
 pub fn facts() -> HostFacts {
     let mut cores: Vec<usize> =
@@ -81,5 +99,18 @@ mod tests {
         assert!(!facts.cores.is_empty());
         assert!(facts.memory_available > 0);
         assert!(host().name.is_some());
+        assert!(has_address(Ipv4Addr::LOCALHOST));
+        assert!(!has_address(SOMEWHERE));
+    }
+
+    /// Goal: the host's addresses are told from its networks. Method: a table as in /proc/net/fib_trie.
+    #[test]
+    fn local_addresses_are_found() {
+        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 10.0.0.0\n        /8 link UNICAST\n\
+                     Local:\n     |-- 10.0.0.7\n        /32 host LOCAL\n     |-- 10.255.255.255\n        /32 link BROADCAST\n";
+        assert!(is_local(table, Ipv4Addr::new(10, 0, 0, 7)));
+        for other in [[10, 0, 0, 0], [10, 255, 255, 255], [0, 0, 0, 0], [10, 0, 0, 8]] {
+            assert!(!is_local(table, other.into()));
+        }
     }
 }

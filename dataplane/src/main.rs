@@ -20,6 +20,7 @@ use dataplane::args::{self, Args, ArgsError};
 use dataplane::config::{self, Config, ConfigErrors, Device, FlushDiskType};
 use dataplane::device::mac_for;
 use dataplane::device::tap::{Tap, TapConfig, TapError};
+use dataplane::device::xdp::{Polling, Scope, Steering, Xdp, XdpConfig, XdpError};
 use dataplane::host;
 use dataplane::net::front::Address;
 use dataplane::net::kernel::KernelNet;
@@ -44,6 +45,8 @@ enum StartError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Tap(#[from] TapError),
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
     #[error(
         "cannot take memory or descriptors for connections: {0}; lower connectionsMax, or raise `ulimit -n`"
     )]
@@ -99,6 +102,10 @@ fn start(args: &Args, began: Instant) -> Result<(), StartError> {
     match &config.device {
         Device::Tap { name } => {
             let net = tap(&config, name)?;
+            serve(net, config, &plan, began, &signals, told)
+        }
+        Device::Xdp { interface } => {
+            let net = xdp(&config, interface)?;
             serve(net, config, &plan, began, &signals, told)
         }
         Device::Kernel { ip } => {
@@ -196,15 +203,54 @@ fn tap(config: &Config, name: &str) -> Result<Stack<Tap>, StartError> {
             opened => break opened?,
         }
     };
-    let address =
-        Address { ip: config.address.ip, prefix_len: config.address.prefix_len, gateway: Some(host_end) };
+    stack(tap, config, Some(host_end))
+}
+
+/// Our stack on a NIC that the host keeps using. Queues that a process which has just died still holds are waited for.
+fn xdp(config: &Config, interface: &str) -> Result<Stack<Xdp>, StartError> {
+    let ip = config.address.ip;
+    let scope = if host::has_address(ip) {
+        log::info!(
+            "{interface}: {ip} is the host's own address too: TCP to port {} is taken, the host answers the rest",
+            config.listen_port
+        );
+        Scope::Shared { ports: vec![config.listen_port, config.listen_port - 2] }
+    } else {
+        Scope::Alone
+    };
+    let xdp_config = XdpConfig {
+        interface: interface.to_owned(),
+        steering: Steering { ip, scope },
+        polling: Polling {
+            need_wakeup: config.xdp_need_wakeup,
+            busy_poll_micros: config.xdp_busy_poll,
+        },
+    };
+    let began = Instant::now();
+    let xdp = loop {
+        match Xdp::open(&xdp_config) {
+            Err(error) if error.is_busy() && began.elapsed() < BUSY_WAIT_MAX => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => break opened?,
+        }
+    };
+    stack(xdp, config, config.gateway)
+}
+
+fn stack<D: dataplane::device::Device>(
+    device: D,
+    config: &Config,
+    gateway: Option<std::net::Ipv4Addr>,
+) -> Result<Stack<D>, StartError> {
+    let address = Address { ip: config.address.ip, prefix_len: config.address.prefix_len, gateway };
     let stack_config = StackConfig {
         limits: limits(config),
         clock_factor: config.stack_clock,
         roll_path: roll_path(config),
         ..StackConfig::new(address)
     };
-    Stack::new(tap, stack_config, &mut Rng::from_os()).map_err(StartError::Net)
+    Stack::new(device, stack_config, &mut Rng::from_os()).map_err(StartError::Net)
 }
 
 /// Where open connections are noted for the case of a kill; none while there is no store directory yet.

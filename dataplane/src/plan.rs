@@ -107,6 +107,12 @@ impl Plan {
                 config.gateway.unwrap_or_else(|| config.address.host_end()),
                 1_000 / config.stack_clock.max(1),
             ),
+            Device::Xdp { interface } => format!(
+                "xdp {interface}: {}/{}, TCP of our own, retransmission after {} ms at the earliest; the host keeps the rest",
+                config.address.ip,
+                config.address.prefix_len,
+                1_000 / config.stack_clock.max(1),
+            ),
             Device::Kernel { ip } => {
                 format!("kernel: sockets on {}", ip.unwrap_or(config.bind_address))
             }

@@ -122,7 +122,7 @@ impl World {
     fn new() -> Self {
         Self::with(
             |_| (),
-            DeviceCaps { mac: OUR_MAC, mtu: MTU, tso_bytes_max: None, completes_checksums: false },
+            DeviceCaps { mac: OUR_MAC, mtu: MTU, tso_bytes_max: None, completes_checksums: false, leaves_checksums_partial: false },
         )
     }
 
@@ -610,7 +610,7 @@ fn a_full_device_delays() {
 /// Goal: with segmentation offload a large send is one frame, with everything the kernel needs to cut it.
 #[test]
 fn segmentation_offload() {
-    let caps = DeviceCaps { mac: OUR_MAC, mtu: MTU, tso_bytes_max: Some(65_535), completes_checksums: true };
+    let caps = DeviceCaps { mac: OUR_MAC, mtu: MTU, tso_bytes_max: Some(65_535), completes_checksums: true, leaves_checksums_partial: false };
     let mut world = World::with(|_| (), caps);
     let out = world.give(&Seg { options: vec![2, 4, 5, 0xb4], ..Seg::new(flag::SYN, 999, 0) }.frame());
     let first = u32::from_be_bytes(out[0][38..42].try_into().unwrap()).wrapping_add(1);
@@ -641,6 +641,32 @@ fn segmentation_offload() {
     assert_eq!(usize::from(offload.header_bytes), 34 + header_bytes);
 }
 
+/// Goal: where senders on the same host leave checksums begun, such a segment is taken and a wrong one is not; elsewhere
+/// neither is. Method: a SYN with the pseudo header's sum, and one with that sum off by one, to both kinds of device.
+#[test]
+fn partial_checksums() {
+    for leaves_checksums_partial in [true, false] {
+        let caps = DeviceCaps {
+            mac: OUR_MAC,
+            mtu: MTU,
+            tso_bytes_max: None,
+            completes_checksums: false,
+            leaves_checksums_partial,
+        };
+        let mut world = World::with(|_| (), caps);
+        for (change, is_taken) in [(0, leaves_checksums_partial), (1, false)] {
+            let mut frame = Seg::new(flag::SYN, 999, 0).frame();
+            let ip = Ipv4::parse(&frame[ETHERNET_BYTES..]).unwrap();
+            let pseudo = packet::fold(packet::pseudo_sum(HOST, US, PROTOCOL_TCP, ip.payload.len()));
+            let at = ETHERNET_BYTES + 20 + 16;
+            frame[at..at + 2].copy_from_slice(&(pseudo + change).to_be_bytes());
+            assert_eq!(!world.give(&frame).is_empty(), is_taken, "{leaves_checksums_partial} {change}");
+        }
+        assert!(world.stack.counters().0.drop_tcp_checksum > 0);
+        assert!(!world.give_seg(Seg::new(flag::SYN, 999, 0).port(40_001)).is_empty(), "a whole one is taken");
+    }
+}
+
 /// Goal: a peer that stops reading stops us, is probed, and gets the rest when it reads again.
 #[test]
 fn zero_window() {
@@ -657,6 +683,33 @@ fn zero_window() {
     let out = world.give_seg(Seg::new(flag::ACK, 1000, first));
     let sent: Vec<u8> = out.iter().flat_map(|out| out.data.clone()).collect();
     assert!(b"abcdef".ends_with(&sent) && sent.len() >= 5, "{sent:?}");
+}
+
+/// RFC 9293, 3.10.7.4. Goal: two ends that have both closed their windows do not stay silent for ever: what a peer
+/// acknowledges and offers is heard while we take no data from it, even when it has sent more than we took. (Found by
+/// bulk echoes over AF_XDP.) Method: fill our ring, then open the peer's window with a segment from beyond ours.
+#[test]
+fn a_window_update_is_heard_while_our_window_is_closed() {
+    for probe in [&b""[..], b"xy"] {
+        let mut world = World::new();
+        let (conn, first) = world.open(40_000);
+        world.give_seg(Seg { window: 0, ..Seg::new(flag::ACK, 1000, first) });
+        assert_eq!(world.stack.send(conn, b"abcdef"), 6);
+        let (mut seq, mut window) = (1000_u32, 1000);
+        while window > 0 {
+            let data = vec![1; window.min(1000)];
+            let out = world.give_seg(Seg { window: 0, ..Seg::new(flag::ACK, seq, first).data(&data) });
+            seq += data.len() as u32;
+            let acks = if out.is_empty() { world.wait(Duration::from_millis(12)) } else { out };
+            window = acks.last().map_or(window, |ack| usize::from(ack.tcp.window));
+            assert!(seq < 1_000_000);
+        }
+        let out = world.give_seg(Seg::new(flag::ACK, seq + 2 - probe.len() as u32, first).data(probe));
+        let sent: Vec<u8> = out.iter().flat_map(|out| out.data.clone()).collect();
+        assert!(b"abcdef".ends_with(&sent) && sent.len() >= 5, "{sent:?}");
+        let (a, b) = world.stack.readable(conn);
+        assert_eq!(a.len() + b.len(), (seq - 1000) as usize, "what did not fit is not taken");
+    }
 }
 
 /// Goal: a receiver that does not read closes its window, and opens it again. Method: fill the ring, then consume.

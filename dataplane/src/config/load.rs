@@ -136,7 +136,7 @@ impl Reading {
         }
         if config.broker_ip1.is_none() {
             config.broker_ip1 = match &config.device {
-                Device::Tap { .. } => Some(IpAddr::V4(config.address.ip)),
+                Device::Tap { .. } | Device::Xdp { .. } => Some(IpAddr::V4(config.address.ip)),
                 Device::Kernel { ip: Some(ip) } if !ip.is_unspecified() => Some(IpAddr::V4(*ip)),
                 Device::Kernel { .. } if !config.bind_address.is_unspecified() => {
                     Some(IpAddr::V4(config.bind_address))
@@ -255,12 +255,16 @@ fn faults(config: &Config) -> Vec<String> {
         config.server_channel_max_idle_time_seconds >= 1,
         "serverChannelMaxIdleTimeSeconds: write at least 1 (120 is usual)",
     );
-    if let (Device::Tap { .. }, Some(gateway)) = (&config.device, config.gateway) {
+    if let (Device::Tap { .. } | Device::Xdp { .. }, Some(gateway)) = (&config.device, config.gateway) {
         demand(
             config.address.contains(gateway) && gateway != config.address.ip,
             &format!("gateway={gateway}: write another address of the network {}", config.address.show()),
         );
     }
+    demand(
+        config.xdp_busy_poll <= 10_000,
+        "xdpBusyPoll: write a number of µs up to 10000; 20 is usual, 0 leaves it to interrupts",
+    );
     demand(
         config.broker_ip1.is_none_or(|ip| !ip.is_unspecified()),
         "brokerIP1: write the address that clients can reach, not the unspecified one",
@@ -363,7 +367,8 @@ mod tests {
             ("storePathRootDir=store", "absolute path"),
             ("a=\\uzzzz", "hexadecimal"),
             ("stackClock=0", "stackClock"),
-            ("device=xdp:eth0", "AF_XDP is not in this release"),
+            ("device=xdp", "xdp:eth1"),
+            ("xdpBusyPoll=70000", "xdpBusyPoll"),
         ] {
             let found = errors(text);
             assert!(found.iter().any(|error| error.contains(fix)), "{text}: {found:?}");

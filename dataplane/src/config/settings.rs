@@ -181,12 +181,16 @@ settings! {
     "channelExpiredTimeout" channel_expired_timeout: u64 = 120_000, change;
 
     // Ours.
-    /// tap[:NAME]: our own TCP stack behind a TAP device. kernel[:IP]: sockets of the kernel
+    /// tap[:NAME]: our own TCP stack behind a TAP device. xdp:INTERFACE: the same on a NIC (AF_XDP). kernel[:IP]: sockets of the kernel
     "device" device: Device = Device::Tap { name: "ab0".into() }, start;
-    /// our address and network on the device
+    /// our address and network on the device; with xdp one of our own, or the host's, of which we then take our ports alone
     "address" address: Network = Network::DEFAULT, start;
     /// next hop to other networks; the host's end of the TAP when not given
     "gateway" gateway: Option<std::net::Ipv4Addr> = None, start;
+    /// with xdp: let the driver sleep until it is told, and tell it only then
+    "xdpNeedWakeup" xdp_need_wakeup: bool = true, start;
+    /// with xdp: µs for which our own calls run the driver (preferred busy polling); 0: interrupts do
+    "xdpBusyPoll" xdp_busy_poll: u32 = 0, start;
     /// core the polling thread is pinned to; `auto`: the last one allowed; `none`: not pinned
     "cores" cores: Cores = Cores::Auto, start;
     /// memory for messages that are served without a disk, as 512M or 4G

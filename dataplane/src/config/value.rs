@@ -274,6 +274,7 @@ fn is_host_name(host: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Device {
     Tap { name: String },
+    Xdp { interface: String },
     Kernel { ip: Option<Ipv4Addr> },
 }
 
@@ -291,15 +292,15 @@ impl Setting for Device {
             ("kernel", ip) => Ipv4Addr::parse(ip)
                 .map(|ip| Self::Kernel { ip: Some(ip) })
                 .map_err(|_| "write kernel or kernel:IP, as in kernel:127.0.0.1".into()),
-            ("xdp", _) => {
-                Err("AF_XDP is not in this release: write tap, tap:NAME, kernel or kernel:IP".into())
-            }
-            _ => Err("write tap, tap:NAME, kernel or kernel:IP".into()),
+            ("xdp", name) if is_interface_name(name) => Ok(Self::Xdp { interface: name.into() }),
+            ("xdp", _) => Err("write the name of a network interface, as in xdp:eth1".into()),
+            _ => Err("write tap, tap:NAME, xdp:INTERFACE, kernel or kernel:IP".into()),
         }
     }
     fn show(&self) -> String {
         match self {
             Self::Tap { name } => format!("tap:{name}"),
+            Self::Xdp { interface } => format!("xdp:{interface}"),
             Self::Kernel { ip: None } => "kernel".into(),
             Self::Kernel { ip: Some(ip) } => format!("kernel:{ip}"),
         }
@@ -401,7 +402,7 @@ mod tests {
                 assert_eq!(T::parse(&value.show()).unwrap(), value, "{text}");
             }
         }
-        same::<Device>(&["tap", "tap:x-1", "kernel", "kernel:127.0.0.1"]);
+        same::<Device>(&["tap", "tap:x-1", "xdp:eth1", "kernel", "kernel:127.0.0.1"]);
         same::<Cores>(&["auto", "none", "3"]);
         same::<Bytes>(&["0", "512M", "4g", "7k", "123"]);
         same::<Network>(&["10.77.0.2/24", "192.168.1.254/30"]);
@@ -420,7 +421,8 @@ mod tests {
                 assert!(error.contains(fix), "{text}: {error}");
             }
         }
-        refused::<Device>(&["tapp", "", "ethernet:eth0"], "tap:NAME, kernel or kernel:IP");
+        refused::<Device>(&["tapp", "", "ethernet:eth0"], "tap:NAME, xdp:INTERFACE, kernel or kernel:IP");
+        refused::<Device>(&["xdp", "xdp:", "xdp:a/b", "xdp:sixteencharacter"], "xdp:eth1");
         refused::<Device>(&["tap:a name", "tap:sixteencharacter"], "1 to 15");
         refused::<Device>(&["kernel:eth0"], "kernel:127.0.0.1");
         refused::<Cores>(&["1,2", "1-3"], "one core");

@@ -4,11 +4,12 @@
 //!   DeviceRx::receive ──▶ frame, lent until the next one        DeviceTx::send ◀── a closure that writes the frame
 //! ```
 //!
-//! Real halves: [`tap`]. Simulated half: [`sim`]. The two directions are apart so that an answer can be written while
+//! Real halves: [`tap`], [`xdp`]. Simulated half: [`sim`]. The two directions are apart so that an answer can be written while
 //! the frame that asked for it is still being read.
 
 pub mod sim;
 pub mod tap;
+pub mod xdp;
 
 use std::net::Ipv4Addr;
 use std::os::fd::RawFd;
@@ -33,6 +34,8 @@ pub struct DeviceCaps {
     pub tso_bytes_max: Option<usize>,
     /// The device completes TCP checksums that are begun with the pseudo header's sum.
     pub completes_checksums: bool,
+    /// A TCP checksum may come begun and not finished: the pseudo header's sum alone, from a sender on this host.
+    pub leaves_checksums_partial: bool,
 }
 
 /// One frame as it came.

@@ -52,7 +52,13 @@ pub struct SimTx {
 impl SimDevice {
     /// A plain network card: every checksum is computed and verified in software, nothing is segmented.
     pub fn plain(mac: Mac, mtu: usize) -> (Self, SimPort) {
-        Self::new(DeviceCaps { mac, mtu, tso_bytes_max: None, completes_checksums: false })
+        Self::new(DeviceCaps {
+            mac,
+            mtu,
+            tso_bytes_max: None,
+            completes_checksums: false,
+            leaves_checksums_partial: false,
+        })
     }
 
     pub fn new(caps: DeviceCaps) -> (Self, SimPort) {

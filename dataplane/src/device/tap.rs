@@ -144,6 +144,7 @@ impl Tap {
                 mtu,
                 tso_bytes_max: has_offloads.then_some(u16::MAX.into()),
                 completes_checksums: has_offloads,
+                leaves_checksums_partial: false, // The virtio header tells of each frame.
             },
             rx: TapRx { file: Arc::clone(&file), buffer: frame_buffer(), reads: 0, errors: 0 },
             tx: TapTx { file, buffer: frame_buffer(), pending_bytes: 0, writes: 0, retries: 0, errors: 0 },

@@ -165,7 +165,8 @@ impl Front {
                     self.counters.drop_malformed += 1;
                     return None;
                 };
-                if !checksum_is_good && !ip.tcp_checksum_holds() {
+                let is_local = self.caps.leaves_checksums_partial && ip.tcp_checksum_is_begun();
+                if !checksum_is_good && !is_local && !ip.tcp_checksum_holds() {
                     self.counters.drop_tcp_checksum += 1;
                     return None;
                 }

@@ -146,6 +146,14 @@ impl<'a> Ipv4<'a> {
         let pseudo = pseudo_sum(self.from, self.to, PROTOCOL_TCP, self.payload.len());
         fold(pseudo + sum(self.payload)) == 0xffff
     }
+
+    /// Whether the checksum field holds the pseudo header's sum and nothing more: what a sender leaves to hardware that
+    /// this packet has not met yet.
+    pub fn tcp_checksum_is_begun(&self) -> bool {
+        let pseudo = pseudo_sum(self.from, self.to, PROTOCOL_TCP, self.payload.len());
+        let field = self.payload.get(TCP_CHECKSUM_AT..TCP_CHECKSUM_AT + 2);
+        field.is_some_and(|field| field == fold(pseudo).to_be_bytes())
+    }
 }
 
 /// Writes a header without options, checksum included.
@@ -225,6 +233,19 @@ impl Tcp {
         tcp[14..16].copy_from_slice(&self.window.to_be_bytes());
         tcp[16..20].copy_from_slice(&[0; 4]);
     }
+}
+
+/// What a segment says of our data and of its sender's window, and nothing else: as if it came without data at `seq`. Its
+/// TCP checksum is left out.
+pub fn bare_acknowledgement(packet: &[u8], seq: u32, tcp: &Tcp) -> [u8; IPV4_BYTES + TCP_BYTES] {
+    let mut bare = [0; IPV4_BYTES + TCP_BYTES];
+    let (ip, rest) = bare.split_first_chunk_mut::<IPV4_BYTES>().expect("made of both");
+    let ends: [u8; 8] = *packet[12..].first_chunk().expect("the packet has been parsed");
+    let [a, b, c, d, e, f, g, h] = ends;
+    write_ipv4(ip, Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h), PROTOCOL_TCP, TCP_BYTES);
+    let tcp = Tcp { seq, flags: flag::ACK, header_bytes: TCP_BYTES, data_bytes: 0, ..*tcp };
+    tcp.write(rest.first_chunk_mut().expect("made of both"));
+    bare
 }
 
 /// Where a TCP header keeps its checksum.

@@ -25,7 +25,7 @@ pub use roll::Survivor;
 use super::events::Pending;
 use super::front::{Address, Bare, Front, FrontCounters, Segment};
 use super::idle::{Idle, Spin, Waker};
-use super::packet::flag;
+use super::packet::{self, flag};
 use super::{ConnId, Net, NetEvent, NetLimits};
 use crate::device::{Device, DeviceCaps, DeviceRx, DeviceTx};
 use crate::rng::{KeyedHash, Rng};
@@ -227,14 +227,13 @@ impl<D: Device> Net for Stack<D> {
     }
 
     fn egress(&mut self, now: &TurnTime, frames_max: usize) -> u32 {
-        if self.core.tx.dirty.is_empty() {
-            return 0;
+        let mut frames = 0;
+        if !self.core.tx.dirty.is_empty() {
+            self.idle.worked(now);
+            frames = self.core.put_out(self.device.split().1, now, frames_max);
         }
-        self.idle.worked(now);
-        let frames = self.core.put_out(self.device.split().1, now, frames_max);
-        if frames > 0 {
-            self.device.kick();
-        }
+        // Also for what was answered on the way in, and for what the device has left over from the last turn.
+        self.device.kick();
         frames
     }
 
@@ -396,7 +395,16 @@ impl Core {
         self.counters.resets_in += u64::from(segment.tcp.flags & flag::RST != 0);
         let stack_now = self.stack_now(now);
         let conn = &mut self.tx.conns[slot as usize];
+        let is_shut = conn.window == 0;
         feed(&mut self.iface, conn, &self.caps, segment.packet, tx, stack_now, &mut self.counters);
+        let ahead = segment.tcp.seq.wrapping_sub(rcv_next) as i32;
+        let says_more = ahead > 0 || (ahead == 0 && segment.tcp.data_bytes > 0);
+        if is_shut && says_more && segment.tcp.flags & (flag::ACK | flag::RST) == flag::ACK {
+            // RFC 9293, 3.10.7.4: with our window closed no data is acceptable, but what the peer acknowledges and offers
+            // is. smoltcp looks at neither unless the whole segment is acceptable; so it gets these alone.
+            let bare = packet::bare_acknowledgement(segment.packet, rcv_next, &segment.tcp);
+            feed(&mut self.iface, conn, &self.caps, &bare, tx, stack_now, &mut self.counters);
+        }
         self.after_input(slot);
     }
 

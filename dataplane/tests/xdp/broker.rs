@@ -1,0 +1,118 @@
+//! The whole broker on a NIC: the real binary over AF_XDP, killed under load and started again.
+
+use crate::place::{APPLIANCE, NIC, Place};
+use crate::wire::Peer;
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PORT: u16 = 10_911;
+const MESSAGES: i32 = 2_000;
+const IN_FLIGHT: i32 = 64;
+
+struct Broker<'a> {
+    place: &'a Place,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Broker<'_> {
+    fn start(&mut self) {
+        let store = self.folder.join("store");
+        let hot = self.folder.join("hot");
+        let settings = [
+            "brokerName=broker-xdp".to_owned(),
+            format!("device=xdp:{NIC}"),
+            format!("address={APPLIANCE}/24"),
+            format!("listenPort={PORT}"),
+            format!("storePathRootDir={}", store.display()),
+            format!("hotLogPath={}", hot.display()),
+            "hotLogBytes=64M".to_owned(),
+        ];
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &self.place.host, env!("CARGO_BIN_EXE_afterburner-dataplane")])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        loop {
+            let line = lines.next().expect("the broker ended before it was ready").unwrap();
+            if line.contains("boot success") {
+                break;
+            }
+        }
+        std::thread::spawn(move || lines.for_each(drop)); // Nobody may block on a full pipe.
+        self.child = Some(child);
+    }
+
+    fn kill_9(&mut self) {
+        // `ip netns exec` becomes the program, so the child is the broker itself.
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Broker<'_> {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.kill_9();
+        }
+        let _gone_or_kept = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// T-xdp, D-kill. Goal: messages go in and come out over AF_XDP, and what was acknowledged is there after a kill -9 and a
+/// restart on the same NIC, which the peers learn of at once. Method: a pipelining producer, a kill, a start, a reader.
+#[test]
+fn the_broker_on_a_nic() {
+    let Some(place) = Place::new() else { return };
+    let folder = std::env::temp_dir().join(format!("afterburner-xdp-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("hot")).unwrap();
+    let mut broker = Broker { place: &place, folder, child: None };
+    broker.start();
+    let address = SocketAddr::from((APPLIANCE, PORT));
+
+    let mut producer = place.on_peer(|| Peer::connect(address));
+    let mut acked = HashMap::new();
+    let mut sent = 0;
+    while sent < MESSAGES {
+        for opaque in sent..sent + IN_FLIGHT {
+            producer.send(0, opaque, format!("message {opaque}").as_bytes()).unwrap();
+        }
+        for _ in 0..IN_FLIGHT {
+            let ack = producer.next_ack().unwrap();
+            assert_eq!(ack.code, 0, "{}", ack.remark);
+            assert!(acked.insert(ack.queue_offset, ack.opaque).is_none());
+        }
+        sent += IN_FLIGHT;
+    }
+
+    broker.kill_9();
+    let killed = Instant::now();
+    broker.start();
+    // The producer waits and sends nothing: the new process tells it.
+    assert!(producer.next_ack().is_err());
+    assert!(killed.elapsed() < Duration::from_secs(5), "learnt after {:?}", killed.elapsed());
+
+    let mut reader = place.on_peer(|| Peer::connect(address));
+    let mut next = 0;
+    loop {
+        let messages = reader.pull(0, next);
+        if messages.is_empty() {
+            break;
+        }
+        for message in messages {
+            assert_eq!(message.queue_offset, next);
+            let opaque = acked.get(&next).expect("nothing that was not acknowledged is left");
+            assert_eq!(message.body, format!("message {opaque}").as_bytes());
+            next += 1;
+        }
+    }
+    assert_eq!(next as usize, acked.len(), "every acknowledged message is there");
+}

@@ -1,0 +1,95 @@
+//! Two hosts and the cable between them: network namespaces and a veth pair of this test's own, gone when it ends.
+//!
+//! ```text
+//!   namespace "host": ab-x0, 10.78.1.1 ═══ veth ═══ ab-x1, 10.78.1.9 :namespace "peer"
+//!                     the appliance takes its address off ab-x0
+//! ```
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 78, 1, 1);
+pub const APPLIANCE: Ipv4Addr = Ipv4Addr::new(10, 78, 1, 2);
+pub const PEER: Ipv4Addr = Ipv4Addr::new(10, 78, 1, 9);
+/// The host's end, where the appliance is.
+pub const NIC: &str = "ab-x0";
+pub const PEER_NIC: &str = "ab-x1";
+
+pub struct Place {
+    pub host: String,
+    pub peer: String,
+}
+
+impl Place {
+    /// None, with a word why, where there may be no such thing.
+    pub fn new() -> Option<Place> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let place = Place { host: format!("ab-xdp-h{number}"), peer: format!("ab-xdp-p{number}") };
+        let (host, peer) = (&place.host, &place.peer);
+        let (host_end, peer_end) = (format!("{HOST}/24"), format!("{PEER}/24"));
+        let made = [
+            vec!["netns", "add", host],
+            vec!["netns", "add", peer],
+            vec!["-n", host, "link", "add", NIC, "type", "veth", "peer", "name", PEER_NIC, "netns", peer],
+            vec!["-n", host, "address", "add", &host_end, "dev", NIC],
+            vec!["-n", peer, "address", "add", &peer_end, "dev", PEER_NIC],
+            vec!["-n", host, "link", "set", "lo", "up"],
+            vec!["-n", host, "link", "set", NIC, "up"],
+            vec!["-n", peer, "link", "set", PEER_NIC, "up"],
+        ]
+        .iter()
+        .all(|arguments| ip(arguments));
+        if !made {
+            println!("skipped: network namespaces and veth (they need root and iproute2)");
+            return None;
+        }
+        Some(place)
+    }
+
+    /// Runs `work` on a thread that sees the network as the host does.
+    pub fn on_host<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        within(&self.host, work)
+    }
+
+    /// Runs `work` on a thread that sees the network as the peer does.
+    pub fn on_peer<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        within(&self.peer, work)
+    }
+
+    /// `ip` in the host's namespace.
+    pub fn ip(&self, arguments: &[&str]) -> bool {
+        ip(&[&["-n", self.host.as_str()], arguments].concat())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for namespace in [&self.host, &self.peer] {
+            ip(&["netns", "del", namespace]);
+        }
+    }
+}
+
+fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            work()
+        });
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn ip(arguments: &[&str]) -> bool {
+    let ran = Command::new("ip").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ran.is_ok_and(|status| status.success())
+}
