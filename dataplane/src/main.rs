@@ -221,10 +221,7 @@ fn xdp(config: &Config, interface: &str) -> Result<Stack<Xdp>, StartError> {
     let xdp_config = XdpConfig {
         interface: interface.to_owned(),
         steering: Steering { ip, scope },
-        polling: Polling {
-            need_wakeup: config.xdp_need_wakeup,
-            busy_poll_micros: config.xdp_busy_poll,
-        },
+        polling: Polling { need_wakeup: config.xdp_need_wakeup, busy_poll_micros: config.xdp_busy_poll },
     };
     let began = Instant::now();
     let xdp = loop {

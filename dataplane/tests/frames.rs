@@ -122,7 +122,13 @@ impl World {
     fn new() -> Self {
         Self::with(
             |_| (),
-            DeviceCaps { mac: OUR_MAC, mtu: MTU, tso_bytes_max: None, completes_checksums: false, leaves_checksums_partial: false },
+            DeviceCaps {
+                mac: OUR_MAC,
+                mtu: MTU,
+                tso_bytes_max: None,
+                completes_checksums: false,
+                leaves_checksums_partial: false,
+            },
         )
     }
 
@@ -610,7 +616,13 @@ fn a_full_device_delays() {
 /// Goal: with segmentation offload a large send is one frame, with everything the kernel needs to cut it.
 #[test]
 fn segmentation_offload() {
-    let caps = DeviceCaps { mac: OUR_MAC, mtu: MTU, tso_bytes_max: Some(65_535), completes_checksums: true, leaves_checksums_partial: false };
+    let caps = DeviceCaps {
+        mac: OUR_MAC,
+        mtu: MTU,
+        tso_bytes_max: Some(65_535),
+        completes_checksums: true,
+        leaves_checksums_partial: false,
+    };
     let mut world = World::with(|_| (), caps);
     let out = world.give(&Seg { options: vec![2, 4, 5, 0xb4], ..Seg::new(flag::SYN, 999, 0) }.frame());
     let first = u32::from_be_bytes(out[0][38..42].try_into().unwrap()).wrapping_add(1);

@@ -48,8 +48,7 @@ fn open(config: &XdpConfig) -> Result<Xdp, XdpError> {
 }
 
 fn stack(place: &Place, xdp: &XdpConfig, change: impl FnOnce(&mut StackConfig)) -> Stack<Xdp> {
-    let mut config =
-        StackConfig::new(Address { ip: xdp.steering.ip, prefix_len: 24, gateway: None });
+    let mut config = StackConfig::new(Address { ip: xdp.steering.ip, prefix_len: 24, gateway: None });
     config.limits.conns_max = 4_000;
     change(&mut config);
     let device = place.on_host(|| open(xdp)).unwrap();
@@ -184,8 +183,7 @@ fn a_restart_resets_old_connections() {
         Running::start(stack, PORT).unwrap()
     };
     let server = start();
-    let mut streams: Vec<_> =
-        place.on_peer(|| (0..50).map(|_| common::connect(APPLIANCE, PORT)).collect());
+    let mut streams: Vec<_> = place.on_peer(|| (0..50).map(|_| common::connect(APPLIANCE, PORT)).collect());
     for stream in &mut streams {
         stream.write_all(b"before").unwrap();
         stream.read_exact(&mut [0; 6]).unwrap();
@@ -264,8 +262,28 @@ fn large_frames_over_several_queues() {
     let mtu = MTU_MAX.to_string();
     let (host, peer) = (format!("{HOST}/24"), format!("{PEER}/24"));
     assert!(place.ip(&[
-        "link", "add", NIC, "mtu", &mtu, "numrxqueues", "3", "numtxqueues", "3", "type", "veth", "peer", "name", PEER_NIC,
-        "mtu", &mtu, "numrxqueues", "3", "numtxqueues", "3", "netns", &place.peer,
+        "link",
+        "add",
+        NIC,
+        "mtu",
+        &mtu,
+        "numrxqueues",
+        "3",
+        "numtxqueues",
+        "3",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        PEER_NIC,
+        "mtu",
+        &mtu,
+        "numrxqueues",
+        "3",
+        "numtxqueues",
+        "3",
+        "netns",
+        &place.peer,
     ]));
     assert!(place.ip(&["address", "add", &host, "dev", NIC]) && place.ip(&["link", "set", NIC, "up"]));
     let on_peer = |arguments: &[&str]| {
@@ -292,9 +310,8 @@ struct HostServices {
 impl HostServices {
     /// Echoes over TCP and UDP, by the kernel.
     fn start(place: &Place, port: u16) -> Self {
-        let (listener, udp) = place.on_host(|| {
-            (TcpListener::bind((HOST, port)).unwrap(), UdpSocket::bind((HOST, port)).unwrap())
-        });
+        let (listener, udp) = place
+            .on_host(|| (TcpListener::bind((HOST, port)).unwrap(), UdpSocket::bind((HOST, port)).unwrap()));
         let stop = std::sync::Arc::new(AtomicBool::new(false));
         std::thread::spawn(move || {
             for stream in listener.incoming() {

@@ -8,13 +8,19 @@ pub enum XdpError {
     BadName { name: String },
     #[error("there is no interface {name}: look with `ip link`, and write device=xdp:NAME")]
     NoInterface { name: String },
-    #[error("{name} is no Ethernet interface: AF_XDP takes frames from an Ethernet NIC or a veth; use device=tap or device=kernel")]
+    #[error(
+        "{name} is no Ethernet interface: AF_XDP takes frames from an Ethernet NIC or a veth; use device=tap or device=kernel"
+    )]
     NotEthernet { name: String },
     #[error("{name} is down: run `ip link set {name} up`")]
     Down { name: String },
-    #[error("{name} has an MTU of {mtu}, and frames longer than a page are not taken: run `ip link set {name} mtu 1500` (at most {max})")]
+    #[error(
+        "{name} has an MTU of {mtu}, and frames longer than a page are not taken: run `ip link set {name} mtu 1500` (at most {max})"
+    )]
     MtuTooBig { name: String, mtu: usize, max: usize },
-    #[error("{name} has {queues} receive queues, and one polling thread takes {max} at most: run `ethtool -L {name} combined 1`")]
+    #[error(
+        "{name} has {queues} receive queues, and one polling thread takes {max} at most: run `ethtool -L {name} combined 1`"
+    )]
     TooManyQueues { name: String, queues: u32, max: u32 },
     #[error(
         "may not take frames from {name}: run as root, or give the program the rights with `setcap \
@@ -42,7 +48,9 @@ pub enum XdpError {
          `ethtool -L {name} combined N`; of a veth, give it as many receive queues as its peer has transmit queues"
     )]
     Queues { name: String, driver: String, queues: u32 },
-    #[error("no memory may be locked for frames of {name}: raise `ulimit -l` (LimitMEMLOCK=infinity in a unit file), or run as root")]
+    #[error(
+        "no memory may be locked for frames of {name}: raise `ulimit -l` (LimitMEMLOCK=infinity in a unit file), or run as root"
+    )]
     NoLockedMemory { name: String },
     #[error("this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): use device=tap or device=kernel")]
     NoAfXdp,

@@ -86,8 +86,8 @@ impl Xdp {
         let found = suitable(name)?;
         let failed = |what| move |error| XdpError::of(what, name, error);
         let map = SocketMap::new(found.rx_queues).map_err(failed("make a map of sockets"))?;
-        let program =
-            Program::load(&steer::program(&config.steering, map.raw())).map_err(failed("load the program"))?;
+        let program = Program::load(&steer::program(&config.steering, map.raw()))
+            .map_err(failed("load the program"))?;
         let link = program
             .attach(found.index)
             .map_err(|error| XdpError::of_attach(name, &found.driver, found.rx_queues, error))?;
@@ -247,9 +247,7 @@ fn tell(name: &str, found: &Interface, is_zero_copy: bool, is_huge: bool) {
     }
     if !is_huge {
         let pages = (RX_CHUNKS * found.rx_queues + TX_CHUNKS).div_ceil(CHUNKS_PER_HUGE_PAGE);
-        log::info!(
-            "{name}: no {pages} huge pages for frames, ordinary pages serve (sysctl vm.nr_hugepages)"
-        );
+        log::info!("{name}: no {pages} huge pages for frames, ordinary pages serve (sysctl vm.nr_hugepages)");
     }
 }
 

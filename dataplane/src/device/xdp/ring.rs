@@ -78,15 +78,7 @@ impl<T: Entry> Shared<T> {
         // SAFETY: checked to lie inside the memory just above.
         // WHY: as above.
         let entries = unsafe { memory.base().add(layout.entries).cast() };
-        Self {
-            producer,
-            consumer,
-            flags,
-            entries,
-            mask: size - 1,
-            _memory: memory,
-            _entry: PhantomData,
-        }
+        Self { producer, consumer, flags, entries, mask: size - 1, _memory: memory, _entry: PhantomData }
     }
 
     fn producer(&self) -> &AtomicU32 {

@@ -99,7 +99,8 @@ impl Socket {
         }
         let offsets: libc::xdp_mmap_offsets = self.get(libc::XDP_MMAP_OFFSETS)?;
         let (rx, rx_at) = self.ring::<xdp_desc>(libc::XDP_PGOFF_RX_RING, &offsets.rx, sizes.rx)?;
-        let (fill, fill_at) = self.ring::<u64>(libc::XDP_UMEM_PGOFF_FILL_RING as i64, &offsets.fr, sizes.rx)?;
+        let (fill, fill_at) =
+            self.ring::<u64>(libc::XDP_UMEM_PGOFF_FILL_RING as i64, &offsets.fr, sizes.rx)?;
         let receiving =
             RxRings { rx: In::new(rx, &rx_at, sizes.rx), fill: Out::new(fill, &fill_at, sizes.rx) };
         if sizes.tx == 0 {
@@ -288,7 +289,8 @@ impl Mapping {
         // SAFETY: a new mapping at a place of the kernel's choice touches no memory of ours.
         // WHY: memmap2 maps files, whose offsets it checks against their length; this offset names a ring.
         let base = unsafe {
-            let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
+            let (protection, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
             libc::mmap(std::ptr::null_mut(), bytes, protection, flags, socket.raw(), page)
         };
         if base == libc::MAP_FAILED {

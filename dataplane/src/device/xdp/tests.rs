@@ -35,7 +35,9 @@ fn bench(scope: Scope) -> Option<Bench> {
     });
     match made {
         Ok(bench) => Some(bench),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EAFNOSUPPORT)) => {
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EAFNOSUPPORT)) =>
+        {
             println!("skipped: no right to load BPF programs, or no AF_XDP ({error})");
             None
         }
