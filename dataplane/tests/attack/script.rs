@@ -58,7 +58,13 @@ impl World {
 
     /// A world whose attacked peer's first data byte is number `seq`, opened at this time.
     pub fn starting_at(seq: u32, time: Duration, change: impl FnOnce(&mut StackConfig)) -> Self {
-        let caps = DeviceCaps { mac: OUR_MAC, mtu: 1500, tso_bytes_max: None, completes_checksums: false };
+        let caps = DeviceCaps {
+            mac: OUR_MAC,
+            mtu: 1500,
+            tso_bytes_max: None,
+            completes_checksums: false,
+            leaves_checksums_partial: false,
+        };
         let (device, port) = SimDevice::new(caps);
         let mut config = StackConfig::new(Address { ip: US, prefix_len: 24, gateway: None });
         config.limits.conns_max = 64;
