@@ -154,5 +154,27 @@ fn ten_thousand_connections() {
     assert_eq!(server.stop(), (CONNS as u64, CONNS as u64));
 }
 
+/// Goal: connections that were busy once and are quiet now cost what idle ones do: their buffers are given back.
+/// Method: fill the rings of hundreds, then wait; they still work.
+#[test]
+fn quiet_connections_give_their_buffers_back() {
+    let _alone = alone();
+    let Some((_server, ip)) = tap_server(20) else { return };
+    let before_kib = rss_kib();
+    const BUSY: usize = 200;
+    let mut streams: Vec<TcpStream> = (0..BUSY).map(|_| common::connect(ip, PORT)).collect();
+    for stream in &mut streams {
+        (0..3).for_each(|_| echo(stream, &[7; 60_000]));
+    }
+    let per_conn_kib = |now_kib: u64| now_kib.saturating_sub(before_kib) as f64 / BUSY as f64;
+    let busy_kib = per_conn_kib(rss_kib());
+    assert!(busy_kib > 40.0, "{busy_kib} KiB: the rings were not filled");
+    std::thread::sleep(Duration::from_secs(8));
+    let quiet_kib = per_conn_kib(rss_kib());
+    println!("{busy_kib:.1} KiB each when just used, {quiet_kib:.1} KiB when quiet");
+    assert!(quiet_kib < 20.0, "{quiet_kib} KiB");
+    streams.iter_mut().for_each(|stream| echo(stream, &[8; 60_000]));
+}
+
 const PORT: u16 = 10911;
 const CONNS: usize = 10_000;

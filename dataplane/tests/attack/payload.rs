@@ -80,6 +80,45 @@ fn a_thousand_holes() {
     world.assert_witness_lives();
 }
 
+/// T-28. Goal: what waits behind a hole is kept however long the hole stays, though buffers of quiet connections are given
+/// back. Method: quiet connections beyond those that keep their buffers for good; one of them has a hole for half a minute.
+#[test]
+fn a_hole_outlives_quiet() {
+    let mut world = World::new();
+    let witnesses: Vec<_> = (0..30).map(|at| world.open(20_000 + at, 5)).collect();
+    world.conn = world.open(41_000, u32::MAX - 4);
+    for peer in &witnesses {
+        let mut seg = Seg::new(flag::ACK, peer.port, peer.seq, peer.ack);
+        seg.data = vec![b'q'; 5_000];
+        world.give_seg(&seg);
+        assert_eq!(world.read(*peer).len(), 5_000);
+    }
+    let mut late = world.seg(flag::ACK, 10, 0);
+    late.data = b"behind the hole".repeat(400);
+    world.give_seg(&late);
+    let blind = world.seg(flag::ACK, 500_000, 0);
+    world.give_seg(&Seg { data: b"far away".to_vec(), ..blind });
+    for _ in 0..30_000 {
+        world.wait(Duration::from_millis(1));
+    }
+    // The first 16 slots keep theirs, the one with the hole must.
+    assert_eq!(world.counters().rings_given_back, 30);
+    let conn = world.conn;
+    let mut first = world.seg(flag::ACK, 0, 0);
+    first.data = vec![b'0'; 10];
+    world.give_seg(&first);
+    assert!(world.read(conn) == [&[b'0'; 10][..], &late.data].concat());
+    for _ in 0..10_000 {
+        world.wait(Duration::from_millis(1));
+    }
+    assert_eq!(world.counters().rings_given_back, 31, "now nothing waits");
+    let mut again = world.seg(flag::ACK, 6_010, 0);
+    again.data = b"and on".to_vec();
+    world.give_seg(&again);
+    assert_eq!(world.read(conn), b"and on");
+    assert!(witnesses.iter().all(|peer| world.is_open(*peer)));
+}
+
 /// T-21. Goal: bytes beyond our window are not kept. Method: segments at, over and behind the window's edge; then
 /// everything before it.
 #[test]

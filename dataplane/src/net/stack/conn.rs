@@ -10,6 +10,7 @@
 
 use super::flows::FlowKey;
 use super::gauge::Gauge;
+use super::quiet::Stamps;
 use super::slab::{self, RxView, Slab};
 use crate::device::Mac;
 use crate::net::events::{EventQueue, Pending};
@@ -50,6 +51,8 @@ pub struct Conn {
     pub mac_candidate: Mac,
     /// The peer's first data byte has this sequence number.
     pub rcv_first: u32,
+    /// No byte at or behind this number has come (quiet.rs).
+    pub rcv_high: u32,
     /// Bytes given to the shard and consumed by it.
     pub consumed: u64,
     /// Where our sending is: the number after the last one sent, and the last window we announced.
@@ -110,6 +113,7 @@ pub struct StackTx {
     pub conns_len: usize,
     /// When this turn is.
     pub now_ns: u64,
+    pub stamps: Stamps,
     slab: Slab,
     conns_max: usize,
 }
@@ -123,6 +127,7 @@ impl StackTx {
             events: EventQueue::with_capacity(conns_max),
             conns_len: 0,
             now_ns: 0,
+            stamps: Stamps::with_capacity(conns_max),
             slab,
             conns_max,
         }
@@ -168,6 +173,7 @@ impl StackTx {
             mac: [0; 6],
             mac_candidate: [0; 6],
             rcv_first: 0,
+            rcv_high: 0,
             consumed: 0,
             snd_next: 0,
             window: 0,
@@ -181,6 +187,11 @@ impl StackTx {
         rx.views.push(self.slab.new_view(slot));
         self.free.push(slot);
         true
+    }
+
+    /// Gives the pages of a slot's rings back, both of which must be empty.
+    pub fn give_back(&mut self, slot: u32) {
+        self.slab.give_back(slot);
     }
 
     pub fn mark_dirty(&mut self, slot: u32) {
@@ -272,6 +283,7 @@ impl StackTx {
         conn.wants_room |= wanted_more;
         conn.bytes_out += len as u64;
         if len > 0 {
+            self.stamps.touch(slot, self.now_ns);
             self.mark_dirty(slot);
         }
     }

@@ -14,6 +14,7 @@ mod conn;
 mod flows;
 mod gauge;
 mod isn;
+mod quiet;
 mod roll;
 mod slab;
 mod wheel;
@@ -84,6 +85,8 @@ pub struct StackCounters {
     pub resets_in: u64,
     pub resets_ignored: u64,
     pub frames_out: u64,
+    /// Quiet connections whose buffers went back to the system.
+    pub rings_given_back: u64,
 }
 
 /// Connections over a device of our own.
@@ -189,6 +192,7 @@ impl<D: Device> Net for Stack<D> {
     fn ingress(&mut self, now: &TurnTime, frames_max: usize) -> u32 {
         self.idle.begin_turn(now);
         self.core.run_timers(now);
+        self.core.give_back_quiet(now);
         let limit = self.burst.min(frames_max);
         let (rx, tx) = self.device.split();
         let mut frames = 0;
@@ -239,6 +243,9 @@ impl<D: Device> Net for Stack<D> {
 
     fn idle_wait(&mut self, now: &TurnTime, max: Duration) {
         if !self.core.tx.dirty.is_empty() || !self.core.tx.events.is_empty() {
+            return;
+        }
+        if self.core.give_back_when_idle(now) {
             return;
         }
         let bell = self.idle.bell_fd();
@@ -335,6 +342,7 @@ impl Core {
         conn.window = 0;
         conn.gauge = Gauge::default();
         conn.next_challenge_ns = 0;
+        conn.rcv_high = conn.rcv_first;
         conn.heard_ns = now.mono_ns;
         conn.deadline_ns = now.mono_ns + HANDSHAKE_NANOS_MAX;
 
@@ -389,6 +397,10 @@ impl Core {
                 conn.mac = segment.from_mac;
             }
             conn.mac_candidate = segment.from_mac;
+        }
+        if segment.tcp.data_bytes > 0 {
+            conn.note_data(&segment.tcp);
+            self.tx.stamps.touch(slot, now.mono_ns);
         }
         conn.heard_ns = now.mono_ns;
         conn.gauge.heard(segment.tcp.ack, segment.tcp.window, now.mono_ns);

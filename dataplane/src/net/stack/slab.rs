@@ -1,4 +1,4 @@
-//! Memory for socket buffers: taken once, at fixed places, never given back while the stack lives.
+//! Memory for socket buffers: places taken once, for the stack's life; pages under quiet ones come and go (quiet.rs).
 //!
 //! ```text
 //!   | slot 0: rx, tx | slot 1: rx, tx | ...        first slots: huge pages, touched    -> no faults, few TLB entries
@@ -104,6 +104,31 @@ impl Slab {
         RxView { generation: u32::MAX, base: self.slot_base(slot), bytes: self.rx_bytes, read_at: 0, len: 0 }
     }
 
+    /// Gives the pages under the slot's rings back to the system; zeroed ones come in their place when they are touched.
+    /// Slots in the first region keep theirs. The caller says that both rings are empty.
+    pub fn give_back(&mut self, slot: u32) {
+        if (slot as usize) < self.busy_slots {
+            return;
+        }
+        let base = self.slot_base(slot);
+        let slot_bytes = self.rx_bytes + self.tx_bytes;
+        // Pages that hold bytes of neighbours stay.
+        let first = base.as_ptr().align_offset(PAGE_BYTES);
+        let Some(bytes) = slot_bytes.checked_sub(first).map(|bytes| bytes / PAGE_BYTES * PAGE_BYTES) else {
+            return;
+        };
+        // SAFETY: `first` and `bytes` keep to whole pages of this slot's own memory, which is an anonymous private mapping
+        // and stays mapped; the rings hold nothing, and any bytes will do for an empty ring.
+        // WHY: memmap2 can advise a mapping as a whole or through `&mut`, which would alias the rings of other slots. Where
+        // memory is locked, only the newer advice works; older kernels know only the older one.
+        unsafe {
+            let from = base.add(first).as_ptr().cast();
+            if libc::madvise(from, bytes, MADV_DONTNEED_LOCKED) != 0 {
+                libc::madvise(from, bytes, libc::MADV_DONTNEED);
+            }
+        }
+    }
+
     fn slot_base(&self, slot: u32) -> NonNull<u8> {
         let slot = slot as usize;
         assert!(slot < self.slots);
@@ -182,3 +207,5 @@ impl Drop for Region {
 /// How many connections get huge pages: 16 × 384 KiB are three of them.
 const BUSY_SLOTS: usize = 16;
 const PAGE_BYTES: usize = 4096;
+/// Linux 5.18; not in libc for every target.
+const MADV_DONTNEED_LOCKED: libc::c_int = 24;

@@ -1,0 +1,113 @@
+//! Memory of connections that have gone quiet: their rings' pages go back to the system, and come again when touched.
+//!
+//! ```text
+//!   bytes move ─▶ stamp ─▶ seconds pass ─▶ both rings empty, nothing held behind a hole ─▶ pages given back
+//! ```
+//!
+//! smoltcp's rings cannot change their size, but the pages under them can come and go: an idle connection holds none, a
+//! trickle one or two, a busy one all of them. The stamps of all connections lie side by side, so that looking for quiet
+//! ones reads a few cache lines now and then, and no connection's own state unless it is due.
+
+use super::Core;
+use super::conn::{Conn, Phase};
+use crate::net::packet::Tcp;
+use crate::time::TurnTime;
+
+/// When each slot's rings were last written to.
+pub struct Stamps {
+    /// In seconds from one; zero for rings whose pages were given back, or never touched.
+    seconds: Vec<u32>,
+    /// The slot that is looked at next, and when.
+    at: usize,
+    due_ns: u64,
+}
+
+impl Stamps {
+    pub fn with_capacity(conns_max: usize) -> Self {
+        Self { seconds: vec![0; conns_max], at: 0, due_ns: 0 }
+    }
+
+    pub fn touch(&mut self, slot: u32, now_ns: u64) {
+        self.seconds[slot as usize] = second(now_ns);
+    }
+}
+
+impl Conn {
+    /// Notes how far bytes may have been written into the receive ring: behind what is readable while there is a hole.
+    pub fn note_data(&mut self, tcp: &Tcp) {
+        let rcv_next = self.rcv_next();
+        let capacity = self.socket().recv_capacity() as i32;
+        let start = tcp.seq.wrapping_sub(rcv_next) as i32;
+        let end = start.wrapping_add(tcp.data_bytes as i32).min(capacity);
+        if start < capacity && end > self.rcv_high.wrapping_sub(rcv_next) as i32 {
+            self.rcv_high = rcv_next.wrapping_add(end as u32);
+        }
+    }
+
+    /// Neither ring holds a byte that anybody could still ask for.
+    fn has_empty_rings(&self) -> bool {
+        let socket = self.socket();
+        let has_no_hole = self.rcv_next().wrapping_sub(self.rcv_high) as i32 >= 0;
+        socket.recv_queue() == 0 && socket.send_queue() == 0 && has_no_hole
+    }
+}
+
+impl Core {
+    /// Between other work: now and then a look at some slots.
+    pub fn give_back_quiet(&mut self, now: &TurnTime) {
+        if now.mono_ns >= self.tx.stamps.due_ns {
+            self.tx.stamps.due_ns = now.mono_ns + STEP_NANOS;
+            self.give_back_some(now);
+        }
+    }
+
+    /// With nothing else to do: true if there may be more to give back at once.
+    pub fn give_back_when_idle(&mut self, now: &TurnTime) -> bool {
+        self.give_back_some(now) == GIVEN_PER_STEP_MAX
+    }
+
+    /// Looks at the next slots; gives back what is not needed, and says how many it was.
+    fn give_back_some(&mut self, now: &TurnTime) -> u64 {
+        let now_s = second(now.mono_ns);
+        let slots = self.tx.conns.len();
+        let mut given = 0;
+        for _ in 0..SLOTS_PER_STEP.min(slots) {
+            let slot = self.tx.stamps.at % slots;
+            self.tx.stamps.at = slot + 1;
+            let stamp = self.tx.stamps.seconds[slot];
+            if stamp == 0 || now_s.saturating_sub(stamp) < QUIET_SECONDS {
+                continue;
+            }
+            let conn = &self.tx.conns[slot];
+            let is_unused = match conn.phase {
+                Phase::Free => true,
+                Phase::Open | Phase::Orphan => conn.has_empty_rings(),
+                Phase::Handshake | Phase::Dead => false,
+            };
+            if is_unused {
+                self.tx.stamps.seconds[slot] = 0;
+                self.tx.give_back(slot as u32);
+                given += 1;
+            }
+            if given == GIVEN_PER_STEP_MAX {
+                break;
+            }
+        }
+        self.counters.rings_given_back += given;
+        given
+    }
+}
+
+/// Seconds from one, so that none is zero.
+fn second(now_ns: u64) -> u32 {
+    (now_ns / NANOS_PER_SECOND) as u32 + 1
+}
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// Long enough that a busy connection is never taken for a quiet one.
+const QUIET_SECONDS: u32 = 5;
+const STEP_NANOS: u64 = 1_000_000;
+/// Four cache lines of stamps.
+const SLOTS_PER_STEP: usize = 64;
+/// Each is a system call of a few microseconds, in a turn that others wait for.
+const GIVEN_PER_STEP_MAX: u64 = 4;
