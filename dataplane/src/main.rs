@@ -53,8 +53,20 @@ enum StartError {
     Net(std::io::Error),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error("{0}; what is missing in the files is in the hot log, and the next start puts it there")]
+    Stop(RunError),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
+}
+
+impl StartError {
+    /// What could not be done.
+    fn when(&self) -> &'static str {
+        match self {
+            StartError::Stop(_) => "did not stop cleanly",
+            _ => "does not start",
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -64,7 +76,7 @@ fn main() -> ExitCode {
     match start(&args, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("afterburner-dataplane does not start:\n{error}");
+            eprintln!("afterburner-dataplane {}:\n{error}", error.when());
             ExitCode::FAILURE
         }
     }
@@ -157,7 +169,7 @@ fn serve<N: Net + Send + 'static>(
     });
     match outcome.map(std::thread::JoinHandle::join) {
         Some(Ok(stopped)) => {
-            stopped?;
+            stopped.map_err(StartError::Stop)?;
             log::info!("stopped; the files are complete");
             Ok(())
         }

@@ -18,7 +18,9 @@ use std::net::SocketAddr;
 use protocol::frame::{Found, Frame, find};
 
 use crate::join::{JoinPool, Joining};
-use crate::limits::{IDLE_SWEEP_STEP, JOIN_BYTES_MIN, JOIN_STALL_MS_MAX, REQUESTS_PER_VISIT_MAX};
+use crate::limits::{
+    IDLE_SWEEP_STEP, JOIN_BYTES_MIN, JOIN_STALL_MS_MAX, RECEIVE_RING_BYTES_MIN, REQUESTS_PER_VISIT_MAX,
+};
 use crate::net::{ConnId, Net};
 use crate::outbox::Outbox;
 
@@ -120,6 +122,12 @@ impl Sessions {
         let slot = ends.conn.slot as usize;
         if slot >= self.table.len() {
             self.table.resize_with(slot + 1, Session::default);
+            // A connection is on one list at most: later, under load, they need not grow.
+            self.ready.reserve(slot + 1 - self.ready.len());
+            self.stalled.reserve(slot + 1 - self.stalled.len());
+        }
+        if self.scratch.capacity() == 0 {
+            self.scratch = vec![b' '; RECEIVE_RING_BYTES_MIN]; // Written, so that it is there before the load is.
         }
         let session = &mut self.table[slot];
         assert!(session.ends.is_none());
