@@ -179,7 +179,9 @@ impl Running {
             pid: std::process::id(),
             config: config.clone(),
         });
-        broker.announced_by(registrar.standing().announced());
+        let announced = registrar.standing().announced();
+        announced.woken_by(wakes(&waker));
+        broker.announced_by(announced);
         if sync {
             broker.wakes_disk(disk.thread.thread().clone());
         }

@@ -8,8 +8,9 @@
 //! The official broker registers before it answers; a client that starts a consumer right after its first send relies
 //! on it. Without a name server that knows us nobody waits.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::broker::Broker;
 use crate::broker::topics::TopicIndex;
@@ -19,7 +20,13 @@ use crate::time::TurnTime;
 /// The topic table (its `DataVersion.counter`) that every name server has taken which knows us at all: written by the
 /// registrar, read by the shard. With no such server it is `i64::MAX`.
 #[derive(Clone, Debug)]
-pub struct Announced(Arc<AtomicI64>);
+pub struct Announced(Arc<Told>);
+
+struct Told {
+    counter: AtomicI64,
+    /// Wakes the shard, which may be asleep while nothing but this is missing.
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
 
 /// A topic that name servers do not know yet.
 #[derive(Clone, Copy, Debug)]
@@ -31,17 +38,31 @@ pub struct Announcing {
 
 impl Default for Announced {
     fn default() -> Self {
-        Self(Arc::new(AtomicI64::new(i64::MAX)))
+        Self(Arc::new(Told { counter: AtomicI64::new(i64::MAX), wake: OnceLock::new() }))
     }
 }
 
 impl Announced {
     pub fn tell(&self, counter: i64) {
-        self.0.store(counter, Ordering::Release);
+        self.0.counter.store(counter, Ordering::Release);
+        if let Some(wake) = self.0.wake.get() {
+            wake();
+        }
+    }
+
+    /// How to wake the shard; the first one counts.
+    pub fn woken_by(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.wake.set(Box::new(wake));
     }
 
     pub fn counter(&self) -> i64 {
-        self.0.load(Ordering::Acquire)
+        self.0.counter.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told").field("counter", &self.counter).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,8 @@
 //! Sends: what is stored, where, with what properties, and what the answer says.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use dataplane::broker::announce::Announced;
 use dataplane::broker::groups::GroupConfig;
 use dataplane::broker::locks::QueueName;
@@ -518,6 +521,9 @@ fn an_answer_that_fits_no_frame_ends_the_connection() {
 fn the_first_message_of_a_topic_waits_for_its_route() {
     let mut world = World::new();
     let announced = Announced::default();
+    let wakes = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&wakes);
+    announced.woken_by(move || _ = counted.fetch_add(1, Ordering::Relaxed));
     world.shard.broker.announced_by(announced.clone());
     world.topic("Old", 4);
     announced.tell(world.shard.broker.topics.version().counter);
@@ -528,6 +534,7 @@ fn the_first_message_of_a_topic_waits_for_its_route() {
     let other = world.connect();
     assert_eq!(world.call(other, send("Old", 0, "", b"x")).code, 0);
     announced.tell(world.shard.broker.topics.version().counter);
+    assert_eq!(wakes.load(Ordering::Relaxed), 2, "a shard asleep hears of it");
     world.pass(2);
     assert_eq!(world.next(conn).map(|answer| answer.code), Some(0));
 
