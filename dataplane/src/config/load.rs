@@ -240,7 +240,7 @@ fn faults(config: &Config) -> Vec<String> {
     demand(config.default_topic_queue_nums > 0, "defaultTopicQueueNums: write at least 1");
     demand(
         (1..=1000).contains(&config.stack_clock),
-        "stackClock: write 1 to 1000; 5 gives the kernel's 200 ms retransmission time-out",
+        "stackClock: write 1 to 1000; 5 repeats an unanswered SYN-ACK after 200 ms",
     );
     demand(
         (16 << 20..=1 << 40).contains(&config.hot_log_bytes.0),

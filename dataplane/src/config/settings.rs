@@ -197,7 +197,7 @@ settings! {
     "hotLogBytes" hot_log_bytes: Bytes = Bytes(256 << 20), start;
     /// directory of the hot log, hugetlbfs or tmpfs; found by itself when not given
     "hotLogPath" hot_log_path: Option<PathBuf> = None, start;
-    /// how much faster than real time the TCP timers run: RTO at least 1 s / stackClock
+    /// an unanswered SYN-ACK is repeated after 1 s / stackClock; loss after the handshake is timed by the measured path
     "stackClock" stack_clock: u32 = 5, start;
     /// most connections at a time
     "connectionsMax" connections_max: u32 = 10_000, start;

@@ -82,7 +82,7 @@ fn unsent_bytes_cannot_be_acknowledged() {
          > A 0 ack 21 win 65535
          < A 20 ack 0
          > PA 0 ack 1000 win 65535 'evil'
-         @ 150ms
+         @ 4ms
          = ''
          > A 0 ack 20 win 65535
          < A 20 ack 0 536*x

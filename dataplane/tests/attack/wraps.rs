@@ -60,7 +60,7 @@ fn retransmission_at_the_turn() {
              < PA 0 ack 0 '0123456789'",
         );
         let again: Vec<Out> =
-            world.wait(Duration::from_millis(210)).iter().map(|frame| Out::parse(frame)).collect();
+            world.wait(Duration::from_millis(7)).iter().map(|frame| Out::parse(frame)).collect();
         assert_eq!(again.len(), 1, "first byte {ours}");
         world.play(
             "> PA 2 ack 0 'early'
@@ -152,5 +152,5 @@ fn years_of_uptime() {
          write folks
          < PA 0 ack 3 'folks'",
     );
-    assert_eq!(world.wait(Duration::from_millis(210)).len(), 1, "timers run");
+    assert_eq!(world.wait(Duration::from_millis(7)).len(), 1, "timers run");
 }

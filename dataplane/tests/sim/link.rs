@@ -18,6 +18,8 @@ pub struct Faults {
     /// Up to this much more, at random; frames still arrive in order.
     pub jitter_ns: u64,
     pub loss: f64,
+    /// Only frames from here are lost; anybody's if none.
+    pub loss_from: Option<Mac>,
     pub duplicate: f64,
     /// Arrives up to `reorder_ns` later than it should, behind others.
     pub reorder: f64,
@@ -27,6 +29,20 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// A cable of no length.
+    pub fn none() -> Self {
+        Self {
+            delay_ns: 0,
+            jitter_ns: 0,
+            loss: 0.0,
+            loss_from: None,
+            duplicate: 0.0,
+            reorder: 0.0,
+            reorder_ns: 1,
+            damage: 0.0,
+        }
+    }
+
     /// Some bad day, different for each seed.
     pub fn random(rng: &mut Rng) -> Self {
         let mut rarely =
@@ -36,6 +52,7 @@ impl Faults {
             delay_ns: 10_000 + rng.below(2_000_000),
             jitter_ns: rng.below(500_000),
             loss,
+            loss_from: None,
             duplicate,
             reorder,
             reorder_ns: 1 + rng.below(5_000_000),
@@ -119,7 +136,8 @@ impl Link {
 
     fn send(&mut self, mut bytes: Vec<u8>, now_ns: u64) {
         let faults = self.faults;
-        if self.rng.chance(faults.loss) {
+        let may_be_lost = faults.loss_from.is_none_or(|from| bytes.get(6..12) == Some(&from[..]));
+        if may_be_lost && self.rng.chance(faults.loss) {
             self.counters.lost += 1;
             return;
         }

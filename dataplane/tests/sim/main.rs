@@ -17,6 +17,7 @@ mod client;
 mod common;
 mod echo;
 mod link;
+mod tails;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,6 +35,7 @@ struct Scenario {
 
 const SCENARIOS: &[Scenario] = &[
     Scenario { name: "echo", run: echo::run, seeds: 24, found: &[20, 68, 218] },
+    Scenario { name: "tails", run: tails::run, seeds: 3, found: &[] },
     Scenario { name: "broker", run: broker::run, seeds: 16, found: &[] },
 ];
 

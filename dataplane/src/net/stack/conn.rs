@@ -8,10 +8,14 @@
 //!
 //! This file is what the shard sees ([`StackRx`], [`StackTx`]); stack.rs moves packets in and out of it.
 
+use super::clock::StackClock;
 use super::flows::FlowKey;
 use super::gauge::Gauge;
+use super::options::Offer;
 use super::quiet::Stamps;
-use super::slab::{self, RxView, Slab};
+use super::recovery::Recovery;
+use super::slab::{self, RxView, Slab, TxView};
+use super::wire::Sent;
 use crate::device::Mac;
 use crate::net::events::{EventQueue, Pending};
 use crate::net::{ConnId, ConnInfo, NetEvent, NetRx, NetTx, TcpInfo};
@@ -63,6 +67,22 @@ pub struct Conn {
     pub next_challenge_ns: u64,
     pub bytes_out: u64,
     pub heard_ns: u64,
+    /// smoltcp's time for this connection.
+    pub clock: StackClock,
+    /// The bytes that smoltcp holds to send, and to send again.
+    pub tx_view: TxView,
+    /// What the peer's SYN offered, and the segments we may send it.
+    pub offer: Offer,
+    pub mss: u32,
+    pub recovery: Recovery,
+    /// How often our answer to its SYN left, and when it did last.
+    pub answers: u32,
+    pub answered_ns: u64,
+    /// What we acknowledged last: with `window`, what the peer knows that it may send.
+    pub ack_told: u32,
+    /// The peer's window in bytes, and what smoltcp takes it for: less, when more may not be on its way.
+    pub peer_window: u32,
+    pub engine_window: u32,
     /// When a handshake or an orphan is given up, or looked at again.
     pub deadline_ns: u64,
     /// When an orphan is given up for good.
@@ -76,6 +96,18 @@ impl Conn {
 
     pub fn socket_mut(&mut self) -> &mut tcp::Socket<'static> {
         self.set.get_mut(self.handle)
+    }
+
+    /// What has been sent so far, for smoltcp's device to go on from.
+    pub fn sent(&self) -> Sent {
+        Sent {
+            frames: 0,
+            snd_next: self.snd_next,
+            ack: self.ack_told,
+            window: self.window,
+            again: None,
+            resent: 0,
+        }
     }
 
     fn room(&self) -> usize {
@@ -145,6 +177,7 @@ impl StackTx {
         slab::forget(std::mem::replace(conn.set.get_mut(conn.handle), socket));
         (conn.wants_room, conn.finish_told) = (false, false);
         (conn.consumed, conn.bytes_out) = (0, 0);
+        conn.tx_view = self.slab.new_tx_view(slot);
         let view = &mut rx.views[slot as usize];
         (view.read_at, view.len) = (0, 0);
         Some(slot)
@@ -181,6 +214,16 @@ impl StackTx {
             next_challenge_ns: 0,
             bytes_out: 0,
             heard_ns: 0,
+            clock: StackClock::new(1, 0),
+            tx_view: self.slab.new_tx_view(slot),
+            offer: Offer::default(),
+            mss: 1,
+            recovery: Recovery::new(0, 1, 0, None),
+            answers: 0,
+            answered_ns: 0,
+            ack_told: 0,
+            peer_window: 0,
+            engine_window: 0,
             deadline_ns: 0,
             orphan_ends_ns: 0,
         });
@@ -284,6 +327,7 @@ impl StackTx {
         conn.bytes_out += len as u64;
         if len > 0 {
             self.stamps.touch(slot, self.now_ns);
+            conn.tx_view.pushed(len);
             self.mark_dirty(slot);
         }
     }
@@ -384,7 +428,7 @@ impl NetTx for StackTx {
             heard_ns: conn.heard_ns,
             tcp: TcpInfo {
                 state: state_name(conn.socket().state()),
-                rtt_ns: conn.gauge.rtt_ns(),
+                rtt_ns: conn.recovery.smoothed_rtt_ns(),
                 retransmits: Some(conn.gauge.retransmits()),
                 zero_window_ns: Some(conn.gauge.zero_window_ns(self.now_ns)),
             },

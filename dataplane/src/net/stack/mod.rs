@@ -7,20 +7,25 @@
 //!
 //! A connection costs something only when a segment comes for it, when the shard writes to it, or when its timer is due.
 //! *Invariants*: a connection is in `flows` exactly while its phase is Handshake, Open or Orphan. Nothing is allocated
-//! per packet. Time comes from the turn; smoltcp is told that it passes `clock_factor` times as fast, because its
-//! shortest retransmission timeout is one second (design D2); every other timer is multiplied back.
+//! per packet. Time comes from the turn. smoltcp's own idea of loss is slow and coarse: recovery decides what is sent
+//! again, tails.rs sends it, and smoltcp never has to (clock.rs).
 
+mod clock;
 mod conn;
 mod flows;
 mod gauge;
 mod isn;
+mod options;
 mod quiet;
+mod recovery;
 mod roll;
 mod slab;
+mod tails;
 mod wheel;
 mod wire;
 
 pub use conn::{StackRx, StackTx};
+pub use recovery::LossCounters;
 pub use roll::Survivor;
 
 use super::events::Pending;
@@ -31,21 +36,22 @@ use super::{ConnId, Net, NetEvent, NetLimits};
 use crate::device::{Device, DeviceCaps, DeviceRx, DeviceTx};
 use crate::rng::{KeyedHash, Rng};
 use crate::time::TurnTime;
+use clock::StackClock;
 use conn::{Conn, Phase};
 use flows::{FlowKey, Flows};
 use gauge::Gauge;
 use roll::Roll;
 use slab::Slab;
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult};
-use smoltcp::socket::tcp::{CongestionControl, State};
-use smoltcp::time::{Duration as StackDuration, Instant as StackInstant};
+use smoltcp::socket::tcp::State;
+use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint};
 use std::io;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
 use wheel::{NEVER, Wheel};
-use wire::{Sent, Wire};
+use wire::Wire;
 
 /// How a stack behaves.
 #[derive(Clone, Debug)]
@@ -54,7 +60,8 @@ pub struct StackConfig {
     pub limits: NetLimits,
     /// Connections that have sent a SYN and not finished the handshake; more are dropped silently.
     pub half_open_max: usize,
-    /// smoltcp's time is the real one times this: 5 makes its 1 s minimum retransmission timeout 200 ms.
+    /// How much faster than ours smoltcp's time passes while a connection is being made or ends: with 5, a lost answer to
+    /// a SYN is repeated after 200 ms.
     pub clock_factor: u32,
     pub spin: Spin,
     /// A file, best on tmpfs, in which open connections are noted, so that the next process can reset them at once if
@@ -87,6 +94,7 @@ pub struct StackCounters {
     pub frames_out: u64,
     /// Quiet connections whose buffers went back to the system.
     pub rings_given_back: u64,
+    pub loss: LossCounters,
 }
 
 /// Connections over a device of our own.
@@ -266,15 +274,6 @@ impl<D: Device> Net for Stack<D> {
 }
 
 impl Core {
-    /// smoltcp's time, which passes faster than ours.
-    fn stack_now(&self, now: &TurnTime) -> StackInstant {
-        StackInstant::from_micros((now.mono_ns / 1_000) as i64 * i64::from(self.config.clock_factor))
-    }
-
-    fn stack_duration(&self, real: Duration) -> StackDuration {
-        StackDuration::from_micros(real.as_micros() as u64 * u64::from(self.config.clock_factor))
-    }
-
     fn run_timers(&mut self, now: &TurnTime) {
         self.tx.now_ns = now.mono_ns;
         let tx = &mut self.tx;
@@ -315,20 +314,11 @@ impl Core {
             self.counters.syns_dropped += 1;
             return;
         };
-        let stack_now = self.stack_now(now);
-        let (keep_alive, timeout, ack_delay) = (
-            self.stack_duration(KEEP_ALIVE),
-            self.stack_duration(USER_TIMEOUT),
-            self.stack_duration(ACK_DELAY),
-        );
         let local = SocketAddrV4::new(self.config.address.ip, segment.tcp.to_port);
         let conn = &mut self.tx.conns[slot as usize];
+        conn.clock = StackClock::new(self.config.clock_factor, now.mono_ns);
         let socket = conn.socket_mut();
-        socket.set_congestion_control(CongestionControl::Cubic);
-        socket.set_nagle_enabled(false);
-        socket.set_ack_delay(Some(ack_delay));
-        socket.set_keep_alive(Some(keep_alive));
-        socket.set_timeout(Some(timeout));
+        tails::prepare(socket);
         let endpoint = IpListenEndpoint { addr: Some((*local.ip()).into()), port: local.port() };
         socket.listen(endpoint).expect("a new socket may listen on a port that is not zero");
         conn.key = key;
@@ -343,12 +333,16 @@ impl Core {
         conn.gauge = Gauge::default();
         conn.next_challenge_ns = 0;
         conn.rcv_high = conn.rcv_first;
+        conn.offer = options::offer(options::of(segment));
+        conn.mss = tails::segment_bytes(&conn.offer, self.caps.mtu);
+        conn.answers = 0;
+        (conn.peer_window, conn.engine_window) = (segment.tcp.window.into(), segment.tcp.window.into());
         conn.heard_ns = now.mono_ns;
         conn.deadline_ns = now.mono_ns + HANDSHAKE_NANOS_MAX;
 
         let seed = isn::seed_for(isn::initial_sequence(&self.hash, key, now));
-        let mut iface = new_interface(&self.caps, &self.config, seed, stack_now);
-        feed(&mut iface, conn, &self.caps, segment.packet, tx, stack_now, &mut self.counters);
+        let mut iface = new_interface(&self.caps, &self.config, seed, conn.clock.at(now.mono_ns));
+        feed(&mut iface, conn, &self.caps, segment.packet, tx, now, &mut self.counters);
         if conn.socket().state() == State::SynReceived {
             self.flows.insert(key, slot);
             self.half_open += 1;
@@ -403,21 +397,25 @@ impl Core {
             self.tx.stamps.touch(slot, now.mono_ns);
         }
         conn.heard_ns = now.mono_ns;
-        conn.gauge.heard(segment.tcp.ack, segment.tcp.window, now.mono_ns);
+        conn.gauge.heard(segment.tcp.window, now.mono_ns);
         self.counters.resets_in += u64::from(segment.tcp.flags & flag::RST != 0);
-        let stack_now = self.stack_now(now);
-        let conn = &mut self.tx.conns[slot as usize];
+        if tails::tells_smoltcp_nothing(conn, &segment.tcp) {
+            self.hear_reports(slot, segment, now);
+            return self.tx.mark_dirty(slot);
+        }
+        let is_expected = tails::is_in_window(conn, &segment.tcp);
         let is_shut = conn.window == 0;
-        feed(&mut self.iface, conn, &self.caps, segment.packet, tx, stack_now, &mut self.counters);
+        feed(&mut self.iface, conn, &self.caps, segment.packet, tx, now, &mut self.counters);
         let ahead = segment.tcp.seq.wrapping_sub(rcv_next) as i32;
         let says_more = ahead > 0 || (ahead == 0 && segment.tcp.data_bytes > 0);
         if is_shut && says_more && segment.tcp.flags & (flag::ACK | flag::RST) == flag::ACK {
             // RFC 9293, 3.10.7.4: with our window closed no data is acceptable, but what the peer acknowledges and offers
             // is. smoltcp looks at neither unless the whole segment is acceptable; so it gets these alone.
             let bare = packet::bare_acknowledgement(segment.packet, rcv_next, &segment.tcp);
-            feed(&mut self.iface, conn, &self.caps, &bare, tx, stack_now, &mut self.counters);
+            feed(&mut self.iface, conn, &self.caps, &bare, tx, now, &mut self.counters);
         }
-        self.after_input(slot);
+        self.after_input(slot, now);
+        self.hear(slot, segment, is_expected, now);
     }
 
     /// At most one in a while, counted for each connection: a budget for all would tell strangers whether their guesses hit
@@ -433,13 +431,14 @@ impl Core {
     }
 
     /// What a segment has changed: tells the shard, and sees to the answer.
-    fn after_input(&mut self, slot: u32) {
+    fn after_input(&mut self, slot: u32, now: &TurnTime) {
         let conn = &mut self.tx.conns[slot as usize];
         let state = conn.socket().state();
         if matches!(state, State::Closed | State::Listen) {
             return self.let_go(slot);
         }
         if conn.phase == Phase::Handshake && state != State::SynReceived {
+            tails::begin(conn, now);
             conn.phase = Phase::Open;
             self.half_open -= 1;
             self.counters.opened += 1;
@@ -460,6 +459,10 @@ impl Core {
                 self.tx.events.raise(slot, &mut conn.pending, Pending::FINISHED);
             }
             self.tx.check_room(slot);
+        }
+        if state == State::TimeWait {
+            let conn = &mut self.tx.conns[slot as usize];
+            conn.clock.set_factor(self.config.clock_factor, now.mono_ns);
         }
         self.tx.mark_dirty(slot);
     }
@@ -521,7 +524,6 @@ impl Core {
         now: &TurnTime,
         frames: &mut u32,
     ) -> Progress {
-        let stack_now = self.stack_now(now);
         let conn = &mut self.tx.conns[slot as usize];
         match conn.phase {
             Phase::Free | Phase::Dead => return Progress::Done,
@@ -549,7 +551,12 @@ impl Core {
             }
             Phase::Handshake | Phase::Open => (),
         }
-        let mut sent = Sent::after(conn.snd_next, conn.window);
+        if conn.phase != Phase::Handshake {
+            *frames += self.speak_again(slot, tx, now);
+        }
+        let conn = &mut self.tx.conns[slot as usize];
+        let stack_now = conn.clock.at(now.mono_ns);
+        let mut sent = conn.sent();
         let mut next = None;
         let progress = loop {
             if !tx.has_room() {
@@ -567,14 +574,16 @@ impl Core {
             }
         };
         *frames += sent.frames;
-        conn.gauge.sent(conn.snd_next, sent.snd_next, sent.resent, now.mono_ns);
-        (conn.snd_next, conn.window) = (sent.snd_next, sent.window);
+        tails::note_sent(conn, &sent, now, &mut self.counters.loss);
         if conn.socket().state() == State::Closed && conn.socket().remote_endpoint().is_none() {
             self.let_go(slot);
             return Progress::Done;
         }
         // What smoltcp wants now and could not do now is tried again in a while.
-        let mut due_ns = next.map_or(NEVER, |at| real_ns(at, self.config.clock_factor));
+        let mut due_ns = next.map_or(NEVER, |at| conn.clock.real_ns(at));
+        if conn.phase != Phase::Handshake {
+            due_ns = due_ns.min(conn.recovery.deadline_ns());
+        }
         if matches!(conn.phase, Phase::Handshake | Phase::Orphan) {
             due_ns = due_ns.min(conn.deadline_ns);
         }
@@ -599,14 +608,15 @@ fn feed(
     caps: &DeviceCaps,
     packet: &[u8],
     tx: &mut impl DeviceTx,
-    now: StackInstant,
+    now: &TurnTime,
     counters: &mut StackCounters,
 ) {
-    let mut sent = Sent::after(conn.snd_next, conn.window);
+    let mut sent = conn.sent();
+    let stack_now = conn.clock.at(now.mono_ns);
     let mut wire = Wire { packet: Some(packet), tx, caps, to: conn.mac, sent: &mut sent };
-    let result = iface.poll_ingress_single(now, &mut wire, &mut conn.set);
+    let result = iface.poll_ingress_single(stack_now, &mut wire, &mut conn.set);
     assert!(result != PollIngressSingleResult::None);
-    (conn.snd_next, conn.window) = (sent.snd_next, sent.window);
+    tails::note_sent(conn, &sent, now, &mut counters.loss);
     counters.frames_out += u64::from(sent.frames);
 }
 
@@ -620,11 +630,6 @@ fn throw_away(conn: &mut Conn) {
         }
     }
     conn.consumed += thrown as u64;
-}
-
-/// The real time at which smoltcp's time is this; never before it.
-fn real_ns(at: StackInstant, clock_factor: u32) -> u64 {
-    (at.total_micros() as u64).div_ceil(clock_factor.into()) * 1_000
 }
 
 fn new_interface(caps: &DeviceCaps, config: &StackConfig, seed: u64, now: StackInstant) -> Interface {
@@ -650,9 +655,3 @@ const ORPHAN_NANOS: u64 = 10_000_000_000;
 const ORPHAN_NANOS_MAX: u64 = 60_000_000_000;
 /// smoltcp wants something now that it cannot do now.
 const RETRY_NANOS: u64 = 1_000_000;
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// A peer that has not been heard for this long, keep-alives included, is gone.
-const USER_TIMEOUT: Duration = Duration::from_secs(65);
-const ACK_DELAY: Duration = Duration::from_millis(10);
-
-const _: () = assert!(USER_TIMEOUT.as_secs() > 3 * KEEP_ALIVE.as_secs());

@@ -56,6 +56,16 @@ pub struct RxView {
     pub len: usize,
 }
 
+/// Where the bytes of one connection lie that were sent and not acknowledged, or are still to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct TxView {
+    base: NonNull<u8>,
+    bytes: usize,
+    /// Which part of the ring is in use. stack/ keeps these as smoltcp does.
+    read_at: usize,
+    len: usize,
+}
+
 impl Slab {
     pub fn new(slots: usize, rx_bytes: usize, tx_bytes: usize) -> io::Result<Self> {
         assert!(rx_bytes > 0);
@@ -129,6 +139,14 @@ impl Slab {
         }
     }
 
+    /// An empty view of the slot's send ring.
+    pub fn new_tx_view(&self, slot: u32) -> TxView {
+        // SAFETY: the slot's memory is `rx_bytes + tx_bytes` long; the send ring is its second part, as in `new_socket`.
+        // WHY: the slots are handed out as raw memory; there is no slice to index.
+        let base = unsafe { self.slot_base(slot).add(self.rx_bytes) };
+        TxView { base, bytes: self.tx_bytes, read_at: 0, len: 0 }
+    }
+
     fn slot_base(&self, slot: u32) -> NonNull<u8> {
         let slot = slot as usize;
         assert!(slot < self.slots);
@@ -161,6 +179,50 @@ impl RxView {
     }
 }
 
+impl TxView {
+    /// How many bytes the ring holds.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// `len` bytes were put behind the others. An empty ring begins anew, as smoltcp's does.
+    pub fn pushed(&mut self, len: usize) {
+        if self.len == 0 {
+            self.read_at = 0;
+        }
+        self.len += len;
+        assert!(self.len <= self.bytes);
+    }
+
+    /// The first `len` bytes were acknowledged.
+    pub fn popped(&mut self, len: usize) {
+        assert!(len <= self.len);
+        self.len -= len;
+        self.read_at = (self.read_at + len) % self.bytes;
+    }
+
+    /// Copies bytes out of the ring, from `offset` bytes behind its first.
+    pub fn copy_to(&self, offset: usize, to: &mut [u8]) {
+        assert!(self.len <= self.bytes);
+        assert!(offset + to.len() <= self.len);
+        let start = (self.read_at + offset) % self.bytes;
+        let first_len = to.len().min(self.bytes - start);
+        let (first, second) = to.split_at_mut(first_len);
+        // SAFETY: the asserts keep both runs inside the slot's send ring, which stays mapped while the slab lives, and the
+        // slab lives beside the views. smoltcp writes to the ring only when the shard sends, which borrows the
+        // connections mutably, as this does not outlive the call that copies.
+        // WHY: smoltcp sends its bytes again only by its own timer, from the first one on, and lends them to nobody.
+        let (from_first, from_second) = unsafe {
+            (
+                std::slice::from_raw_parts(self.base.add(start).as_ptr(), first.len()),
+                std::slice::from_raw_parts(self.base.as_ptr(), second.len()),
+            )
+        };
+        first.copy_from_slice(from_first);
+        second.copy_from_slice(from_second);
+    }
+}
+
 /// Ends a socket without giving its buffers to the allocator, which never gave them to us.
 pub fn forget(socket: tcp::Socket<'static>) {
     std::mem::forget(socket);
@@ -172,6 +234,9 @@ unsafe impl Send for Slab {}
 // SAFETY: as above: a view never leaves the stack that owns the slab it points into.
 // WHY: as above.
 unsafe impl Send for RxView {}
+// SAFETY: as above.
+// WHY: as above.
+unsafe impl Send for TxView {}
 
 impl Region {
     fn huge(bytes: usize) -> Option<Self> {

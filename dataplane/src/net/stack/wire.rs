@@ -13,22 +13,18 @@ use smoltcp::time::Instant;
 use std::net::Ipv4Addr;
 use std::num::{NonZeroU16, NonZeroUsize};
 
-/// What went out for one connection, for RFC 5961 and for the caller's budget.
+/// What went out for one connection, for RFC 5961, for stack/recovery and for the caller's budget.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
     pub frames: u32,
     /// The number after the highest one sent.
     pub snd_next: u32,
+    /// What we acknowledged last, and the window we announced with it.
+    pub ack: u32,
     pub window: u16,
-    /// Frames with bytes that had been sent before.
+    /// Frames with bytes that had been sent before, and the numbers of these.
     pub resent: u32,
-}
-
-impl Sent {
-    /// Nothing yet, after what was sent before.
-    pub fn after(snd_next: u32, window: u16) -> Self {
-        Self { frames: 0, snd_next, window, resent: 0 }
-    }
+    pub again: Option<(u32, u32)>,
 }
 
 /// smoltcp's device for the time of one call: at most one packet in, any number of frames out.
@@ -134,7 +130,7 @@ fn finish(
     let tcp = Tcp::parse(segment).expect("smoltcp writes a TCP header");
 
     sent.frames += 1;
-    sent.window = tcp.window;
+    (sent.ack, sent.window) = (tcp.ack, tcp.window);
     let next = tcp.seq.wrapping_add(tcp.sequence_len());
     let is_ahead = next.wrapping_sub(sent.snd_next) as i32 > 0;
     // A SYN begins the count. A keep-alive carries one byte before its time; a retransmission ends before what has been sent.
@@ -147,12 +143,23 @@ fn finish(
         segment[SEQUENCE_AT..SEQUENCE_AT + 4].copy_from_slice(&sent.snd_next.to_be_bytes());
     } else if tcp.data_bytes > 1 || next != sent.snd_next {
         sent.resent += 1; // One byte that ends where we are is a keep-alive.
+        sent.again = Some((sent.again.map_or(tcp.seq, |(from, _)| from), next));
     }
+    seal(segment, pseudo, tcp.header_bytes, caps, segment_bytes)
+}
 
+/// Writes the checksum of a TCP segment, or begins it and says what the device has to do.
+pub fn seal(
+    segment: &mut [u8],
+    pseudo: u64,
+    tcp_header_bytes: usize,
+    caps: &DeviceCaps,
+    segment_bytes: Option<NonZeroU16>,
+) -> TxOffload {
     let checksum_at = TCP_CHECKSUM_AT..TCP_CHECKSUM_AT + 2;
     if caps.completes_checksums {
         segment[checksum_at].copy_from_slice(&packet::fold(pseudo).to_be_bytes());
-        let header_bytes = ETHERNET_BYTES + IPV4_BYTES + tcp.header_bytes;
+        let header_bytes = ETHERNET_BYTES + IPV4_BYTES + tcp_header_bytes;
         return TxOffload {
             checksum_start: (ETHERNET_BYTES + IPV4_BYTES) as u16,
             checksum_offset: TCP_CHECKSUM_AT as u16,
