@@ -1,5 +1,21 @@
 //! What a shard counts: plain numbers, owned by its thread, copied out for whoever asks.
 
+/// Who is told counts by name.
+pub type Tell<'a> = dyn FnMut(&'static str, u64) + 'a;
+
+/// Gives a struct of counts `each`, which tells every one by name. A count that is not listed does not compile.
+macro_rules! count_fields {
+    ($name:ident: $($field:ident),+ $(,)?) => {
+        impl $name {
+            pub fn each(&self, tell: &mut $crate::counters::Tell<'_>) {
+                let Self { $($field),+ } = *self;
+                $( tell(stringify!($field), $field); )+
+            }
+        }
+    };
+}
+pub(crate) use count_fields;
+
 /// Counts of the broker's desks since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -25,3 +41,6 @@ pub struct Counters {
     pub gated: u64,
     pub flush_timeouts: u64,
 }
+
+count_fields!(Counters: requests, refusals, sends, put_messages, put_bytes, put_failures, pulls, pulls_found,
+    pulls_missed, got_messages, got_bytes, holds, cold_pulls, waits, gated, flush_timeouts);

@@ -21,6 +21,7 @@ use protocol::headers::HeartbeatRequestHeader as NoFields;
 use store::LogRange;
 
 use crate::broker::{Refusal, ReplyTo};
+use crate::counters::count_fields;
 use crate::limits::{
     FRAME_BYTES_MAX, OUTBOX_BYTES_LOW, OUTBOX_BYTES_MAX, OUTBOX_CHUNK_BYTES, OUTBOX_CHUNK_BYTES_KEPT_MAX,
     OUTBOX_CHUNKS_KEPT_MAX,
@@ -65,6 +66,8 @@ pub struct OutboxCounters {
     /// Ranges that had to be fetched from the cold side between the answer and its sending.
     pub fetched_ranges: u64,
 }
+
+count_fields!(OutboxCounters: replies, requests, lost_peers, fetched_ranges);
 
 /// What is on its way to one connection.
 #[derive(Default)]

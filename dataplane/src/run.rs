@@ -294,6 +294,7 @@ fn run_shard<N: Net>(mut shard: Shard<N>, core: Option<usize>, stop: &Arc<Atomic
         log::warn!("the polling thread could not be pinned to core {id}");
     }
     let mut clock = RealClock::start();
+    shard.broker.admin.stages.clock = clock.fine();
     while !stop.load(Ordering::Relaxed) {
         let now = clock.read();
         if shard.turn(&now) == 0 {

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 
 use protocol::frame::{Found, Frame, find};
 
+use crate::counters::count_fields;
 use crate::join::{JoinPool, Joining};
 use crate::limits::{
     IDLE_SWEEP_STEP, JOIN_BYTES_MIN, JOIN_STALL_MS_MAX, RECEIVE_RING_BYTES_MIN, REQUESTS_PER_VISIT_MAX,
@@ -81,6 +82,8 @@ pub struct SessionCounters {
     /// Visits that ended at a frame which had to wait.
     pub stalls: u64,
 }
+
+count_fields!(SessionCounters: opened, closed, frames, joined_frames, joined_bytes, garbage, silent, stalls);
 
 #[derive(Default)]
 struct Session {

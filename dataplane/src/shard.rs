@@ -7,10 +7,12 @@
 //!
 //! The caller owns time and the loop. Nothing here blocks, logs or takes a lock; what must wait has left by a lane.
 
+use protocol::code::request as codes;
 use protocol::frame::Frame;
 use protocol::header::Header;
 
 use crate::broker::{Broker, Request, Served};
+use crate::config::FlushDiskType;
 use crate::limits::{REQUESTS_PER_TURN_MAX, RX_BURST_MAX, TX_BURST_MAX};
 use crate::net::{Net, NetEvent};
 use crate::outbox::Outbox;
@@ -36,6 +38,8 @@ impl<N: Net> Shard<N> {
 
     /// One bounded turn of one core. Returns how much was done, so the caller can count idle turns.
     pub fn turn(&mut self, now: &TurnTime) -> u32 {
+        self.broker.admin.pace.begin(now);
+        let (puts, pulls) = (self.broker.counters.put_messages, self.broker.counters.pulls);
         let mut work = self.net.ingress(now, RX_BURST_MAX);
         work += self.take_events(now);
         work += self.serve_sessions(now);
@@ -45,7 +49,12 @@ impl<N: Net> Shard<N> {
         work += self.drain();
         self.broker.hand_over();
         work += self.net.egress(now, TX_BURST_MAX);
-        work + self.show(now, work == 0)
+        self.follow_sends(now);
+        work += self.show(now, work == 0);
+        let counters = &self.broker.counters;
+        let (puts, pulls) = (counters.put_messages - puts, counters.pulls - pulls);
+        self.broker.admin.pace.end(now, work > 0, puts, pulls);
+        work
     }
 
     /// Ends every connection once it has what it is owed: the broker stops.
@@ -96,8 +105,18 @@ impl<N: Net> Shard<N> {
             if frame.read_header(&mut req.header).is_err() {
                 return Verdict::Close;
             }
+            let parsed_ns = match is_send(req.header.code) {
+                true => broker.admin.stages.begin(now),
+                false => None,
+            };
             match broker.serve(&req, outbox) {
-                Served::Done => Verdict::Done,
+                Served::Done => {
+                    if let Some(parsed_ns) = parsed_ns {
+                        let log_end = broker.store.published().0;
+                        broker.admin.stages.appended(ends.conn, parsed_ns, log_end, now);
+                    }
+                    Verdict::Done
+                }
                 Served::Wait => Verdict::Wait,
             }
         };
@@ -127,12 +146,26 @@ impl<N: Net> Shard<N> {
         moved
     }
 
+    /// Sends that are sampled go through their last stages.
+    #[inline]
+    fn follow_sends(&mut self, now: &TurnTime) {
+        let Shard { net, broker, outbox, .. } = self;
+        if broker.admin.stages.is_following() {
+            let waits_for_disk = broker.config.flush_disk_type == FlushDiskType::SyncFlush;
+            let synced_to = waits_for_disk.then(|| broker.store.synced_to().0);
+            broker.admin.stages.follow(now, synced_to, |conn| {
+                net.info(conn).map(|info| (info.heard_ns, outbox.queued(conn) == 0))
+            });
+        }
+    }
+
     /// Ends connections that have been silent for too long.
     fn sweep(&mut self, now: &TurnTime) {
         if self.swept_ms == now.mono_ms() {
             return;
         }
         self.swept_ms = now.mono_ms();
+        self.broker.admin.stages.set_interval(self.broker.config.stage_sample_interval);
         let idle_ms_max = self.broker.config.server_channel_max_idle_time_seconds * 1000;
         match self.sessions.sweep(now.mono_ms(), idle_ms_max, &self.outbox) {
             Some(Silent::Close(conn)) => self.net.close(conn),
@@ -140,6 +173,11 @@ impl<N: Net> Shard<N> {
             None => {}
         }
     }
+}
+
+#[inline]
+fn is_send(code: i32) -> bool {
+    matches!(code, codes::SEND_MESSAGE_V2 | codes::SEND_MESSAGE | codes::SEND_BATCH_MESSAGE)
 }
 
 /// The port that serves everything but pulls.

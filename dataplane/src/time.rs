@@ -45,6 +45,26 @@ impl RealClock {
     pub fn start() -> Self {
         Self { start: Instant::now(), wall_offset_ms: wall_now_ms(), wall_checked_ns: 0 }
     }
+
+    /// The same time within a turn, for measuring.
+    pub fn fine(&self) -> FineClock {
+        FineClock { start: Some(self.start) }
+    }
+}
+
+/// What time it is within a turn: only for measuring, never for deciding. The simulated half stands still.
+#[derive(Clone, Copy, Debug)]
+pub struct FineClock {
+    start: Option<Instant>,
+}
+
+impl FineClock {
+    pub const STANDING: FineClock = FineClock { start: None };
+
+    /// As [`TurnTime::mono_ns`], later in the same turn.
+    pub fn now_ns(&self, turn: &TurnTime) -> u64 {
+        self.start.map_or(turn.mono_ns, |start| start.elapsed().as_nanos() as u64)
+    }
 }
 
 impl Clock for RealClock {

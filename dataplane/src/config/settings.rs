@@ -201,4 +201,6 @@ settings! {
     "stackClock" stack_clock: u32 = 5, start;
     /// most connections at a time
     "connectionsMax" connections_max: u32 = 10_000, start;
+    /// of so many sends one is timed stage by stage; 0: none
+    "stageSampleInterval" stage_sample_interval: u32 = 64, change;
 }

@@ -11,6 +11,7 @@ pub mod sim;
 pub mod tap;
 pub mod xdp;
 
+use crate::counters::Tell;
 use std::net::Ipv4Addr;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -82,6 +83,9 @@ pub trait Device {
 
     /// Makes what was sent leave, for devices that gather. Once a turn.
     fn kick(&mut self) {}
+
+    /// Tells what the device counts, by name.
+    fn count(&self, _tell: &mut Tell<'_>) {}
 
     /// Sleeps until a frame comes, `bell` rings, or `max` is over.
     fn wait(&mut self, bell: Option<RawFd>, max: Duration);

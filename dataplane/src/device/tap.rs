@@ -10,6 +10,7 @@
 //! panicked about. Attaches to an interface that is there (and may be ours without privileges), or creates one.
 #![allow(unsafe_code)] // A fence, listed in docs/UNSAFE.md.
 
+use crate::counters::{Tell, count_fields};
 use super::{Device, DeviceCaps, DeviceRx, DeviceTx, FRAME_BYTES_MAX, Mac, Received, TxOffload};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -66,6 +67,8 @@ pub struct TapCounters {
     pub write_retries: u64,
     pub write_errors: u64,
 }
+
+count_fields!(TapCounters: reads, read_errors, writes, write_retries, write_errors);
 
 #[derive(Debug)]
 pub struct Tap {
@@ -186,6 +189,10 @@ impl Device for Tap {
 
     fn split(&mut self) -> (&mut TapRx, &mut TapTx) {
         (&mut self.rx, &mut self.tx)
+    }
+
+    fn count(&self, tell: &mut Tell<'_>) {
+        self.counters().each(tell);
     }
 
     fn wait(&mut self, bell: Option<RawFd>, max: Duration) {

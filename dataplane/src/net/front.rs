@@ -14,6 +14,7 @@ use super::packet::{
     IPV4_BYTES, IpFault, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, TCP_BYTES, TCP_CHECKSUM_AT, Tcp, flag,
 };
 use super::stack::Survivor;
+use crate::counters::count_fields;
 use crate::device::{DeviceCaps, DeviceTx, Mac, Received, TxOffload};
 use crate::time::TurnTime;
 use std::net::Ipv4Addr;
@@ -55,6 +56,10 @@ pub struct FrontCounters {
     pub refused: u64,
     pub challenged: u64,
 }
+
+count_fields!(FrontCounters: frames_in, segments_in, arp_in, arp_conflicts, echoes, drop_malformed, drop_not_ours,
+    drop_ip_checksum, drop_tcp_checksum, drop_fragment, drop_protocol, drop_bad_source, drop_over_budget, refused,
+    challenged);
 
 pub struct Front {
     address: Address,

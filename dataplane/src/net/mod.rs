@@ -20,6 +20,7 @@ pub mod stack;
 
 pub use idle::{Spin, Waker};
 
+use crate::counters::Tell;
 use crate::time::TurnTime;
 use std::fmt;
 use std::io;
@@ -164,6 +165,9 @@ pub trait Net {
 
     /// How many connections there are.
     fn conns_len(&self) -> usize;
+
+    /// Tells what is counted here and in the device, by name. Names that begin with `drop_` are frames dropped.
+    fn count(&self, _tell: &mut Tell<'_>) {}
 
     fn readable(&self, conn: ConnId) -> (&[u8], &[u8]) {
         self.rx().readable(conn)

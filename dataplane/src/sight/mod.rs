@@ -10,17 +10,23 @@
 //! lock, no allocation. The other half of the lanes is cold/sight/.
 
 pub mod conns;
+pub mod histogram;
+pub mod pace;
+pub mod stages;
+pub mod stats;
 
 use crate::lane::{LaneIn, LaneOut, lane};
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::time::TurnTime;
 use conns::ConnPage;
+use stats::StatsPage;
 
 /// A question that becomes its own answer.
 #[derive(Debug)]
 pub enum Look {
     Conns(ConnPage),
+    Stats(Box<StatsPage>),
 }
 
 /// A look on its way; the answer carries the same number.
@@ -73,6 +79,7 @@ impl<N: Net> Shard<N> {
         let Some(mut numbered) = sight.next(now, idle) else { return 0 };
         match &mut numbered.look {
             Look::Conns(page) => self.show_conns(page, now),
+            Look::Stats(page) => self.show_stats(page, now),
         }
         if let Some(sight) = self.sight.as_ref() {
             // A full lane means that nobody takes answers any more.

@@ -8,6 +8,7 @@ use protocol::RemotingCommand;
 use protocol::code::request;
 use protocol::frame::Codec;
 
+use crate::requests::{pull, send};
 use crate::world::{Settings, World};
 
 /// Who looks.
@@ -34,7 +35,7 @@ impl Watcher {
     }
 
     fn page(&mut self, world: &mut World, slot: usize) -> ConnPage {
-        let Look::Conns(page) = self.look(world, Look::Conns(ConnPage::from(slot)));
+        let Look::Conns(page) = self.look(world, Look::Conns(ConnPage::from(slot))) else { panic!("another look") };
         page
     }
 }
@@ -92,13 +93,63 @@ fn looking_allocates_nothing_in_the_shard() {
         world.connect();
     }
     world.turn();
-    let look = Look::Conns(ConnPage::from(0));
-    assert!(watcher.ends.ask.push(Numbered { number: 1, look }).is_ok());
-    let now = world.clock.read();
-    let before = alloc::on_this_thread();
-    world.shard.turn(&now);
-    assert_eq!(alloc::on_this_thread() - before, 0);
-    assert!(watcher.ends.answers.pop().is_some());
+    for look in [Look::Conns(ConnPage::from(0)), Look::Stats(Box::default())] {
+        assert!(watcher.ends.ask.push(Numbered { number: 1, look }).is_ok());
+        let now = world.clock.read();
+        let before = alloc::on_this_thread();
+        world.shard.turn(&now);
+        assert_eq!(alloc::on_this_thread() - before, 0);
+        assert!(watcher.ends.answers.pop().is_some());
+    }
+}
+
+/// Goal: what is counted and timed is what happened. Method: sends and pulls, every send followed.
+#[test]
+fn counts_and_times_are_shown() {
+    let mut settings = Settings::default();
+    settings.config.stage_sample_interval = 1;
+    let mut world = World::with(settings);
+    let mut watcher = Watcher::of(&mut world);
+    world.topic("T", 4);
+    let conn = world.connect();
+    world.pass(2);
+    for _ in 0..10 {
+        assert_eq!(world.call(conn, send("T", 0, "", b"body")).code, 0);
+        world.pass(1);
+    }
+    assert_eq!(world.call(conn, pull("T", 0, 0)).code, 0);
+    let Look::Stats(page) = watcher.look(&mut world, Look::Stats(Box::default())) else { panic!("another look") };
+    assert_eq!((page.requests.put_messages, page.requests.pulls_found, page.now.connections), (10, 1, 1));
+    assert!(page.busy_turns >= 11 && page.turns > page.busy_turns, "{} of {}", page.busy_turns, page.turns);
+    let counted = page.stages.named().map(|(name, times)| (name, times.count()));
+    assert_eq!(counted, [("parsed", 10), ("appended", 10), ("durable", 0), ("replied", 10), ("whole", 10)]);
+
+    let info = world.call(conn, RemotingCommand::request(request::GET_BROKER_RUNTIME_INFO));
+    let body = String::from_utf8(info.body.to_vec()).unwrap();
+    assert!(body.contains(r#""putMessageDistributeTime":"[<=0ms]:"#), "{body}");
+    assert!(body.contains(r#""putLatency99":"#), "{body}");
+}
+
+/// Goal: under SYNC_FLUSH the disk's share is seen.
+#[test]
+fn a_synced_send_has_a_durable_stage() {
+    let mut settings = Settings::default();
+    settings.config.stage_sample_interval = 1;
+    settings.config.flush_disk_type = dataplane::config::FlushDiskType::SyncFlush;
+    let mut world = World::with(settings);
+    let mut watcher = Watcher::of(&mut world);
+    world.topic("T", 4);
+    let conn = world.connect();
+    world.pass(2);
+    world.cold_runs = false;
+    world.post(conn, send("T", 0, "", b"body"), Codec::Json);
+    world.pass(3);
+    world.cold_runs = true;
+    world.pass(3);
+    let Look::Stats(page) = watcher.look(&mut world, Look::Stats(Box::default())) else { panic!("another look") };
+    let durable = &page.stages.durable;
+    assert_eq!(durable.count(), 1);
+    assert!((3_000_000..=5_000_000).contains(&durable.max()), "{durable:?}");
 }
 
 /// Goal: a busy shard is asked once a millisecond at most.

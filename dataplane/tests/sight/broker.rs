@@ -83,13 +83,22 @@ impl Broker {
         self.ask_raw(format!("{question}\n").as_bytes())
     }
 
+    /// None when it hangs up.
+    pub fn try_ask(&self, question: &Value) -> Option<Value> {
+        self.send_line(format!("{question}\n").as_bytes()).ok()
+    }
+
     pub fn ask_raw(&self, question: &[u8]) -> Value {
-        let mut stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(question).unwrap();
+        self.send_line(question).unwrap()
+    }
+
+    fn send_line(&self, question: &[u8]) -> std::io::Result<Value> {
+        let mut stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.write_all(question)?;
         let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).unwrap();
-        serde_json::from_str(&answer).unwrap()
+        BufReader::new(stream).read_line(&mut answer)?;
+        Ok(serde_json::from_str(&answer)?)
     }
 
     pub fn kill_9(&mut self) {

@@ -13,6 +13,7 @@ mod group;
 mod host;
 mod send;
 mod sight;
+mod stats;
 mod topic;
 mod up;
 
@@ -54,6 +55,8 @@ enum Command {
     Cluster(cluster::Args),
     /// Look at the connections of a broker on this host
     Conns(conns::Args),
+    /// Look at what a broker on this host counts and measures: polls, requests, drops, stages of a send
+    Stats(stats::Args),
     #[command(hide = true)]
     RunChild(up::ChildArgs),
 }
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Group(args) => group::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Conns(args) => conns::run(args),
+        Command::Stats(args) => stats::run(args),
         Command::RunChild(args) => up::run_child(args),
     };
     outcome.unwrap_or_else(|sentence| {

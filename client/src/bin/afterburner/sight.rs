@@ -5,7 +5,7 @@
 //!   -> one line of JSON, the question -> one line of JSON, the answer
 //! ```
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,14 +37,17 @@ impl Broker {
     /// Asks, and returns the first line of the answer and the connection behind it.
     pub fn ask(&self, question: &Value) -> Result<(Value, BufReader<UnixStream>), String> {
         let mut stream = self.connect()?;
-        let failed = |error| format!("the broker does not answer: {error}");
+        let failed = |error: std::io::Error| match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => HUNG_UP.to_owned(),
+            _ => format!("the broker does not answer: {error}"),
+        };
         stream.set_read_timeout(Some(ANSWER_WAIT_MAX)).map_err(failed)?;
         writeln!(stream, "{question}").map_err(failed)?;
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line).map_err(failed)?;
         if line.is_empty() {
-            return Err("the broker hung up: it is stopping, or too many look into it already".into());
+            return Err(HUNG_UP.into());
         }
         let answer: Value = serde_json::from_str(&line).map_err(|error| {
             format!("the broker's answer makes no sense ({error}); is it of another version?")
@@ -60,7 +63,7 @@ impl Broker {
         for path in &tried {
             match UnixStream::connect(path) {
                 Ok(stream) => return Ok(stream),
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     return Err(format!(
                         "{}: permission denied; be the user that the broker runs as, or root",
                         path.display()
@@ -97,6 +100,7 @@ pub fn part<T: for<'de> Deserialize<'de>>(answer: &Value, name: &str) -> Result<
         .map_err(|error| format!("the broker's answer has no {name} that makes sense: {error}"))
 }
 
+const HUNG_UP: &str = "the broker hung up: it is stopping, or too many look into it already";
 const SOCKET: &str = "afterburner.sock";
 /// The broker itself gives its shard 3 s.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);

@@ -35,6 +35,8 @@ use protocol::code::{request as codes, response};
 use super::{Broker, Refusal, Request};
 use crate::cold::facts::SharedFacts;
 use crate::outbox::Outbox;
+use crate::sight::pace::Pace;
+use crate::sight::stages::Stages;
 
 /// What only the desks of this room know.
 #[derive(Debug)]
@@ -44,6 +46,9 @@ pub struct Admin {
     /// Moves on with every change of the configuration (code 25).
     pub config_version: DataVersion,
     pub rates: rates::Rates,
+    /// How the shard spends its time, and its sends theirs.
+    pub pace: Box<Pace>,
+    pub stages: Box<Stages>,
     /// What the cold side knows of the disk.
     pub disk: SharedFacts,
 }
@@ -54,6 +59,8 @@ impl Admin {
             started_ms: now_ms,
             config_version: DataVersion::new(now_ms),
             rates: rates::Rates::new(now_ms, utc_offset_ms),
+            pace: Box::default(),
+            stages: Box::default(),
             disk,
         }
     }

@@ -11,6 +11,7 @@ use super::super::{Broker, Refusal, Request};
 use super::rates::Sums;
 use crate::outbox::{Body, Outbox};
 use crate::plan::Amount;
+use crate::sight::histogram::Histogram;
 use crate::time::TurnTime;
 
 impl Broker {
@@ -63,11 +64,13 @@ impl Broker {
         put("putMessageFailedTimes", counters.put_failures.to_string());
         let average = counters.put_bytes as f64 / counters.put_messages.max(1) as f64;
         put("putMessageAverageSize", format!("{average:?}"));
-        put("putMessageEntireTimeMax", "0".into());
-        put("getMessageEntireTimeMax", "0".into());
-        put("putLatency99", "0.00".into());
-        put("putLatency999", "0.00".into());
-        put("putMessageDistributeTime", distribution(counters.put_messages));
+        // Of a put or a get we know how long its turn took, which is at least as long (sight/pace.rs).
+        let (pace, puts) = (&self.admin.pace, self.admin.pace.puts());
+        put("putMessageEntireTimeMax", (pace.longest_put_ns / NANOS_PER_MILLI).to_string());
+        put("getMessageEntireTimeMax", (pace.longest_pull_ns / NANOS_PER_MILLI).to_string());
+        put("putLatency99", millis(puts.quantile(0.99)));
+        put("putLatency999", millis(puts.quantile(0.999)));
+        put("putMessageDistributeTime", distribution(&puts));
         put("pageCacheLockTimeMills", "0".into());
 
         let (published, written) = (self.store.published(), self.store.written_to());
@@ -124,26 +127,38 @@ fn runtime(uptime_ms: i64) -> String {
     format!("[ {days} days, {hours} hours, {minutes} minutes, {} seconds ]", seconds % 60)
 }
 
-/// How long puts took: an append is some hundred nanoseconds, so all stand in the first bucket.
-fn distribution(puts: u64) -> String {
-    let others = [
-        "0~10ms",
-        "10~50ms",
-        "50~100ms",
-        "100~200ms",
-        "200~500ms",
-        "500ms~1s",
-        "1~2s",
-        "2~3s",
-        "3~4s",
-        "4~5s",
-        "5~10s",
-        "10s~",
+/// As the official broker prints a latency.
+fn millis(ns: u64) -> String {
+    format!("{:.2}", ns as f64 / NANOS_PER_MILLI as f64)
+}
+
+/// How many puts took how long, in the official buckets.
+fn distribution(puts: &Histogram) -> String {
+    let buckets = [
+        ("<=0ms", 1),
+        ("0~10ms", 10),
+        ("10~50ms", 50),
+        ("50~100ms", 100),
+        ("100~200ms", 200),
+        ("200~500ms", 500),
+        ("500ms~1s", 1_000),
+        ("1~2s", 2_000),
+        ("2~3s", 3_000),
+        ("3~4s", 4_000),
+        ("4~5s", 5_000),
+        ("5~10s", 10_000),
+        ("10s~", u64::MAX),
     ];
-    let mut text = format!("[<=0ms]:{puts} ");
-    others.iter().for_each(|bucket| text += &format!("[{bucket}]:0 "));
+    let (mut text, mut below) = (String::new(), 0);
+    for (name, end_ms) in buckets {
+        let up_to = puts.count_to(end_ms.saturating_mul(NANOS_PER_MILLI) - 1);
+        text += &format!("[{name}]:{} ", up_to - below);
+        below = up_to;
+    }
     text
 }
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -153,6 +168,13 @@ mod tests {
     fn texts_are_the_official_ones() {
         assert_eq!(runtime(207_999), "[ 0 days, 0 hours, 3 minutes, 27 seconds ]");
         assert_eq!(runtime(90_061_000), "[ 1 days, 1 hours, 1 minutes, 1 seconds ]");
-        assert!(distribution(28).starts_with("[<=0ms]:28 [0~10ms]:0 [10~50ms]:0 "));
+        let mut puts = Histogram::default();
+        puts.record_many(900, 28);
+        puts.record(7 * NANOS_PER_MILLI);
+        puts.record(60_000 * NANOS_PER_MILLI);
+        let text = distribution(&puts);
+        assert!(text.starts_with("[<=0ms]:28 [0~10ms]:1 [10~50ms]:0 "), "{text}");
+        assert!(text.ends_with("[5~10s]:0 [10s~]:1 "), "{text}");
+        assert_eq!(millis(1_234_567), "1.23");
     }
 }

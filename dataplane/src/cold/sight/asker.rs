@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::rows::ConnJson;
 use crate::sight::conns::ConnPage;
+use crate::sight::stats::StatsPage;
 use crate::sight::{Look, Numbered, SightEnds};
 
 /// Our ends of the lanes. One asks at a time; the others wait in line.
@@ -48,11 +49,21 @@ impl Asker {
         let mut rows = Vec::new();
         let mut next = Some(0);
         while let Some(slot) = next {
-            let Look::Conns(page) = self.ask(Look::Conns(ConnPage::from(slot)))?;
+            let Look::Conns(page) = self.ask(Look::Conns(ConnPage::from(slot)))? else {
+                unreachable!("a look comes back as it went")
+            };
             rows.extend(page.rows.iter().map(|row| ConnJson::new(row, page.now_ns)));
             next = page.slot;
         }
         Ok(rows)
+    }
+
+    /// All counts and times.
+    pub fn stats(&self) -> Result<Box<StatsPage>, String> {
+        match self.ask(Look::Stats(Box::default()))? {
+            Look::Stats(page) => Ok(page),
+            _ => unreachable!("a look comes back as it went"),
+        }
     }
 }
 

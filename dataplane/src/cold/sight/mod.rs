@@ -11,6 +11,7 @@
 
 mod asker;
 mod rows;
+mod totals;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -43,6 +44,7 @@ pub struct About {
 #[serde(tag = "ask", rename_all = "camelCase", deny_unknown_fields)]
 enum Question {
     Conns,
+    Stats,
 }
 
 /// The listening thread.
@@ -126,6 +128,7 @@ fn converse(mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
     let answer = match serde_json::from_str::<Question>(&line) {
         Err(error) => Err(format!("no such question: {error}")),
         Ok(Question::Conns) => conns(shared),
+        Ok(Question::Stats) => stats(shared),
     };
     let answer = answer.unwrap_or_else(|sentence| json!({ "error": sentence }));
     writeln!(stream, "{answer}")
@@ -134,6 +137,11 @@ fn converse(mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
 fn conns(shared: &Shared) -> Result<Value, String> {
     let conns = shared.asker.all_conns()?;
     Ok(json!({ "broker": shared.about, "conns": conns }))
+}
+
+fn stats(shared: &Shared) -> Result<Value, String> {
+    let page = shared.asker.stats()?;
+    Ok(json!({ "broker": shared.about, "stats": totals::json(&page) }))
 }
 
 /// The socket's name in the store's folder.

@@ -33,6 +33,7 @@ use super::front::{Address, Bare, Front, FrontCounters, Segment};
 use super::idle::{Idle, Spin, Waker};
 use super::packet::{self, flag};
 use super::{ConnId, Net, NetEvent, NetLimits};
+use crate::counters::{Tell, count_fields};
 use crate::device::{Device, DeviceCaps, DeviceRx, DeviceTx};
 use crate::rng::{KeyedHash, Rng};
 use crate::time::TurnTime;
@@ -96,6 +97,8 @@ pub struct StackCounters {
     pub rings_given_back: u64,
     pub loss: LossCounters,
 }
+
+count_fields!(StackCounters: opened, closed, handshakes_expired, syns_dropped, resets_in, resets_ignored, frames_out);
 
 /// Connections over a device of our own.
 pub struct Stack<D: Device> {
@@ -270,6 +273,12 @@ impl<D: Device> Net for Stack<D> {
 
     fn conns_len(&self) -> usize {
         self.core.tx.conns_len
+    }
+
+    fn count(&self, tell: &mut Tell<'_>) {
+        self.core.front.counters().each(tell);
+        self.core.counters.each(tell);
+        self.device.count(tell);
     }
 }
 

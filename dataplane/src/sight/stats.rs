@@ -1,0 +1,101 @@
+//! The shard's numbers at one moment, copied into memory that was brought.
+
+use super::histogram::Histogram;
+use super::stages::StageTimes;
+use crate::broker::Broker;
+use crate::counters::Counters;
+use crate::net::Net;
+use crate::outbox::OutboxCounters;
+use crate::session::SessionCounters;
+use crate::shard::Shard;
+use crate::time::TurnTime;
+
+/// Everything a shard counts.
+#[derive(Debug)]
+pub struct StatsPage {
+    /// When this was, and how long that is after the shard's start: `TurnTime::mono_ns`.
+    pub now_ns: u64,
+    pub requests: Counters,
+    pub sessions: SessionCounters,
+    pub outbox: OutboxCounters,
+    /// What the network and the device count, by name.
+    pub net: Vec<(&'static str, u64)>,
+    pub turns: u64,
+    pub busy_turns: u64,
+    pub busy_ns: u64,
+    pub busy: Histogram,
+    pub stages: StageTimes,
+    /// What there is of each just now.
+    pub now: Levels,
+}
+
+/// What may grow and shrink.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Levels {
+    pub connections: usize,
+    pub held_pulls: usize,
+    pub errands: usize,
+    /// Stored, and not yet written to the files; written, and not yet synced.
+    pub unwritten_bytes: u64,
+    pub unsynced_bytes: u64,
+    pub allocations: u64,
+}
+
+impl StatsPage {
+    /// An empty page with room.
+    pub fn new() -> StatsPage {
+        StatsPage {
+            now_ns: 0,
+            requests: Counters::default(),
+            sessions: SessionCounters::default(),
+            outbox: OutboxCounters::default(),
+            net: Vec::with_capacity(NET_COUNTERS_MAX),
+            turns: 0,
+            busy_turns: 0,
+            busy_ns: 0,
+            busy: Histogram::default(),
+            stages: StageTimes::default(),
+            now: Levels::default(),
+        }
+    }
+}
+
+impl Default for StatsPage {
+    fn default() -> StatsPage {
+        StatsPage::new()
+    }
+}
+
+impl<N: Net> Shard<N> {
+    pub(super) fn show_stats(&self, page: &mut StatsPage, now: &TurnTime) {
+        page.now_ns = now.mono_ns;
+        page.requests = self.broker.counters;
+        page.sessions = self.sessions.counters;
+        page.outbox = self.outbox.counters;
+        let net = &mut page.net;
+        self.net.count(&mut |name, count| {
+            if net.len() < net.capacity() {
+                net.push((name, count));
+            }
+        });
+        let pace = &self.broker.admin.pace;
+        (page.turns, page.busy_turns, page.busy_ns) = (pace.turns, pace.busy_turns, pace.busy_ns);
+        page.busy.copy_from(&pace.busy);
+        page.stages.copy_from(&self.broker.admin.stages.times);
+        page.now = levels(&self.broker, self.net.conns_len());
+    }
+}
+
+fn levels(broker: &Broker, connections: usize) -> Levels {
+    let published = broker.store.published();
+    Levels {
+        connections,
+        held_pulls: broker.holds.len(),
+        errands: broker.errands.len(),
+        unwritten_bytes: published.since(broker.store.written_to()),
+        unsynced_bytes: published.since(broker.store.synced_to()),
+        allocations: crate::alloc::on_this_thread(),
+    }
+}
+
+const NET_COUNTERS_MAX: usize = 128;
