@@ -31,6 +31,7 @@ pub use steer::{Scope, Steering};
 pub use tx::XdpTx;
 
 use super::{Device, DeviceCaps};
+use crate::counters::Tell;
 use bpf::{Link, Program, SocketMap};
 use socket::{Headroom, Sizes, Socket};
 use std::io;
@@ -190,6 +191,18 @@ impl Device for Xdp {
     fn kick(&mut self) {
         let called = self.tx.kick();
         self.rx.finish_turn(!called);
+    }
+
+    fn count(&self, tell: &mut Tell<'_>) {
+        let counted = self.counters();
+        tell("device_frames_in", counted.frames_in);
+        tell("device_frames_out", counted.frames_out);
+        tell("device_kicks", counted.kicks);
+        tell("device_kicks_refused", counted.kicks_refused);
+        tell("drop_rx_ring_full", counted.kernel.rx_ring_full);
+        tell("drop_rx_no_chunk", counted.kernel.rx_no_chunk);
+        tell("drop_rx_other", counted.kernel.rx_dropped);
+        tell("drop_invalid_descriptor", counted.kernel.invalid);
     }
 
     fn wait(&mut self, bell: Option<RawFd>, max: Duration) {
