@@ -10,8 +10,8 @@
 //! panicked about. Attaches to an interface that is there (and may be ours without privileges), or creates one.
 #![allow(unsafe_code)] // A fence, listed in docs/UNSAFE.md.
 
-use crate::counters::{Tell, count_fields};
 use super::{Device, DeviceCaps, DeviceRx, DeviceTx, FRAME_BYTES_MAX, Mac, Received, TxOffload};
+use crate::counters::{Tell, count_fields};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Ipv4Addr;

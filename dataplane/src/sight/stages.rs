@@ -97,8 +97,7 @@ impl Stages {
     #[cold]
     pub fn appended(&mut self, conn: ConnId, parsed_ns: u64, log_end: i64, now: &TurnTime) {
         let appended_ns = self.clock.now_ns(now);
-        let followed =
-            Followed { conn, log_end, ring_ns: None, parsed_ns, appended_ns, durable_ns: None };
+        let followed = Followed { conn, log_end, ring_ns: None, parsed_ns, appended_ns, durable_ns: None };
         if let Some(place) = self.followed.iter_mut().find(|place| place.is_none()) {
             *place = Some(followed);
             self.followed_len += 1;
@@ -158,7 +157,13 @@ impl StageTimes {
     /// Each with its name.
     pub fn named(&self) -> [(&'static str, &Histogram); 5] {
         let Self { parsed, appended, durable, replied, whole } = self;
-        [("parsed", parsed), ("appended", appended), ("durable", durable), ("replied", replied), ("whole", whole)]
+        [
+            ("parsed", parsed),
+            ("appended", appended),
+            ("durable", durable),
+            ("replied", replied),
+            ("whole", whole),
+        ]
     }
 
     pub fn copy_from(&mut self, other: &StageTimes) {
@@ -213,8 +218,13 @@ mod tests {
         stages.follow(&at(2_400), Some(500), |_| Some((1_950, true)));
         assert!(!stages.is_following());
         let found = stages.times.named().map(|(name, times)| (name, times.count(), times.max()));
-        let expected =
-            [("parsed", 1, 100), ("appended", 1, 100), ("durable", 1, 1_000), ("replied", 1, 300), ("whole", 1, 1_500)];
+        let expected = [
+            ("parsed", 1, 100),
+            ("appended", 1, 100),
+            ("durable", 1, 1_000),
+            ("replied", 1, 300),
+            ("whole", 1, 1_500),
+        ];
         assert_eq!(found, expected);
     }
 

@@ -35,7 +35,9 @@ impl Watcher {
     }
 
     fn page(&mut self, world: &mut World, slot: usize) -> ConnPage {
-        let Look::Conns(page) = self.look(world, Look::Conns(ConnPage::from(slot))) else { panic!("another look") };
+        let Look::Conns(page) = self.look(world, Look::Conns(ConnPage::from(slot))) else {
+            panic!("another look")
+        };
         page
     }
 }
@@ -118,7 +120,9 @@ fn counts_and_times_are_shown() {
         world.pass(1);
     }
     assert_eq!(world.call(conn, pull("T", 0, 0)).code, 0);
-    let Look::Stats(page) = watcher.look(&mut world, Look::Stats(Box::default())) else { panic!("another look") };
+    let Look::Stats(page) = watcher.look(&mut world, Look::Stats(Box::default())) else {
+        panic!("another look")
+    };
     assert_eq!((page.requests.put_messages, page.requests.pulls_found, page.now.connections), (10, 1, 1));
     assert!(page.busy_turns >= 11 && page.turns > page.busy_turns, "{} of {}", page.busy_turns, page.turns);
     let counted = page.stages.named().map(|(name, times)| (name, times.count()));
@@ -146,7 +150,9 @@ fn a_synced_send_has_a_durable_stage() {
     world.pass(3);
     world.cold_runs = true;
     world.pass(3);
-    let Look::Stats(page) = watcher.look(&mut world, Look::Stats(Box::default())) else { panic!("another look") };
+    let Look::Stats(page) = watcher.look(&mut world, Look::Stats(Box::default())) else {
+        panic!("another look")
+    };
     let durable = &page.stages.durable;
     assert_eq!(durable.count(), 1);
     assert!((3_000_000..=5_000_000).contains(&durable.max()), "{durable:?}");

@@ -68,9 +68,13 @@ fn operators_see_counts_and_times() {
     }
     let answer = broker.ask(&json!({ "ask": "stats" }));
     let stats = &answer["stats"];
-    assert_eq!((&stats["counts"]["requests"]["putMessages"], &stats["levels"]["connections"]), (&json!(20), &json!(1)));
+    assert_eq!(
+        (&stats["counts"]["requests"]["putMessages"], &stats["levels"]["connections"]),
+        (&json!(20), &json!(1))
+    );
     let polls = &stats["counts"]["polls"];
-    let [turns, busy, elapsed] = ["turns", "busyTurns", "elapsedNs"].map(|name| polls[name].as_u64().unwrap());
+    let [turns, busy, elapsed] =
+        ["turns", "busyTurns", "elapsedNs"].map(|name| polls[name].as_u64().unwrap());
     assert!(busy >= 20 && turns >= busy && elapsed > 0, "{polls}");
     // The last one may be shown before it has ended.
     assert!(stats["times"]["whole"]["count"].as_u64().unwrap() >= 19, "{}", stats["times"]["whole"]);

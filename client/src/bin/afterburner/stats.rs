@@ -110,9 +110,8 @@ impl Stats {
 impl Times {
     /// The longest of the difference is known by its bucket only, unless it is the longest of all.
     fn since(&self, earlier: &Times) -> Times {
-        let before = |end: u64| {
-            earlier.buckets.iter().find(|bucket| bucket.0 == end).map_or(0, |bucket| bucket.1)
-        };
+        let before =
+            |end: u64| earlier.buckets.iter().find(|bucket| bucket.0 == end).map_or(0, |bucket| bucket.1);
         let differences = self.buckets.iter().map(|&(end, count)| (end, count.saturating_sub(before(end))));
         let buckets: Vec<_> = differences.filter(|&(_, count)| count > 0).collect();
         let max_ns = buckets.last().map_or(0, |&(end, _)| end.min(self.max_ns));
@@ -153,7 +152,10 @@ fn describe(stats: &Stats) -> Result<String, String> {
     let is_drop = |name: &str| name.starts_with("drop") || matches!(name, "synsDropped" | "resetsIgnored");
     line("network", listed(stats.group("net").filter(|(name, _)| !is_drop(name))));
     line("dropped", listed(stats.group("net").filter(|(name, _)| is_drop(name))));
-    line("now", listed(stats.levels.iter().map(|(name, level)| (name.as_str(), level.as_u64().unwrap_or(0)))));
+    line(
+        "now",
+        listed(stats.levels.iter().map(|(name, level)| (name.as_str(), level.as_u64().unwrap_or(0)))),
+    );
     Ok(text)
 }
 
@@ -212,7 +214,10 @@ mod tests {
     fn lines_are_for_people() {
         let text = describe(&stats(7, 1, 1_900)).unwrap();
         assert!(text.contains("70 turns in 1.0 s, 10.00 % of them with work, 25.00 % of the time"), "{text}");
-        assert!(text.contains("network     framesIn 7\n") && text.contains("dropped     dropNotOurs 3\n"), "{text}");
+        assert!(
+            text.contains("network     framesIn 7\n") && text.contains("dropped     dropNotOurs 3\n"),
+            "{text}"
+        );
         assert!(text.contains("sessions    nothing\n"), "{text}");
     }
 
