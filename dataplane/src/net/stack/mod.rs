@@ -98,7 +98,8 @@ pub struct StackCounters {
     pub loss: LossCounters,
 }
 
-count_fields!(StackCounters: opened, closed, handshakes_expired, syns_dropped, resets_in, resets_ignored, frames_out);
+count_fields!(StackCounters: opened, closed, handshakes_expired, syns_dropped, resets_in, resets_ignored, frames_out,
+    rings_given_back);
 
 /// Connections over a device of our own.
 pub struct Stack<D: Device> {
