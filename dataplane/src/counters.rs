@@ -5,11 +5,12 @@ pub type Tell<'a> = dyn FnMut(&'static str, u64) + 'a;
 
 /// Gives a struct of counts `each`, which tells every one by name. A count that is not listed does not compile.
 macro_rules! count_fields {
-    ($name:ident: $($field:ident),+ $(,)?) => {
+    ($name:ident: $($field:ident),+ $(; and $group:ident)* $(,)?) => {
         impl $name {
             pub fn each(&self, tell: &mut $crate::counters::Tell<'_>) {
-                let Self { $($field),+ } = *self;
+                let Self { $($field,)+ $($group,)* } = *self;
                 $( tell(stringify!($field), $field); )+
+                $( $group.each(tell); )*
             }
         }
     };

@@ -99,7 +99,7 @@ pub struct StackCounters {
 }
 
 count_fields!(StackCounters: opened, closed, handshakes_expired, syns_dropped, resets_in, resets_ignored, frames_out,
-    rings_given_back);
+    rings_given_back; and loss);
 
 /// Connections over a device of our own.
 pub struct Stack<D: Device> {

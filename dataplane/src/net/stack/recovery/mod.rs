@@ -19,6 +19,7 @@ mod window;
 
 use super::options::{Block, Sacks};
 use super::wheel::NEVER;
+use crate::counters::count_fields;
 use board::{Board, is_before};
 use rtt::Rtt;
 use window::Window;
@@ -38,6 +39,8 @@ pub struct LossCounters {
     pub repeated_frames: u64,
     pub repeated_bytes: u64,
 }
+
+count_fields!(LossCounters: holes, probes, timeouts, needless, nudges, repeated_frames, repeated_bytes);
 
 /// Why something was sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
