@@ -130,11 +130,11 @@ pub fn extend_without(out: &mut Vec<u8>, properties: &[u8], names: &[&str]) {
     }
 }
 
-/// Iterator of [`iter`].
+/// Iterator of [`iter`]: looks for separators a block at a time.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
     bytes: &'a [u8],
-    /// Where the entry begins that is looked for.
+    /// Where the next entry begins.
     from: usize,
     /// Where the block begins that is looked through, and its separators that were not come by yet, one bit a byte.
     block: usize,
@@ -142,55 +142,54 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
+    #[inline]
     fn new(bytes: &'a [u8]) -> Entries<'a> {
         Entries { bytes, from: 0, block: 0, places: scan::low_places(bytes, SEPARATOR_MAX) }
     }
 
-    /// Where the next byte lies that may be a separator; the list's end when there is none.
+    /// What lies from `from` to `end`, if it is an entry.
     #[inline]
-    fn next_place(&mut self) -> usize {
-        while self.places == 0 {
-            self.block += scan::BLOCK_BYTES;
-            match self.bytes.get(self.block..) {
-                Some(rest) if !rest.is_empty() => self.places = scan::low_places(rest, SEPARATOR_MAX),
-                _ => {
-                    self.block = self.bytes.len(); // Stays there.
-                    return self.bytes.len();
-                }
-            }
+    fn entry(&self, from: usize, name_end: Option<usize>, end: usize) -> Option<(&'a [u8], &'a [u8])> {
+        let name_end = name_end?;
+        match (self.bytes.get(from..name_end), self.bytes.get(name_end + 1..end)) {
+            (Some(name @ [_, ..]), Some(value @ [_, ..])) => Some((name, value)),
+            _ => None,
         }
-        let place = self.block + self.places.trailing_zeros() as usize;
-        self.places &= self.places - 1;
-        place
     }
 }
 
 impl<'a> Iterator for Entries<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let mut name_end = None;
-        while self.from < self.bytes.len() {
-            let place = self.next_place();
-            match self.bytes.get(place) {
-                Some(&NAME_SEPARATOR) => {
-                    name_end.get_or_insert(place); // A value may hold more of them.
-                }
-                Some(&ENTRY_SEPARATOR) | None => {
-                    let from = std::mem::replace(&mut self.from, place + 1);
-                    if let Some(end) = name_end.take()
-                        && let (Some(name), Some(value)) =
-                            (self.bytes.get(from..end), self.bytes.get(end + 1..place))
-                        && !name.is_empty()
-                        && !value.is_empty()
-                    {
-                        return Some((name, value));
+        loop {
+            while self.places != 0 {
+                let place = self.block + self.places.trailing_zeros() as usize;
+                self.places &= self.places - 1;
+                match self.bytes.get(place) {
+                    Some(&NAME_SEPARATOR) if name_end.is_none() => name_end = Some(place),
+                    Some(&ENTRY_SEPARATOR) => {
+                        let from = std::mem::replace(&mut self.from, place + 1);
+                        if let Some(entry) = self.entry(from, name_end.take(), place) {
+                            return Some(entry);
+                        }
                     }
+                    _ => {} // Another separator inside a value; a zero, which means nothing.
                 }
-                Some(_) => {} // A zero, which means nothing.
+            }
+            self.block += scan::BLOCK_BYTES;
+            match self.bytes.get(self.block..) {
+                Some(rest @ [_, ..]) => self.places = scan::low_places(rest, SEPARATOR_MAX),
+                _ => {
+                    let end = self.bytes.len();
+                    self.block = end;
+                    let from = std::mem::replace(&mut self.from, end);
+                    return self.entry(from, name_end, end);
+                }
             }
         }
-        None
     }
 }
 

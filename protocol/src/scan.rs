@@ -38,12 +38,11 @@ pub fn unsafe_places(part: [u8; 16]) -> u32 {
 /// A bit for each of the first `BLOCK_BYTES` bytes that is at most `max`.
 #[inline]
 pub fn low_places(bytes: &[u8], max: u8) -> u32 {
-    let (block, len) = match bytes.first_chunk() {
-        Some(block) => (*block, BLOCK_BYTES),
-        None => (tail_part(bytes).to_le_bytes(), bytes.len()),
+    let Some(block) = bytes.first_chunk() else {
+        return bytes.iter().rev().fold(0, |places, byte| places << 1 | u32::from(*byte <= max));
     };
-    let block = u8x16::new(block);
-    block.min(u8x16::splat(max)).simd_eq(block).to_bitmask() & ((1 << len) - 1)
+    let block = u8x16::new(*block);
+    block.min(u8x16::splat(max)).simd_eq(block).to_bitmask()
 }
 
 /// Less than 16 bytes, as the low ones of 16.

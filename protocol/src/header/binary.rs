@@ -34,6 +34,12 @@ fn read_fields<'a>(entries: &'a [u8], fields: &mut Fields<'a>) -> Option<()> {
     let mut rest = entries;
     while !rest.is_empty() {
         let at = entries.len() - rest.len();
+        if all_marked && let Some((value_len, tail)) = take_letter_entry(rest) {
+            rest = tail;
+            let value_at = at + LETTER_ENTRY_BYTES;
+            all_marked = value_len == 0 || fields.mark_letter(at + NAME_LEN_BYTES, value_at, value_len);
+            continue;
+        }
         let (name, value) = take_entry(&mut rest)?;
         if all_marked && !name.is_empty() && !value.is_empty() {
             let name_at = at + NAME_LEN_BYTES;
@@ -71,6 +77,17 @@ fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((name, value))
 }
 
+/// The length of the value of an entry whose name is one letter, as all those of a short send are, and what is behind it.
+#[inline]
+fn take_letter_entry(rest: &[u8]) -> Option<(usize, &[u8])> {
+    let word = u64::from_be_bytes(*rest.first_chunk()?);
+    if word >> 48 != 1 {
+        return None;
+    }
+    let value_len = ((word >> 8) as i32).max(0) as usize;
+    Some((value_len, rest.get(LETTER_ENTRY_BYTES + value_len..)?))
+}
+
 #[inline]
 fn take_long(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, tail) = bytes.split_first_chunk()?;
@@ -80,4 +97,6 @@ fn take_long(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 const FIXED_BYTES: usize = 13;
 const NAME_LEN_BYTES: usize = 2;
+/// An entry with a name of one letter, without its value.
+const LETTER_ENTRY_BYTES: usize = NAME_LEN_BYTES + 1 + VALUE_LEN_BYTES;
 const VALUE_LEN_BYTES: usize = 4;

@@ -142,6 +142,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// As `mark`, for a name of one letter.
+    #[inline]
+    fn mark_letter(&mut self, name_at: usize, value_at: usize, value_len: usize) -> bool {
+        let Some(mark) = self.marks.get_mut(usize::from(self.marks_len)) else { return false };
+        *mark = Mark(name_at as u64 | 1 << 16 | (value_at as u64) << 32 | (value_len as u64) << 48);
+        self.marks_len += 1;
+        true
+    }
+
     /// Marks one field of `bytes`, whose name has no escapes; false if there is no mark left for it.
     #[inline]
     fn mark(&mut self, name: Range<usize>, value: Range<usize>, escaped: bool) -> bool {
