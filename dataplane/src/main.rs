@@ -29,7 +29,7 @@ use dataplane::net::{Net, NetLimits, idle::Spin};
 use dataplane::plan::{Plan, PlanError};
 use dataplane::rng::Rng;
 use dataplane::run::{RunError, Running};
-use store::{FlushMode, IndexShape, RealMedium, StoreConfig};
+use store::{FlushMode, IndexShape, RealMedium, Retention, StoreConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[global_allocator]
@@ -289,6 +289,18 @@ fn store_config(config: &Config) -> StoreConfig {
         },
         record_bytes_max: config.max_message_size as usize + RECORD_EXTRA_BYTES,
         delay_levels_ms: config.message_delay_level.delays_ms().to_vec(),
+        retention: Retention {
+            reserved_ms: i64::from(config.file_reserved_time) * 3_600_000,
+            hours: config.delete_when.0.clone(),
+            // Within the bounds of the official broker.
+            used_percent_max: config.disk_max_used_space_ratio.clamp(10, 95),
+            forced_percent: config.disk_space_clean_forcibly_ratio.clamp(30, 85),
+            full_percent: config.disk_space_warning_level_ratio.clamp(35, 90),
+            may_force: config.clean_file_forcibly_enable,
+            bytes_max: Some(config.commit_log_bytes_max.0).filter(|bytes| *bytes > 0),
+            interval_ms: i64::try_from(config.clean_resource_interval).unwrap_or(i64::MAX),
+            files_per_round: config.delete_file_batch_max.max(1) as usize,
+        },
         index: config.message_index_enable,
         index_shape: IndexShape { slots: config.max_hash_slot_num, entries: config.max_index_num },
         utc_offset_ms: host::utc_offset_ms(),

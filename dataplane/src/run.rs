@@ -22,6 +22,7 @@ use crate::broker::assignment::Routes;
 use crate::broker::errands::Errands;
 use crate::broker::persist_ops::PersistOp;
 use crate::broker::{Broker, BrokerStart};
+use crate::cold::clean;
 use crate::cold::disk::DiskThread;
 use crate::cold::facts::SharedFacts;
 use crate::cold::files::FilesThread;
@@ -66,6 +67,7 @@ pub struct Running {
     shard: Worker<()>,
     keeper: Worker<()>,
     reads: Worker<()>,
+    clean: Worker<()>,
     disk: Worker<Result<(), StoreError>>,
     sight: Option<SightServer>,
     waker: Waker,
@@ -114,9 +116,10 @@ impl Running {
             cold,
             facts: facts.clone(),
             root: config.store_path_root_dir.clone(),
-            log_start: recovery.min,
             sync,
         };
+        let trash = disk.cold.trash();
+        let clean = Worker::start("ab-clean", move |stop| clean::run(&trash, stop))?;
         let disk = Worker::start("ab-disk", move |stop| disk.run(stop))?;
 
         let waker = net.waker();
@@ -190,7 +193,7 @@ impl Running {
         let core = plan.core;
         let shard = Worker::start("ab-shard", move |stop| run_shard(shard, core, stop))?;
         let keeper = Worker::start("ab-keeper", move |stop| keeper.run(stop))?;
-        Ok(Running { address, recovery, registrar, routes: asker, shard, keeper, reads, disk, sight, waker })
+        Ok(Running { address, recovery, registrar, routes: asker, shard, keeper, reads, clean, disk, sight, waker })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -261,6 +264,7 @@ impl Running {
         // A panic in one of these has been printed; the files that matter are the disk thread's.
         let _ = self.keeper.end();
         let _ = self.reads.end();
+        let _ = self.clean.end();
         shard?;
         self.disk.end().map_err(|_| RunError::ShardPanicked)??;
         Ok(())

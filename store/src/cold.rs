@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::arena::{self, HotReader};
+use crate::clean::Cleaning;
 use crate::config::{FlushMode, StoreConfig};
 use crate::disk::{Disk, TakeInError};
 use crate::error::{MediumError, StoreError};
@@ -20,6 +21,7 @@ use crate::marks::Marks;
 use crate::medium::Medium;
 use crate::offsets::{PhysicalOffset, QueueOffset};
 use crate::reader::{Boundary, ColdReader};
+use crate::trash::Trash;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +35,12 @@ pub enum Work {
 /// The cold half of an open store.
 pub struct ColdStore {
     hot: HotReader,
-    marks: Arc<Marks>,
-    disk: Disk,
-    medium: Arc<dyn Medium>,
-    config: StoreConfig,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) disk: Disk,
+    pub(crate) medium: Arc<dyn Medium>,
+    pub(crate) config: StoreConfig,
+    pub(crate) cleaning: Cleaning,
+    pub(crate) trash: Arc<Trash>,
     hot_dir: PathBuf,
     last_write_ms: i64,
     last_sync_ms: i64,
@@ -55,13 +59,14 @@ pub(crate) struct Parts {
     pub disk: Disk,
     pub medium: Arc<dyn Medium>,
     pub config: StoreConfig,
+    pub trash: Trash,
     pub hot_dir: PathBuf,
     pub lock: Box<dyn Send>,
 }
 
 impl ColdStore {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { hot, marks, disk, medium, config, hot_dir, lock } = parts;
+        let Parts { hot, marks, disk, medium, config, trash, hot_dir, lock } = parts;
         let index = disk.index.as_ref().map(|index| index.shared());
         let reader = ColdReader::new(Arc::clone(&medium), Arc::clone(&marks), index, &config);
         Self {
@@ -70,6 +75,8 @@ impl ColdStore {
             disk,
             medium,
             config,
+            cleaning: Cleaning::default(),
+            trash: Arc::new(trash),
             hot_dir,
             last_write_ms: 0,
             last_sync_ms: 0,
@@ -88,6 +95,13 @@ impl ColdStore {
         }
         match self.try_step(now_ms) {
             Ok(work) => work,
+            Err(Failure::Medium(error) | Failure::TakeIn(TakeInError::Medium(error)))
+                if error.is_no_space() =>
+            {
+                self.note_no_space(&error);
+                self.clean_some(now_ms);
+                Work::Idle
+            }
             Err(failure) => {
                 self.fail(failure);
                 Work::Idle
@@ -137,9 +151,24 @@ impl ColdStore {
         while self.failure.is_none() && !self.hot.pending().bytes().is_empty() {
             match self.write_some(now_ms) {
                 Ok(_) => {}
+                Err(Failure::Medium(error) | Failure::TakeIn(TakeInError::Medium(error)))
+                    if error.is_no_space() =>
+                {
+                    return self.note_no_space(&error);
+                }
                 Err(failure) => self.fail(failure),
             }
         }
+    }
+
+    /// Deleted files whose blocks are to be freed, step by step, by a thread that nobody waits for.
+    pub fn trash(&self) -> Arc<Trash> {
+        Arc::clone(&self.trash)
+    }
+
+    /// First byte of the log that is kept.
+    pub fn min_physical(&self) -> PhysicalOffset {
+        self.marks.min_physical()
     }
 
     /// Everything written to files below.
@@ -154,7 +183,7 @@ impl ColdStore {
             return Err(StoreError::WriterAlive);
         }
         self.catch_up(now_ms);
-        if self.failure.is_some() {
+        if self.failure.is_some() || !self.hot.pending().bytes().is_empty() {
             return Ok(()); // `abort` stays, as with a full disk: told when it happened.
         }
         self.disk.log.sync()?;
@@ -196,7 +225,8 @@ impl ColdStore {
         }
         let indexes = self.settle_index(now_ms);
         self.sync_queues(now_ms)?;
-        let more = indexes || bytes >= STEP_BYTES_MAX || (is_sync && bytes > 0);
+        let cleans = self.clean_some(now_ms);
+        let more = indexes || cleans || bytes >= STEP_BYTES_MAX || (is_sync && bytes > 0);
         Ok(if more { Work::Did { bytes } } else { Work::Idle })
     }
 
@@ -205,6 +235,7 @@ impl ColdStore {
         let taken = self.disk.take_in(&self.hot.pending(), STEP_BYTES_MAX, false)?;
         self.disk.queues.write_out()?;
         self.hot.pass(taken.bytes);
+        self.note_space();
         self.marks.set_written_to(self.hot.position());
         self.last_write_ms = now_ms;
         Ok(taken.bytes)

@@ -13,6 +13,7 @@ use crate::arena::PAGE_BYTES;
 use crate::error::{MediumError, StoreError};
 use crate::medium::{Medium, MediumFile};
 use crate::offsets::PhysicalOffset;
+use crate::trash::Trash;
 
 /// The files of the log, for the one who writes them.
 pub(crate) struct LogFiles {
@@ -216,6 +217,20 @@ impl LogFiles {
             self.write(end, &[0; CUT_BYTES][..there])?;
         }
         Ok(())
+    }
+
+    /// Takes the oldest file away. The caller has told readers that it is gone.
+    pub fn remove_first(&mut self, trash: &Trash) -> Result<(), MediumError> {
+        assert!(self.starts.len() > 1);
+        let start = self.starts[0];
+        assert!(self.current.as_ref().is_none_or(|(current, _)| *current != start));
+        trash.take(&self.dir.join(name_of_offset(start)), self.file_bytes)?;
+        self.starts.remove(0);
+        self.medium.sync_dir(&self.dir)
+    }
+
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
     }
 
     fn open_for_writing(&mut self, start: i64) -> Result<(), MediumError> {

@@ -7,6 +7,7 @@ use protocol::record::BLANK_BYTES;
 use crate::arena;
 use crate::error::StoreError;
 use crate::index::format::IndexShape;
+use crate::retention::Retention;
 
 /// When an append counts as kept (design: ack levels `mem` and `disk`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct StoreConfig {
     pub index: bool,
     /// [maxHashSlotNum, maxIndexNum]
     pub index_shape: IndexShape,
+    /// How long messages are kept.
+    pub retention: Retention,
     /// What local time is ahead of UTC: index files are named by local time, and files are deleted at an hour of it.
     pub utc_offset_ms: i64,
     /// [hotLogPath] directory of the hot log; found by itself when not given.
@@ -70,6 +73,7 @@ impl StoreConfig {
             delay_levels_ms: default_delay_levels_ms(),
             index: true,
             index_shape: IndexShape { slots: 5_000_000, entries: 20_000_000 },
+            retention: Retention::default(),
             utc_offset_ms: 0,
             hot_dir: None,
             hot_bytes: 256 << 20,

@@ -259,6 +259,42 @@ impl QueueFiles {
         Ok(())
     }
 
+    /// Old messages were deleted: moves on `min` of at most `max` queues from number `from` on, and removes files that hold nothing
+    /// else. `moved` hears of every queue that begins later now. Returns where to go on; `None`: that was all.
+    pub fn trim_some(
+        &mut self,
+        from: usize,
+        max: usize,
+        log_min: PhysicalOffset,
+        moved: &mut dyn FnMut(&str, i32, i64),
+    ) -> Result<Option<usize>, MediumError> {
+        assert!(self.touched.is_empty());
+        let to = self.queues.len().min(from + max);
+        for index in from..to {
+            let (first, next) = (self.queues[index].min, self.queues[index].next);
+            let min = self.first_entry(index, first, next, log_min)?;
+            if min == first {
+                continue;
+            }
+            self.queues[index].min = min;
+            moved(&self.queues[index].topic, self.queues[index].queue_id, min);
+            while let [start, _, ..] = self.queues[index].starts[..] {
+                if start + self.file_bytes > min as u64 * 20 {
+                    break;
+                }
+                if self.queues[index].file.as_ref().is_some_and(|(open, _)| *open == start) {
+                    self.close_file(index);
+                }
+                let queue = &mut self.queues[index];
+                queue.unsynced_starts.retain(|unsynced| *unsynced != start);
+                queue.starts.remove(0);
+                let path = self.queue_dir(index).join(name_of_offset(start as i64));
+                self.medium.remove(&path)?;
+            }
+        }
+        Ok((to < self.queues.len()).then_some(to))
+    }
+
     /// No commitlog: whatever the queues say is about messages that are gone.
     pub fn remove_all(&mut self) -> Result<(), MediumError> {
         self.medium.remove_dir(&self.dir)?;
@@ -411,22 +447,30 @@ impl QueueFiles {
         let queue = &mut self.queues[index];
         let mut collected = std::mem::take(&mut queue.collected);
         let mut at = queue.next as u64 * 20 - collected.len() as u64;
-        let mut rest = &collected[..];
+        let written = self.write_entries(index, &mut at, &collected);
+        if written.is_err() || collected.capacity() <= COLLECTED_BYTES_KEPT {
+            // What could not be written is tried once more, all of it.
+            if written.is_ok() {
+                collected.clear();
+            }
+            self.queues[index].collected = collected;
+        }
+        written
+    }
+
+    fn write_entries(&mut self, index: usize, at: &mut u64, entries: &[u8]) -> Result<(), MediumError> {
+        let mut rest = entries;
         while !rest.is_empty() {
-            let start = at - at % self.file_bytes;
-            let (now, later) = rest.split_at(rest.len().min((start + self.file_bytes - at) as usize));
+            let start = *at - *at % self.file_bytes;
+            let (now, later) = rest.split_at(rest.len().min((start + self.file_bytes - *at) as usize));
             let is_new = !self.queues[index].starts.contains(&start);
             self.open_file(index, start)?;
             if is_new && self.queues[index].starts.len() == 1 {
-                self.fill_before(index, at - start)?;
+                self.fill_before(index, *at - start)?;
             }
-            self.write_open(index, at - start, now)?;
-            at += now.len() as u64;
+            self.write_open(index, *at - start, now)?;
+            *at += now.len() as u64;
             rest = later;
-        }
-        if collected.capacity() <= COLLECTED_BYTES_KEPT {
-            collected.clear();
-            self.queues[index].collected = collected;
         }
         Ok(())
     }

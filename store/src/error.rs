@@ -11,6 +11,9 @@ pub enum AppendError {
     /// A write or sync failed earlier: reads go on, appends do not. SERVICE_NOT_AVAILABLE (14).
     #[error("the log is read-only since a write failed")]
     ReadOnly,
+    /// The disk is too full: reads go on, appends go on when something was deleted. SERVICE_NOT_AVAILABLE (14).
+    #[error("the disk is full")]
+    DiskFull,
     /// The hot log is full until the disk has caught up. Never for a caller who asked `has_room`.
     #[error("the hot log has no room until the disk catches up")]
     NoRoom,
@@ -30,6 +33,11 @@ pub struct MediumError {
 }
 
 impl MediumError {
+    /// A write that may be tried again when there is space. Never a sync: what one lost is not known.
+    pub fn is_no_space(&self) -> bool {
+        self.source.kind() == io::ErrorKind::StorageFull && self.op != "sync"
+    }
+
     /// For `map_err`.
     pub fn at(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();

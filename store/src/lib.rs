@@ -13,6 +13,7 @@
 
 pub mod arena;
 mod checkpoint;
+mod clean;
 pub mod cold;
 mod commitlog;
 pub mod config;
@@ -30,14 +31,17 @@ pub mod offsets;
 pub mod reader;
 pub mod real_medium;
 pub mod recovery;
+pub mod retention;
 #[cfg(feature = "sim")]
 pub mod sim_medium;
 pub mod store;
+mod trash;
 mod units;
 
 pub use cold::{ColdStore, Work};
 pub use config::{FlushMode, StoreConfig};
 pub use dispatch::entry_tags_code;
+pub use marks::Removed;
 pub use error::{AppendError, MediumError, StoreError};
 pub use index::format::IndexShape;
 pub use index::keys::KeyKind;
@@ -47,4 +51,6 @@ pub use offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
 pub use reader::{Boundary, ColdPull, ColdReader, KeysFound, PullLimits};
 pub use real_medium::RealMedium;
 pub use recovery::{HotFound, Recovery, open};
+pub use retention::{Cause, Retention, Space};
 pub use store::{Appended, BatchAppendError, BatchAppended, QueueFound, Store, UnitAt};
+pub use trash::Trash;

@@ -1,10 +1,13 @@
 //! What the two sides of a store tell each other, besides the hot log itself: a few numbers, no lock.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 
+use crossbeam::queue::SegQueue;
 use crossbeam::utils::CachePadded;
 
+use crate::error::AppendError;
 use crate::offsets::PhysicalOffset;
+use crate::retention::Cause;
 
 /// Written by the cold side, read by the shard; `writer_gone` the other way round.
 #[derive(Default)]
@@ -12,8 +15,23 @@ pub struct Marks {
     written_to: CachePadded<AtomicI64>,
     synced_to: AtomicI64,
     min_physical: AtomicI64,
-    read_only: AtomicBool,
+    /// Why nothing is appended: bits.
+    closed: AtomicU8,
     writer_gone: AtomicBool,
+    /// An administrator wants files deleted: rounds left.
+    asked_rounds: AtomicU8,
+    removed: [AtomicU64; Cause::ALL.len()],
+    removed_bytes: AtomicU64,
+    disk_full_times: AtomicU64,
+    /// Queues that begin later than they did.
+    pub new_mins: SegQueue<NewMin>,
+}
+
+/// The first offset that is left of a queue.
+pub struct NewMin {
+    pub topic: Box<str>,
+    pub queue_id: i32,
+    pub min: i64,
 }
 
 impl Marks {
@@ -46,11 +64,62 @@ impl Marks {
 
     /// A write or sync failed: nothing is appended any more.
     pub fn read_only(&self) -> bool {
-        self.read_only.load(Ordering::Acquire)
+        self.closed.load(Ordering::Acquire) & FAILED != 0
     }
 
     pub fn set_read_only(&self) {
-        self.read_only.store(true, Ordering::Release);
+        self.closed.fetch_or(FAILED, Ordering::AcqRel);
+    }
+
+    /// The disk is too full to go on; or it is not any more.
+    pub fn set_disk_full(&self, full: bool) {
+        let before = match full {
+            true => self.closed.fetch_or(FULL, Ordering::AcqRel),
+            false => self.closed.fetch_and(!FULL, Ordering::AcqRel),
+        };
+        if full && before & FULL == 0 {
+            self.disk_full_times.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn disk_full(&self) -> bool {
+        self.closed.load(Ordering::Acquire) & FULL != 0
+    }
+
+    /// Why nothing may be appended, if so.
+    #[inline]
+    pub fn refusal(&self) -> Option<AppendError> {
+        match self.closed.load(Ordering::Acquire) {
+            0 => None,
+            FULL => Some(AppendError::DiskFull),
+            _ => Some(AppendError::ReadOnly),
+        }
+    }
+
+    pub fn ask_to_clean(&self) {
+        self.asked_rounds.store(ASKED_ROUNDS, Ordering::Relaxed);
+    }
+
+    /// Whether this round of cleaning was asked for.
+    pub fn take_asked_round(&self) -> bool {
+        let left = self.asked_rounds.load(Ordering::Relaxed);
+        self.asked_rounds.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
+    }
+
+    pub fn count_removed(&self, cause: Cause, bytes: u64) {
+        self.removed[cause as usize].fetch_add(1, Ordering::Relaxed);
+        self.removed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Figures of what was deleted and of how often the disk was full.
+    pub fn removed(&self) -> Removed {
+        let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        Removed {
+            files: std::array::from_fn(|cause| load(&self.removed[cause])),
+            bytes: load(&self.removed_bytes),
+            disk_full_times: load(&self.disk_full_times),
+        }
     }
 
     /// The shard has dropped its half: nothing is appended any more.
@@ -62,3 +131,19 @@ impl Marks {
         self.writer_gone.store(true, Ordering::Release);
     }
 }
+
+/// What retention has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Commitlog files, by cause, in the order of `Cause::ALL`.
+    pub files: [u64; Cause::ALL.len()],
+    pub bytes: u64,
+    /// How often appending was stopped for want of space.
+    pub disk_full_times: u64,
+}
+
+/// A write or sync failed.
+const FAILED: u8 = 1;
+const FULL: u8 = 2;
+/// As the official broker: a wish to delete counts for so many rounds.
+const ASKED_ROUNDS: u8 = 20;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::arena::HotMap;
 use crate::error::MediumError;
+use crate::retention::Space;
 
 pub trait Medium: Send + Sync {
     /// Where hot segments could live, best first, for `bytes` bytes in all; `held` is a directory that may hold them already.
@@ -36,6 +37,10 @@ pub trait Medium: Send + Sync {
     fn remove(&self, path: &Path) -> Result<(), MediumError>;
     /// Removes a directory and all in it; that there is none is no fault.
     fn remove_dir(&self, dir: &Path) -> Result<(), MediumError>;
+    /// Makes a file shorter, from its end; that there is none is no fault.
+    fn shorten(&self, path: &Path, bytes: u64) -> Result<(), MediumError>;
+    /// The partition that an existing directory is on.
+    fn space(&self, dir: &Path) -> Result<Space, MediumError>;
     /// Makes created, renamed and removed names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> Result<(), MediumError>;
 

@@ -14,6 +14,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use crate::arena::HotMap;
 use crate::error::MediumError;
 use crate::medium::{Entry, HotKind, HotPlace, Medium, MediumFile};
+use crate::retention::Space;
 
 /// Files of this machine.
 pub struct RealMedium {
@@ -171,6 +172,17 @@ impl Medium for RealMedium {
 
     fn remove_dir(&self, dir: &Path) -> Result<(), MediumError> {
         absent_is_fine(fs::remove_dir_all(dir)).map_err(MediumError::at("remove", dir))
+    }
+
+    fn shorten(&self, path: &Path, bytes: u64) -> Result<(), MediumError> {
+        let shortened = OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(bytes));
+        absent_is_fine(shortened).map_err(MediumError::at("shorten", path))
+    }
+
+    fn space(&self, dir: &Path) -> Result<Space, MediumError> {
+        let disk = rustix::fs::statvfs(dir).map_err(|error| MediumError::at("look at", dir)(error.into()))?;
+        let used = disk.f_blocks.saturating_sub(disk.f_bfree) * disk.f_frsize;
+        Ok(Space { used, available: disk.f_bavail * disk.f_frsize })
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), MediumError> {

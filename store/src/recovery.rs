@@ -33,6 +33,7 @@ use crate::marks::Marks;
 use crate::medium::{HotKind, Medium};
 use crate::offsets::PhysicalOffset;
 use crate::store::{QueueFound, Store};
+use crate::trash::Trash;
 
 /// What opening found and did.
 #[derive(Clone, Debug)]
@@ -158,7 +159,8 @@ pub fn open(
     recovery.remarks = remarks;
     recovery.ms = medium.elapsed_ms() - began;
     let store = Store::new(writer, Arc::clone(&marks), &recovery.queues, &config);
-    let parts = Parts { hot: reader, marks, disk, medium, config, hot_dir: place.dir, lock };
+    let trash = Trash::load(Arc::clone(&medium), &config.commitlog_dir())?;
+    let parts = Parts { hot: reader, marks, disk, medium, config, trash, hot_dir: place.dir, lock };
     Ok((store, ColdStore::new(parts), recovery))
 }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::arena::HotMap;
 use crate::error::MediumError;
 use crate::medium::{Entry, HotKind, HotPlace, Medium, MediumFile};
+use crate::retention::Space;
 
 /// A machine's disk and memory. Clones are the same machine.
 #[derive(Clone)]
@@ -37,6 +38,7 @@ struct World {
     kill_at: Option<u64>,
     killed: bool,
     fault: Option<Fault>,
+    space: Space,
     clock_ms: u64,
     boots: u64,
     seed: u64,
@@ -52,8 +54,10 @@ pub struct Fault {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// No space left: nothing of a write arrives, no file is created.
+    /// The device fails: nothing of a write arrives, no file is created.
     Write,
+    /// No space left, with the same outcome.
+    Full,
     /// The sync fails; what was written may or may not be on the disk.
     Sync,
 }
@@ -80,6 +84,7 @@ impl SimMedium {
             kill_at: None,
             killed: false,
             fault: None,
+            space: Space { used: 0, available: u64::MAX },
             clock_ms: 0,
             boots: 1,
             seed: seed.wrapping_mul(2).wrapping_add(1),
@@ -147,6 +152,11 @@ impl SimMedium {
 
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.world().fault = fault;
+    }
+
+    /// What the partition shows from now on. Files do not count by themselves.
+    pub fn set_space(&self, space: Space) {
+        self.world().space = space;
     }
 
     /// Flips a bit of a file, synced or not.
@@ -333,6 +343,18 @@ impl Medium for SimMedium {
         Ok(())
     }
 
+    fn shorten(&self, path: &Path, bytes: u64) -> Result<(), MediumError> {
+        let mut world = self.whole_call("shorten", path)?;
+        if let Some(id) = world.names.get(path).copied() {
+            world.files.get_mut(&id).expect("names point at files").content.truncate(bytes as usize);
+        }
+        Ok(())
+    }
+
+    fn space(&self, dir: &Path) -> Result<Space, MediumError> {
+        Ok(self.look("look at", dir)?.space)
+    }
+
     fn sync_dir(&self, dir: &Path) -> Result<(), MediumError> {
         let mut world = self.whole_call("sync", dir)?;
         world.check_fault(FaultKind::Sync, "sync", dir)?;
@@ -433,10 +455,12 @@ impl Drop for SimLock {
 
 impl World {
     fn check_fault(&self, what: FaultKind, op: &'static str, path: &Path) -> Result<(), MediumError> {
-        match &self.fault {
-            Some(fault) if fault.what == what && path.to_string_lossy().contains(fault.path_part) => {
+        let fault = self.fault.as_ref().filter(|fault| path.to_string_lossy().contains(fault.path_part));
+        match fault.map(|fault| fault.what) {
+            Some(FaultKind::Full) if what == FaultKind::Write => {
                 Err(MediumError::at(op, path)(io::ErrorKind::StorageFull.into()))
             }
+            Some(failing) if failing == what => Err(MediumError::at(op, path)(io::Error::other("broken"))),
             _ => Ok(()),
         }
     }

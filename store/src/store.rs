@@ -18,7 +18,7 @@ use protocol::record::{self, BLANK_BYTES, RecordDraft, RecordView, Stamp};
 use crate::arena::HotWriter;
 use crate::config::{FlushMode, StoreConfig};
 use crate::error::AppendError;
-use crate::marks::Marks;
+use crate::marks::{Marks, Removed};
 use crate::offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
 use crate::units::{HotUnits, Units};
 
@@ -284,6 +284,31 @@ impl Store {
         self.marks.read_only()
     }
 
+    /// Whether the disk is too full to append.
+    pub fn is_disk_full(&self) -> bool {
+        self.marks.disk_full()
+    }
+
+    /// Old files go in the next rounds of cleaning whatever the hour.
+    pub fn ask_to_clean(&self) {
+        self.marks.ask_to_clean();
+    }
+
+    /// What retention has deleted.
+    pub fn removed(&self) -> Removed {
+        self.marks.removed()
+    }
+
+    /// Takes over where queues begin now that old messages were deleted. Cheap when there is no news.
+    pub fn take_news(&mut self) {
+        while let Some(news) = self.marks.new_mins.pop() {
+            if let Some(index) = self.find_queue(&news.topic, news.queue_id) {
+                let min = &mut self.queues[index.as_usize()].min;
+                *min = (*min).max(news.min);
+            }
+        }
+    }
+
     /// What is below needs no hot entry: it is in the files, and has reached its level. So an entry that is not hot is one
     /// that consumers may see.
     fn kept_to(&self) -> PhysicalOffset {
@@ -296,8 +321,8 @@ impl Store {
     /// Makes sure that `total` bytes in a row and `count` entries fit, going on in the next file or segment if need be.
     #[inline]
     fn reserve(&mut self, total: usize, count: usize, fits: bool) -> Result<(), AppendError> {
-        if self.marks.read_only() {
-            return Err(AppendError::ReadOnly);
+        if let Some(refusal) = self.marks.refusal() {
+            return Err(refusal);
         }
         if total > self.record_bytes_max || !fits {
             return Err(AppendError::TooBig { size: total });
@@ -349,7 +374,7 @@ impl Store {
 
     #[cold]
     fn has_room_slow(&self, bytes: usize, chunks: usize) -> bool {
-        if self.marks.read_only() || bytes > self.record_bytes_max {
+        if self.marks.refusal().is_some() || bytes > self.record_bytes_max {
             return true; // Will be refused, not delayed.
         }
         // One segment more than needed: what the desks append besides (op messages, delayed ones) finds room too.

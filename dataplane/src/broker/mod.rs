@@ -220,6 +220,7 @@ impl Broker {
         self.release_ended(now, out);
         self.run_stalled(now, out);
         self.take_routes(out);
+        self.store.take_news();
         self.keep_offsets(now);
         self.sample_rates(now);
         self.deliver_delayed(now) + self.check_transactions(now, out)

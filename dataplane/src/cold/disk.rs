@@ -22,8 +22,6 @@ pub struct DiskThread {
     pub facts: SharedFacts,
     /// Directory of the store, whose partition is looked at.
     pub root: PathBuf,
-    /// First byte of the log.
-    pub log_start: PhysicalOffset,
     /// Sends wait for this thread.
     pub sync: bool,
 }
@@ -32,7 +30,7 @@ impl DiskThread {
     /// The thread's life. `stop` is set after the shard has dropped its half of the store.
     pub fn run(mut self, stop: &Arc<AtomicBool>) -> Result<(), StoreError> {
         let mut nap = Nap::new(self.sync);
-        let mut earliest_ms = None;
+        let mut earliest = (PhysicalOffset(-1), None);
         let mut looked: Option<Instant> = None;
         while !stop.load(Ordering::Acquire) {
             let before = self.cold.written_to();
@@ -45,22 +43,24 @@ impl DiskThread {
             }
             if looked.is_none_or(|looked| looked.elapsed() >= LOOK_PERIOD) {
                 looked = Some(Instant::now());
-                self.look(&mut earliest_ms);
+                self.look(&mut earliest);
             }
         }
         self.cold.close(wall_ms())
     }
 
-    fn look(&mut self, earliest_ms: &mut Option<i64>) {
-        if earliest_ms.is_none() {
+    /// `earliest`: the first byte of the log when it was looked at last, and the store time there.
+    fn look(&mut self, earliest: &mut (PhysicalOffset, Option<i64>)) {
+        let log_start = self.cold.min_physical();
+        if earliest.1.is_none() || earliest.0 != log_start {
             // A log that cannot be read shows itself where it matters; here it only has no age.
-            *earliest_ms = self.cold.reader().store_time(self.log_start).ok().flatten();
+            *earliest = (log_start, self.cold.reader().store_time(log_start).ok().flatten());
         }
         let (total, free) = match rustix::fs::statvfs(&self.root) {
             Ok(disk) => (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize),
             Err(_) => (0, 0),
         };
-        self.facts.write(DiskFacts { total, free, earliest_ms: earliest_ms.unwrap_or(-1) });
+        self.facts.write(DiskFacts { total, free, earliest_ms: earliest.1.unwrap_or(-1) });
     }
 }
 

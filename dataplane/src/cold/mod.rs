@@ -4,6 +4,7 @@
 //! keeper   tables -> texts of files, registrations      (keeper.rs, mirror.rs; tables.rs at a start)
 //! files    texts -> config/*.json                       (files.rs)
 //! disk     hot log -> commitlog/, consumequeue/         (disk.rs, nap.rs, facts.rs)
+//! clean    blocks of deleted files -> the file system (clean.rs)
 //! reads    old records -> the shard                     (reads.rs)
 //! namesrv  registrations -> name servers               (namesrv.rs)
 //! sight    operators <-> the shard                     (sight/)
@@ -12,6 +13,7 @@
 //! They may block, allocate and log; the shard never waits for them. An edge room: clocks, threads and the kernel's
 //! sockets are used here.
 
+pub mod clean;
 pub mod disk;
 pub mod facts;
 pub mod files;

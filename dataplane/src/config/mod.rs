@@ -17,7 +17,7 @@ mod without_effect;
 pub use load::{ChangeError, ConfigErrors, Host, Loaded, Override, Sources, load};
 pub use settings::Config;
 pub use value::{
-    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, HostPort, NamesrvList, Network, Permission,
+    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, HostPort, Hours, NamesrvList, Network, Permission,
     Setting,
 };
 

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::value::{
-    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, NamesrvList, Network, Permission, Setting,
+    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, Hours, NamesrvList, Network, Permission, Setting,
 };
 
 macro_rules! settings {
@@ -99,6 +99,22 @@ settings! {
     "mappedFileSizeCommitLog" mapped_file_size_commit_log: u64 = 1 << 30, start;
     /// bytes of a consume queue file, a multiple of 20
     "mappedFileSizeConsumeQueue" mapped_file_size_consume_queue: u64 = 6_000_000, start;
+    /// hours a message is kept at least, unless the disk gets too full
+    "fileReservedTime" file_reserved_time: u32 = 72, start;
+    /// hours of local time at which old files are deleted, separated by `;`
+    "deleteWhen" delete_when: Hours = Hours(vec![4]), start;
+    /// percent of the disk above which old files are deleted at any hour, 10 to 95
+    "diskMaxUsedSpaceRatio" disk_max_used_space_ratio: u32 = 75, start;
+    /// percent of the disk above which files are deleted whatever their age, 30 to 85
+    "diskSpaceCleanForciblyRatio" disk_space_clean_forcibly_ratio: u32 = 85, start;
+    /// percent of the disk above which sends are refused, 35 to 90
+    "diskSpaceWarningLevelRatio" disk_space_warning_level_ratio: u32 = 90, start;
+    /// delete files whatever their age when the disk gets too full
+    "cleanFileForciblyEnable" clean_file_forcibly_enable: bool = true, start;
+    /// ms between looks at what may be deleted
+    "cleanResourceInterval" clean_resource_interval: u64 = 10_000, start;
+    /// most commitlog files deleted at one look
+    "deleteFileBatchMax" delete_file_batch_max: u32 = 10, start;
     /// keep an index of keys, for queries by key
     "messageIndexEnable" message_index_enable: bool = true, start;
     /// hash slots of an index file
@@ -197,7 +213,13 @@ settings! {
     "hotLogBytes" hot_log_bytes: Bytes = Bytes(256 << 20), start;
     /// directory of the hot log, hugetlbfs or tmpfs; found by itself when not given
     "hotLogPath" hot_log_path: Option<PathBuf> = None, start;
+<<<<<<< HEAD
     /// an unanswered SYN-ACK is repeated after 1 s / stackClock; loss after the handshake is timed by the measured path
+=======
+    /// bytes of commitlog files to keep at most, as 100G; 0: no limit
+    "commitLogBytesMax" commit_log_bytes_max: Bytes = Bytes(0), start;
+    /// how much faster than real time the TCP timers run: RTO at least 1 s / stackClock
+>>>>>>> ab4fc9e (Delete old messages, by time, quota and disk marks, and live through a full disk)
     "stackClock" stack_clock: u32 = 5, start;
     /// most connections at a time
     "connectionsMax" connections_max: u32 = 10_000, start;

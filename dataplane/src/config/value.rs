@@ -167,6 +167,25 @@ impl Setting for Bytes {
     }
 }
 
+/// Hours of the day, separated by `;`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hours(pub Vec<u8>);
+
+impl Setting for Hours {
+    fn parse(text: &str) -> Result<Self, String> {
+        let hours = text.split(';').map(str::trim).filter(|hour| !hour.is_empty());
+        let hours: Vec<u8> = hours
+            .map(|hour| hour.parse().ok().filter(|hour| *hour < 24))
+            .collect::<Option<_>>()
+            .ok_or("write hours from 00 to 23, separated by `;`")?;
+        Ok(Self(hours))
+    }
+    fn show(&self) -> String {
+        let hours: Vec<_> = self.0.iter().map(|hour| format!("{hour:02}")).collect();
+        hours.join(";")
+    }
+}
+
 /// Delays of the levels, in ms; level 1 is the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DelayLevels {

@@ -8,6 +8,7 @@ mod fake_net;
 mod probe;
 mod pull;
 mod requests;
+mod retention;
 mod send;
 mod sessions;
 mod sight;

@@ -49,4 +49,11 @@ impl Broker {
         );
         Ok(())
     }
+
+    /// Code 329.
+    pub(super) fn delete_expired(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        self.store.ask_to_clean();
+        out.done(req.reply_to());
+        Ok(())
+    }
 }

@@ -6,6 +6,7 @@
 use protocol::body::{Body as _, HARuntimeInfo, KVTable};
 use protocol::code::response;
 use protocol::version;
+use store::Cause;
 
 use super::super::{Broker, Refusal, Request};
 use super::rates::Sums;
@@ -90,6 +91,19 @@ impl Broker {
         put("consumeQueueDiskRatio", ratio);
 
         // Ours, not RocketMQ's: what proves that the hot path allocates nothing.
+        let removed = self.store.removed();
+        for (cause, files) in Cause::ALL.into_iter().zip(removed.files) {
+            let key = match cause {
+                Cause::Time => "commitLogFilesDeletedTime",
+                Cause::Disk => "commitLogFilesDeletedDisk",
+                Cause::Asked => "commitLogFilesDeletedAsked",
+                Cause::Forced => "commitLogFilesDeletedForced",
+                Cause::Quota => "commitLogFilesDeletedQuota",
+            };
+            put(key, files.to_string());
+        }
+        put("commitLogBytesDeleted", removed.bytes.to_string());
+        put("diskFullTimes", removed.disk_full_times.to_string());
         put("shardAllocations", crate::alloc::on_this_thread().to_string());
 
         for pool in ["send", "pull", "litePull", "query", "ack"] {

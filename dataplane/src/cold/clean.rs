@@ -1,0 +1,26 @@
+//! The thread that gives the blocks of deleted files back: a piece, a pause, a piece, so that nobody who writes to the same file
+//! system meanwhile notices. Reads that were under way when a file was deleted get a moment to end first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use store::Trash;
+
+/// The thread's life. What is left at a stop is finished by the next start.
+pub fn run(trash: &Trash, stop: &Arc<AtomicBool>) {
+    while !stop.load(Ordering::Acquire) {
+        if trash.is_empty() {
+            std::thread::park_timeout(LOOK_PERIOD);
+            continue;
+        }
+        std::thread::park_timeout(READS_MAX);
+        while !stop.load(Ordering::Acquire) && trash.step() {
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+}
+
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+const READS_MAX: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(5);

@@ -1,0 +1,71 @@
+//! What clients see of deleted messages and of a full disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::RemotingCommand;
+use protocol::code::{request as codes, response};
+use store::sim_medium::SimMedium;
+use store::{Retention, Space};
+
+use crate::requests::{pull, send, set};
+use crate::world::{Settings, World};
+
+fn world(retention: Retention) -> (World, SimMedium) {
+    let medium = SimMedium::new(1);
+    let mut settings = Settings { medium: Arc::new(medium.clone()), ..Settings::default() };
+    settings.store.retention = retention;
+    (World::with(settings), medium)
+}
+
+/// D-11. Goal: offsets of deleted messages are those of an official broker: the minimum moves (31), a pull below it is told where to
+/// go on (21), one at it is served. Method: a quota of three files, ten files of messages.
+#[test]
+fn deleted_messages_move_the_minimum() {
+    let (mut world, _) = world(Retention { bytes_max: Some(24 << 20), interval_ms: 100, ..Retention::default() });
+    let conn = world.connect();
+    world.topic("T", 1);
+    let body = vec![b'x'; 512 << 10];
+    for _ in 0..160 {
+        assert_eq!(world.call(conn, send("T", 0, "", &body)).code, response::SUCCESS);
+        world.clock.advance(Duration::from_millis(10));
+    }
+    for _ in 0..20 {
+        world.clock.advance(Duration::from_millis(100));
+        world.pass(5);
+    }
+    let ask = RemotingCommand::request(codes::GET_MIN_OFFSET).field("topic", "T").field("queueId", 0);
+    let min: i64 = world.call(conn, ask).ext("offset").unwrap().parse().unwrap();
+    assert!((30..150).contains(&min), "{min}");
+    let below = world.call(conn, set(pull("T", 0, 3), "sysFlag", 4));
+    assert_eq!(below.code, response::PULL_OFFSET_MOVED, "{:?}", below.remark);
+    assert_eq!(below.ext("nextBeginOffset"), Some(&*min.to_string()));
+    assert_eq!(below.ext("minOffset"), Some(&*min.to_string()));
+    let first = world.call(conn, pull("T", 0, min));
+    assert_eq!(first.code, response::SUCCESS, "{:?}", first.remark);
+    let info = world.call(conn, RemotingCommand::request(codes::GET_BROKER_RUNTIME_INFO));
+    let info = String::from_utf8(info.body.to_vec()).unwrap();
+    assert!(info.contains("\"commitLogFilesDeletedQuota\":\""), "{info}");
+}
+
+/// D-11. Goal: on a full disk a send is answered as by an official broker, pulls go on, and sends do by themselves once there is
+/// space. Method: the partition's figures.
+#[test]
+fn a_full_disk_is_told() {
+    let (mut world, medium) = world(Retention { interval_ms: 100, ..Retention::default() });
+    let conn = world.connect();
+    world.topic("T", 1);
+    assert_eq!(world.call(conn, send("T", 0, "", b"one")).code, response::SUCCESS);
+    let mut turn = |world: &mut World, used: u64| {
+        medium.set_space(Space { used, available: 100 - used });
+        world.clock.advance(Duration::from_millis(200));
+        world.pass(20);
+    };
+    turn(&mut world, 91);
+    let refused = world.call(conn, send("T", 0, "", b"two"));
+    assert_eq!(refused.code, response::SERVICE_NOT_AVAILABLE);
+    assert!(refused.remark.unwrap().contains("the broker's disk is full"));
+    assert_eq!(world.call(conn, pull("T", 0, 0)).code, response::SUCCESS);
+    turn(&mut world, 60);
+    assert_eq!(world.call(conn, send("T", 0, "", b"three")).code, response::SUCCESS);
+}

@@ -1,0 +1,154 @@
+//! Retention at work: looks at disk and files every so often, and takes away what the rule says.
+//!
+//! ```text
+//! every cleanResourceInterval: how full is the disk -> full? (appends refused) -> which files -> min moves on -> renamed away
+//! then, a few queues with every step: their min, their files, told to the shard; at last the index
+//! ```
+//!
+//! The order is that of a safe end at any moment: readers stop looking below the new min before a file goes, and whatever points
+//! below it is made right by the next start as well. Nothing here frees the blocks of a large file: that is the trash's.
+
+use crate::cold::ColdStore;
+use crate::error::MediumError;
+use crate::marks::NewMin;
+use crate::offsets::PhysicalOffset;
+use crate::retention::{Candidate, Round, Space, hour_of};
+
+/// Where the cleaning is.
+#[derive(Default)]
+pub(crate) struct Cleaning {
+    last_ms: Option<i64>,
+    /// The next queue to be trimmed.
+    trimming: Option<usize>,
+    /// The log could not be written for want of space.
+    pub no_space: bool,
+}
+
+impl ColdStore {
+    /// One bounded piece. Returns whether there is more.
+    pub(crate) fn clean_some(&mut self, now_ms: i64) -> bool {
+        let done = self.try_clean(now_ms);
+        done.unwrap_or_else(|error| {
+            log::error!("old files cannot be deleted: {error}");
+            false
+        })
+    }
+
+    /// A write found no space: appends are refused and files forced out until one succeeds.
+    pub(crate) fn note_no_space(&mut self, error: &MediumError) {
+        if !self.cleaning.no_space {
+            log::error!("the disk is full, sends are refused until there is space: {error}");
+            self.cleaning.no_space = true;
+            self.cleaning.last_ms = None; // Not in ten seconds: now.
+        }
+        self.marks.set_disk_full(true);
+    }
+
+    /// A write succeeded.
+    pub(crate) fn note_space(&mut self) {
+        if self.cleaning.no_space {
+            log::info!("the log could be written again");
+            self.cleaning.no_space = false;
+            self.cleaning.last_ms = None;
+        }
+    }
+
+    fn try_clean(&mut self, now_ms: i64) -> Result<bool, MediumError> {
+        if let Some(from) = self.cleaning.trimming {
+            let marks = &self.marks;
+            let mut moved = |topic: &str, queue_id: i32, min: i64| {
+                marks.new_mins.push(NewMin { topic: topic.into(), queue_id, min });
+            };
+            let log_min = self.disk.log.min();
+            self.cleaning.trimming = self.disk.queues.trim_some(from, QUEUES_PER_STEP, log_min, &mut moved)?;
+            if self.cleaning.trimming.is_none()
+                && let Some(index) = &mut self.disk.index
+            {
+                index.expire(log_min)?;
+            }
+            return Ok(self.cleaning.trimming.is_some());
+        }
+        let is_due = self.cleaning.last_ms.is_none_or(|last_ms| {
+            now_ms < last_ms || now_ms - last_ms >= self.config.retention.interval_ms
+        });
+        if !is_due {
+            return Ok(false);
+        }
+        self.cleaning.last_ms = Some(now_ms);
+        self.round(now_ms)
+    }
+
+    /// Looks at everything, and removes what must go.
+    fn round(&mut self, now_ms: i64) -> Result<bool, MediumError> {
+        let space = self.fullest()?;
+        self.mark_full(space);
+        let candidates = self.candidates()?;
+        let files = self.disk.log.starts().len() as u64;
+        let file_bytes = self.disk.log.file_bytes();
+        let round = Round {
+            now_ms,
+            local_hour: hour_of(now_ms, self.config.utc_offset_ms),
+            space,
+            no_space: self.cleaning.no_space,
+            asked: self.marks.take_asked_round(),
+            file_bytes,
+            log_bytes: files * file_bytes,
+            candidates: &candidates,
+        };
+        let causes = self.config.retention.decide(&round);
+        for cause in &causes {
+            let start = self.disk.log.min();
+            let min = start.plus(file_bytes);
+            self.marks.set_min_physical(min);
+            self.disk.log.remove_first(&self.trash)?;
+            self.marks.count_removed(*cause, file_bytes);
+            log::info!("commitlog file {start} deleted, the log begins at {min} ({cause})");
+        }
+        if !causes.is_empty() {
+            self.cleaning.trimming = Some(0);
+        }
+        Ok(!causes.is_empty())
+    }
+
+    /// The fuller one of the partitions that hold commitlog and queues.
+    fn fullest(&self) -> Result<Space, MediumError> {
+        let root = self.medium.space(&self.config.root)?;
+        let log_dir = self.config.commitlog_dir();
+        // Before the first message there is no such directory.
+        let log = self.medium.space(&log_dir).unwrap_or(root);
+        Ok(if log.used_percent() > root.used_percent() { log } else { root })
+    }
+
+    fn mark_full(&self, space: Space) {
+        let full = self.config.retention.is_full(space);
+        if full && !self.marks.disk_full() {
+            log::error!(
+                "the disk is {} % full, above diskSpaceWarningLevelRatio: sends are refused until it is below",
+                space.used_percent()
+            );
+        }
+        if !full && self.marks.disk_full() && !self.cleaning.no_space {
+            log::info!("the disk is {} % full: sends are accepted again", space.used_percent());
+        }
+        self.marks.set_disk_full(full || self.cleaning.no_space);
+    }
+
+    /// The oldest files that nobody needs for going on.
+    fn candidates(&mut self) -> Result<Vec<Candidate>, MediumError> {
+        let kept_from = self.marks.written_to().min(self.marks.synced_to());
+        // What the hot log holds is compared with the files by a restart; and the last file stays, come what may.
+        let needed = PhysicalOffset(kept_from.0 - (self.config.hot_segment_bytes() * self.config.hot_segments) as i64);
+        let starts: Vec<_> = self.disk.log.starts().to_vec();
+        let mut candidates = Vec::new();
+        for next in starts.iter().skip(1).take(self.config.retention.files_per_round) {
+            if PhysicalOffset(*next) > needed {
+                break;
+            }
+            let last_ms = self.reader().store_time(PhysicalOffset(*next)).ok().flatten();
+            candidates.push(Candidate { last_ms: last_ms.filter(|last_ms| *last_ms > 0) });
+        }
+        Ok(candidates)
+    }
+}
+
+const QUEUES_PER_STEP: usize = 32;

@@ -1,0 +1,201 @@
+//! Deleting old messages on the simulated medium: by time, by quota, by a full disk; kills in between; and how sends go on.
+#![allow(clippy::unwrap_used)] // Tests: the helpers too.
+
+mod world;
+
+use std::path::{Path, PathBuf};
+
+use store::sim_medium::{Fault, FaultKind};
+use store::{AppendError, Cause, FlushMode, PhysicalOffset, Retention, Space, StoreConfig};
+use world::{World, draft, small_config};
+
+const FILE: i64 = 64 << 10;
+const HOUR_MS: i64 = 3_600_000;
+
+fn config(retention: Retention) -> StoreConfig {
+    StoreConfig { retention, ..small_config() }
+}
+
+fn files(world: &World, dir: &str) -> Vec<PathBuf> {
+    world.medium.paths().into_iter().filter(|path| path.starts_with(dir)).collect()
+}
+
+fn lived(config: StoreConfig, acts: usize) -> World {
+    let mut world = World::new(1, config);
+    world.open().unwrap();
+    for _ in 0..acts {
+        world.act();
+    }
+    world
+}
+
+/// Enough rounds and steps for all that is due.
+fn settle(world: &mut World) {
+    let (_, cold) = world.running.as_mut().unwrap();
+    for _ in 0..60 {
+        world.now_ms += 1_000;
+        cold.step(world.now_ms);
+    }
+    while cold.trash().step() {}
+}
+
+fn removed(world: &World, cause: Cause) -> u64 {
+    world.running.as_ref().unwrap().0.removed().files[cause as usize]
+}
+
+/// D-11. Goal: what is older than fileReservedTime goes at the hour of deleteWhen, with its queue and index files; all that is left is
+/// served, now and after a restart of either kind. Method: old messages, young messages, the hour before and the hour.
+#[test]
+fn old_messages_go_at_their_hour() {
+    for clean in [true, false] {
+        // 1 700 000 000 is 22:13 UTC; two hours east it is 00:13.
+        let retention = Retention { reserved_ms: 2 * HOUR_MS, hours: vec![4], ..Retention::default() };
+        let mut world = lived(StoreConfig { utc_offset_ms: 2 * HOUR_MS, ..config(retention) }, 1_500);
+        world.check();
+        let before = files(&world, "/store/commitlog").len();
+        assert!(before > 6, "{before} files");
+        world.now_ms += 2 * HOUR_MS + HOUR_MS / 2; // 02:43
+        settle(&mut world);
+        assert_eq!(files(&world, "/store/commitlog").len(), before, "not yet the hour");
+        for _ in 0..400 {
+            world.act();
+        }
+        world.now_ms += HOUR_MS + HOUR_MS / 2; // 04:13
+        settle(&mut world);
+        let min = world.running.as_ref().unwrap().0.min_physical();
+        assert!(min.0 >= FILE * 4, "{min}");
+        assert_eq!(min.0 / FILE, removed(&world, Cause::Time) as i64);
+        assert!(files(&world, "/store/commitlog.trash").is_empty());
+        assert!(!files(&world, "/store/commitlog").contains(&"/store/commitlog/00000000000000000000".into()));
+        let queue = files(&world, "/store/consumequeue/TopicA/0");
+        assert!(!queue.contains(&"/store/consumequeue/TopicA/0/00000000000000000000".into()));
+        assert!(files(&world, "/store/index").len() < 10);
+        world.check();
+        if clean { world.close() } else { world.kill() }
+        let found = world.open().unwrap();
+        assert_eq!(found.min, min);
+        world.check();
+        for _ in 0..300 {
+            world.act();
+        }
+        world.check();
+    }
+}
+
+/// D-11. Goal: the log stays within its quota, whatever the age, and never loses its last file. Method: a quota of four files, then
+/// one of a byte.
+#[test]
+fn the_log_stays_within_its_quota() {
+    for (bytes_max, files_max) in [(4 * FILE as u64, 5), (1, 5)] {
+        let retention = Retention { bytes_max: Some(bytes_max), ..Retention::default() };
+        let mut world = lived(config(retention), 2_000);
+        settle(&mut world);
+        settle(&mut world);
+        let left = files(&world, "/store/commitlog").len();
+        assert!((1..=files_max).contains(&left), "{left} files");
+        assert!(removed(&world, Cause::Quota) > 3);
+        world.check();
+        world.kill();
+        world.open().unwrap();
+        world.check();
+    }
+}
+
+/// D-11. Goal: above the warning level sends are refused with a name for it, old files are forced out, and below it sends go on by
+/// themselves. Method: the partition's figures, turned up and down.
+#[test]
+fn a_full_disk_refuses_and_recovers() {
+    let mut world = lived(config(Retention::default()), 1_500);
+    let gib = 1 << 30;
+    world.medium.set_space(Space { used: 80 * gib, available: 20 * gib });
+    settle(&mut world);
+    assert_eq!(removed(&world, Cause::Forced), 0, "80 % only takes what is old");
+    world.medium.set_space(Space { used: 92 * gib, available: 8 * gib });
+    settle(&mut world);
+    let (store, _) = world.running.as_mut().unwrap();
+    assert!(store.is_disk_full() && !store.is_read_only());
+    assert_eq!(store.removed().disk_full_times, 1);
+    assert!(removed(&world, Cause::Forced) > 3);
+    let (store, _) = world.running.as_mut().unwrap();
+    let index = store.queue("TopicA", 0);
+    let hosts = ["10.0.0.1:1".parse().unwrap(); 2];
+    let one = draft("TopicA", 0, b"x", b"", hosts);
+    assert_eq!(store.append(index, &one, 0, world.now_ms), Err(AppendError::DiskFull));
+    assert!(store.has_room(usize::MAX / 4), "answered, not delayed");
+    world.medium.set_space(Space { used: 89 * gib, available: 11 * gib });
+    settle(&mut world);
+    assert!(!world.running.as_ref().unwrap().0.is_disk_full());
+    for _ in 0..300 {
+        world.act();
+    }
+    world.check();
+}
+
+/// D-11. Goal: a write that finds no space is tried again until there is some; what was acknowledged is neither lost nor doubled.
+/// Method: log, queues, and all writes fail so for a while, in both flush modes; then a kill.
+#[test]
+fn a_write_without_space_is_tried_again() {
+    for (nth, path_part) in ["commitlog", "consumequeue", "/store"].into_iter().enumerate() {
+        for flush in [FlushMode::Async, FlushMode::Sync] {
+            let settings = StoreConfig { flush, ..config(Retention { may_force: false, ..Retention::default() }) };
+            let mut world = World::new(nth as u64, settings);
+            world.open().unwrap();
+            for _ in 0..300 {
+                world.act();
+            }
+            world.medium.set_fault(Some(Fault { path_part, what: FaultKind::Full }));
+            for _ in 0..600 {
+                world.act();
+            }
+            let (store, _) = world.running.as_ref().unwrap();
+            assert!(store.is_disk_full() && !store.is_read_only(), "{path_part}");
+            world.medium.set_fault(None);
+            settle(&mut world);
+            assert!(!world.running.as_ref().unwrap().0.is_disk_full());
+            for _ in 0..300 {
+                world.act();
+            }
+            world.check();
+            world.medium.set_fault(Some(Fault { path_part, what: FaultKind::Full }));
+            for _ in 0..100 {
+                world.act();
+            }
+            world.kill();
+            world.open().unwrap();
+            world.check();
+        }
+    }
+}
+
+/// D-11. Goal: a kill in the middle of deleting leaves a store that starts, with everything above its first byte. Method: a kill at
+/// each of the calls of a round and of what follows.
+#[test]
+fn a_kill_while_deleting_is_no_loss() {
+    for kill_after in 0..60 {
+        let retention = Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
+        let mut world = World::new(4, config(Retention { bytes_max: None, ..retention.clone() }));
+        world.open().unwrap();
+        for _ in 0..1_200 {
+            world.act();
+        }
+        world.close();
+        world.config.retention = retention;
+        world.open().unwrap();
+        world.medium.kill_after(kill_after);
+        for _ in 0..20 {
+            world.step();
+            let (_, cold) = world.running.as_ref().unwrap();
+            cold.trash().step();
+        }
+        world.kill();
+        let found = world.open().unwrap();
+        assert!(found.min >= PhysicalOffset(0));
+        world.check();
+        settle(&mut world);
+        let min = world.running.as_ref().unwrap().0.min_physical();
+        assert!(min.0 > 0, "killed after {kill_after}");
+        world.check();
+        let left = |name: &str| world.medium.paths().iter().any(|path| path.starts_with(Path::new(name)));
+        assert!(!left("/store/commitlog.trash"), "what a kill left goes as well");
+    }
+}
