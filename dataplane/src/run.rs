@@ -112,12 +112,7 @@ impl Running {
 
         let facts = SharedFacts::default();
         let sync = config.flush_disk_type == FlushDiskType::SyncFlush;
-        let disk = DiskThread {
-            cold,
-            facts: facts.clone(),
-            root: config.store_path_root_dir.clone(),
-            sync,
-        };
+        let disk = DiskThread { cold, facts: facts.clone(), root: config.store_path_root_dir.clone(), sync };
         let trash = disk.cold.trash();
         let clean = Worker::start("ab-clean", move |stop| clean::run(&trash, stop))?;
         let disk = Worker::start("ab-disk", move |stop| disk.run(stop))?;
@@ -193,7 +188,19 @@ impl Running {
         let core = plan.core;
         let shard = Worker::start("ab-shard", move |stop| run_shard(shard, core, stop))?;
         let keeper = Worker::start("ab-keeper", move |stop| keeper.run(stop))?;
-        Ok(Running { address, recovery, registrar, routes: asker, shard, keeper, reads, clean, disk, sight, waker })
+        Ok(Running {
+            address,
+            recovery,
+            registrar,
+            routes: asker,
+            shard,
+            keeper,
+            reads,
+            clean,
+            disk,
+            sight,
+            waker,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -60,7 +60,8 @@ impl ColdStore {
                 marks.new_mins.push(NewMin { topic: topic.into(), queue_id, min });
             };
             let log_min = self.disk.log.min();
-            self.cleaning.trimming = self.disk.queues.trim_some(from, QUEUES_PER_STEP, log_min, &mut moved)?;
+            self.cleaning.trimming =
+                self.disk.queues.trim_some(from, QUEUES_PER_STEP, log_min, &mut moved)?;
             if self.cleaning.trimming.is_none()
                 && let Some(index) = &mut self.disk.index
             {
@@ -68,9 +69,10 @@ impl ColdStore {
             }
             return Ok(self.cleaning.trimming.is_some());
         }
-        let is_due = self.cleaning.last_ms.is_none_or(|last_ms| {
-            now_ms < last_ms || now_ms - last_ms >= self.config.retention.interval_ms
-        });
+        let is_due = self
+            .cleaning
+            .last_ms
+            .is_none_or(|last_ms| now_ms < last_ms || now_ms - last_ms >= self.config.retention.interval_ms);
         if !is_due {
             return Ok(false);
         }
@@ -137,7 +139,8 @@ impl ColdStore {
     fn candidates(&mut self) -> Result<Vec<Candidate>, MediumError> {
         let kept_from = self.marks.written_to().min(self.marks.synced_to());
         // What the hot log holds is compared with the files by a restart; and the last file stays, come what may.
-        let needed = PhysicalOffset(kept_from.0 - (self.config.hot_segment_bytes() * self.config.hot_segments) as i64);
+        let needed =
+            PhysicalOffset(kept_from.0 - (self.config.hot_segment_bytes() * self.config.hot_segments) as i64);
         let starts: Vec<_> = self.disk.log.starts().to_vec();
         let mut candidates = Vec::new();
         for next in starts.iter().skip(1).take(self.config.retention.files_per_round) {

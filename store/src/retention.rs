@@ -147,13 +147,7 @@ impl Retention {
         causes
     }
 
-    fn cause(
-        &self,
-        round: &Round<'_>,
-        candidate: &Candidate,
-        space: Space,
-        log_bytes: u64,
-    ) -> Option<Cause> {
+    fn cause(&self, round: &Round<'_>, candidate: &Candidate, space: Space, log_bytes: u64) -> Option<Cause> {
         let is_old = candidate.last_ms.is_some_and(|last_ms| round.now_ms - last_ms >= self.reserved_ms);
         let percent = space.used_percent();
         if is_old && self.hours.contains(&round.local_hour) {

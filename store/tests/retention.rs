@@ -71,7 +71,11 @@ fn old_messages_go_at_their_hour() {
         assert!(!queue.contains(&"/store/consumequeue/TopicA/0/00000000000000000000".into()));
         assert!(files(&world, "/store/index").len() < 10);
         world.check();
-        if clean { world.close() } else { world.kill() }
+        if clean {
+            world.close()
+        } else {
+            world.kill()
+        }
         let found = world.open().unwrap();
         assert_eq!(found.min, min);
         world.check();
@@ -137,7 +141,8 @@ fn a_full_disk_refuses_and_recovers() {
 fn a_write_without_space_is_tried_again() {
     for (nth, path_part) in ["commitlog", "consumequeue", "/store"].into_iter().enumerate() {
         for flush in [FlushMode::Async, FlushMode::Sync] {
-            let settings = StoreConfig { flush, ..config(Retention { may_force: false, ..Retention::default() }) };
+            let settings =
+                StoreConfig { flush, ..config(Retention { may_force: false, ..Retention::default() }) };
             let mut world = World::new(nth as u64, settings);
             world.open().unwrap();
             for _ in 0..300 {
@@ -172,7 +177,8 @@ fn a_write_without_space_is_tried_again() {
 #[test]
 fn a_kill_while_deleting_is_no_loss() {
     for kill_after in 0..60 {
-        let retention = Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
+        let retention =
+            Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
         let mut world = World::new(4, config(Retention { bytes_max: None, ..retention.clone() }));
         world.open().unwrap();
         for _ in 0..1_200 {

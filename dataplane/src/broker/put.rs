@@ -194,7 +194,9 @@ impl Broker {
     pub(super) fn append_refusal(&mut self, error: AppendError) -> Refusal {
         self.counters.put_failures += 1;
         match error {
-            AppendError::ReadOnly | AppendError::DiskFull => Refusal::new(response::SERVICE_NOT_AVAILABLE, NOT_AVAILABLE),
+            AppendError::ReadOnly | AppendError::DiskFull => {
+                Refusal::new(response::SERVICE_NOT_AVAILABLE, NOT_AVAILABLE)
+            }
             AppendError::TooBig { .. } => self.illegal_message(),
             AppendError::NoRoom => Refusal::no_room(),
         }

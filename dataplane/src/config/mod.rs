@@ -17,8 +17,8 @@ mod without_effect;
 pub use load::{ChangeError, ConfigErrors, Host, Loaded, Override, Sources, load};
 pub use settings::Config;
 pub use value::{
-    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, HostPort, Hours, NamesrvList, Network, Permission,
-    Setting,
+    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, HostPort, Hours, NamesrvList, Network,
+    Permission, Setting,
 };
 
 /// What a start prints when the keys are wrong or have no effect; and what the COMPAT table is checked against.

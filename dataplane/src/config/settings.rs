@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use super::value::{
-    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, Hours, NamesrvList, Network, Permission, Setting,
+    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, Hours, NamesrvList, Network, Permission,
+    Setting,
 };
 
 macro_rules! settings {
@@ -213,13 +214,9 @@ settings! {
     "hotLogBytes" hot_log_bytes: Bytes = Bytes(256 << 20), start;
     /// directory of the hot log, hugetlbfs or tmpfs; found by itself when not given
     "hotLogPath" hot_log_path: Option<PathBuf> = None, start;
-<<<<<<< HEAD
-    /// an unanswered SYN-ACK is repeated after 1 s / stackClock; loss after the handshake is timed by the measured path
-=======
     /// bytes of commitlog files to keep at most, as 100G; 0: no limit
     "commitLogBytesMax" commit_log_bytes_max: Bytes = Bytes(0), start;
-    /// how much faster than real time the TCP timers run: RTO at least 1 s / stackClock
->>>>>>> ab4fc9e (Delete old messages, by time, quota and disk marks, and live through a full disk)
+    /// an unanswered SYN-ACK is repeated after 1 s / stackClock; loss after the handshake is timed by the measured path
     "stackClock" stack_clock: u32 = 5, start;
     /// most connections at a time
     "connectionsMax" connections_max: u32 = 10_000, start;

@@ -22,7 +22,8 @@ fn world(retention: Retention) -> (World, SimMedium) {
 /// go on (21), one at it is served. Method: a quota of three files, ten files of messages.
 #[test]
 fn deleted_messages_move_the_minimum() {
-    let (mut world, _) = world(Retention { bytes_max: Some(24 << 20), interval_ms: 100, ..Retention::default() });
+    let (mut world, _) =
+        world(Retention { bytes_max: Some(24 << 20), interval_ms: 100, ..Retention::default() });
     let conn = world.connect();
     world.topic("T", 1);
     let body = vec![b'x'; 512 << 10];
@@ -56,7 +57,7 @@ fn a_full_disk_is_told() {
     let conn = world.connect();
     world.topic("T", 1);
     assert_eq!(world.call(conn, send("T", 0, "", b"one")).code, response::SUCCESS);
-    let mut turn = |world: &mut World, used: u64| {
+    let turn = |world: &mut World, used: u64| {
         medium.set_space(Space { used, available: 100 - used });
         world.clock.advance(Duration::from_millis(200));
         world.pass(20);

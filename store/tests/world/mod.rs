@@ -268,7 +268,13 @@ impl World {
                 let (begin, end) = (one.stored_ms - 2_000, one.stored_ms + 1_000);
                 let query = KeyQuery { topic, key: &one.key, kind: KeyKind::Key, max: 9, begin, end };
                 let found = cold.reader().find_by_key(&query, 1 << 20).unwrap();
-                assert_eq!(found.messages, u32::from(one.physical >= log_min), "{topic} {} at {}", one.key, one.physical);
+                assert_eq!(
+                    found.messages,
+                    u32::from(one.physical >= log_min),
+                    "{topic} {} at {}",
+                    one.key,
+                    one.physical
+                );
                 if found.messages == 0 {
                     continue;
                 }
