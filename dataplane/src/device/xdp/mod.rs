@@ -248,9 +248,9 @@ fn suitable(name: &str) -> Result<Interface, XdpError> {
 fn tell(name: &str, found: &Interface, is_zero_copy: bool, is_huge: bool) {
     let driver = if found.driver.is_empty() { "its driver" } else { &found.driver };
     log::info!(
-        "{name}: AF_XDP in {driver}, {} receive queues, {}",
-        found.rx_queues,
-        if is_zero_copy { "zero copy" } else { "copy mode" }
+        "{name}: AF_XDP in {driver}, {}, receive queues: {}",
+        if is_zero_copy { "zero copy" } else { "copy mode" },
+        found.rx_queues
     );
     if !is_zero_copy {
         log::warn!(

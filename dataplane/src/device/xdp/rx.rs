@@ -63,7 +63,8 @@ impl XdpRx {
 
     /// The next queue with a frame, and the frame's descriptor.
     fn next(&mut self) -> Option<(usize, xdp_desc)> {
-        for _ in 0..self.queues.len() {
+        // Once more than there are queues: one that has had its run comes again when the others have nothing.
+        for _ in 0..=self.queues.len() {
             let index = self.at;
             let queue = &mut self.queues[index];
             if self.run < RUN_MAX

@@ -1,7 +1,7 @@
 //! `afterburner bench`: how fast a broker takes and gives messages, and what that costs it.
 //!
 //! ```text
-//!   for every round:  for every server (tap, kernel, stub, or one that runs):  for every load:
+//!   for every round:  for every server (tap, xdp, kernel, stub, or one that runs):  for every load:
 //!      warm up -> look at the server -> measure -> look again
 //! ```
 //!
@@ -17,6 +17,7 @@ mod report;
 mod server;
 mod stub;
 mod target;
+mod veth;
 
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -37,8 +38,9 @@ use crate::Outcome;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Start our broker on each of these devices and alternate between them: tap, kernel; stub measures the load
-    /// generator itself
+    /// Start our broker on each of these devices and alternate between them: tap; kernel, over loopback; xdp, over a veth
+    /// pair; kernel-veth, kernel sockets over the same; kernel-veth-mtu, with segments of the MTU as xdp has them; stub
+    /// measures the load generator itself
     #[arg(long, value_name = "DEVICES", value_delimiter = ',', default_value = "tap,kernel")]
     compare: Vec<String>,
     /// Measure this broker, which runs already, instead

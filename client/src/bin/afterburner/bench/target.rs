@@ -6,6 +6,7 @@
 
 use super::server::Who;
 use super::stub::Stub;
+use super::veth::{Segments, Veth};
 use crate::up::child::Child;
 use crate::up::memory::{self, HugeLease};
 use crate::up::network::{self, Network, TapLease};
@@ -64,7 +65,7 @@ pub struct Target {
 enum Held {
     Nothing,
     Stub { _stub: Stub },
-    Broker { _child: Child, _tap: Option<TapLease>, _huge: Option<HugeLease>, _store: Scratch },
+    Broker { _child: Child, _path: Route, _huge: Option<HugeLease>, _store: Scratch },
 }
 
 impl Target {
@@ -93,32 +94,27 @@ fn ours(device: &str, start: &Start) -> Result<Target, String> {
     }
     let store = Scratch::new(&start.store)?;
     let huge = memory::lease(start.hot_log_mib << 20, &store.path.join("store")).ok();
-    let (tap, device, addr) = match device {
-        "tap" => {
-            let network: Network = TAP_NETWORK.parse().expect("a network as it should be written");
-            let tap = network::lease(TAP, network).map_err(|lack| format!("{}; {}", lack.why, lack.fix))?;
-            (Some(tap), format!("tap:{TAP}"), SocketAddr::from((network.address, BROKER_PORT)))
-        }
-        "kernel" => {
-            let port = free_port().map_err(|error| format!("no free port: {error}"))?;
-            (None, "kernel:127.0.0.1".to_owned(), SocketAddr::from(([127, 0, 0, 1], port)))
-        }
-        other => return Err(format!("device {other} cannot be started here; write tap, kernel or stub")),
-    };
+    let (path, device, addr) = route(device)?;
     let mut settings = vec![
         format!("listenPort={}", addr.port()),
         format!("storePathRootDir={}", store.path.join("store").display()),
         format!("hotLogBytes={}M", start.hot_log_mib),
         format!("device={device}"),
     ];
-    if tap.is_some() {
-        settings.push(format!("address={TAP_NETWORK}"));
+    match &path {
+        Route::Loopback => (),
+        Route::Tap { .. } => settings.push(format!("address={TAP_NETWORK}")),
+        Route::Veth(_) => settings.push(format!("address={}", Veth::network())),
     }
     if let Some(core) = start.server_core {
         settings.push(format!("cores={core}"));
     }
     settings.extend(start.set.iter().cloned());
     let arguments: Vec<String> = settings.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect();
+    let (program, arguments) = match &path {
+        Route::Veth(veth) => veth.inside(&program, arguments)?,
+        Route::Loopback | Route::Tap { .. } => (program, arguments),
+    };
     let mut child = Child::start("broker", &program, &arguments, store.path.join("dataplane.log"))?;
     let until = Instant::now() + BOOT_LIMIT;
     while !child.has_said("boot success") {
@@ -128,7 +124,45 @@ fn ours(device: &str, start: &Start) -> Result<Target, String> {
         std::thread::sleep(BOOT_POLL);
     }
     let who = Some(Who::Process(child.id()));
-    Ok(Target { addr, who, _held: Held::Broker { _child: child, _tap: tap, _huge: huge, _store: store } })
+    Ok(Target { addr, who, _held: Held::Broker { _child: child, _path: path, _huge: huge, _store: store } })
+}
+
+/// How a broker is reached; undone when dropped.
+enum Route {
+    Loopback,
+    Tap { _lease: TapLease },
+    Veth(Veth),
+}
+
+/// Sets up the way to a broker on this device: what it is called in the settings, and where it will listen.
+fn route(device: &str) -> Result<(Route, String, SocketAddr), String> {
+    let network: Network = TAP_NETWORK.parse().expect("a network as it should be written");
+    let over_veth = SocketAddr::from((Veth::network().address, BROKER_PORT));
+    let kernel = |segments| -> Result<(Route, String, SocketAddr), String> {
+        let veth = Veth::make(segments, true)?;
+        Ok((Route::Veth(veth), format!("kernel:{}", over_veth.ip()), over_veth))
+    };
+    match device {
+        "tap" => {
+            let lease = network::lease(TAP, network).map_err(|lack| format!("{}; {}", lack.why, lack.fix))?;
+            let addr = SocketAddr::from((network.address, BROKER_PORT));
+            Ok((Route::Tap { _lease: lease }, format!("tap:{TAP}"), addr))
+        }
+        "xdp" => {
+            let veth = Veth::make(Segments::Large, false)?;
+            Ok((Route::Veth(veth), format!("xdp:{}", Veth::NIC), over_veth))
+        }
+        "kernel" => {
+            let port = free_port().map_err(|error| format!("no free port: {error}"))?;
+            let addr = SocketAddr::from(([127, 0, 0, 1], port));
+            Ok((Route::Loopback, "kernel:127.0.0.1".to_owned(), addr))
+        }
+        "kernel-veth" => kernel(Segments::Large),
+        "kernel-veth-mtu" => kernel(Segments::OfMtu),
+        other => Err(format!(
+            "device {other} cannot be started here; write tap, xdp, kernel, kernel-veth, kernel-veth-mtu or stub"
+        )),
+    }
 }
 
 /// A folder that is gone when this is.

@@ -35,11 +35,12 @@ use network::{Network, TapLease};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// tap[:NAME]: our own TCP stack behind a TAP; kernel[:IP]: sockets of the kernel.
+    /// tap[:NAME]: our own TCP stack behind a TAP; xdp:INTERFACE: the same on a network card, which the host keeps using;
+    /// kernel[:IP]: sockets of the kernel.
     /// When not given: tap:ab0 if this host allows it, else kernel:127.0.0.1
     #[arg(long)]
     device: Option<Device>,
-    /// The broker's address and network on the TAP; the host takes the first other address of the network
+    /// The broker's address and network on the TAP or card; of a TAP the host takes the first other address
     #[arg(long, default_value = "10.77.0.2/24")]
     address: Network,
     /// The name server's port
@@ -83,6 +84,7 @@ pub struct ChildArgs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Device {
     Tap { name: String },
+    Xdp { interface: String },
     Kernel { address: Ipv4Addr },
 }
 
@@ -97,12 +99,16 @@ impl std::str::FromStr for Device {
                 name if name.len() > 15 => Err("the name of a device has at most 15 letters"),
                 name => Ok(Self::Tap { name: name.to_owned() }),
             },
+            ("xdp", Some(name)) if (1..16).contains(&name.len()) => {
+                Ok(Self::Xdp { interface: name.to_owned() })
+            }
+            ("xdp", _) => Err("write the name of a network interface, as in xdp:eth1"),
             ("kernel", None) => Ok(Self::Kernel { address: Ipv4Addr::LOCALHOST }),
             ("kernel", Some(address)) => match address.parse() {
                 Ok(address) => Ok(Self::Kernel { address }),
                 Err(_) => Err("write an IPv4 address of this host, as in kernel:127.0.0.1"),
             },
-            _ => Err("write tap, tap:NAME, kernel or kernel:IP"),
+            _ => Err("write tap, tap:NAME, xdp:INTERFACE, kernel or kernel:IP"),
         }
     }
 }
@@ -242,6 +248,10 @@ impl Site {
                 set("address", &args.address);
                 set("gateway", &args.address.host_side().address);
             }
+            Device::Xdp { interface } => {
+                set("device", &format_args!("xdp:{interface}"));
+                set("address", &args.address);
+            }
             Device::Kernel { address } => set("device", &format_args!("kernel:{address}")),
         }
         arguments.extend(args.set.iter().flat_map(|pair| ["--set".to_owned(), pair.clone()]));
@@ -250,7 +260,7 @@ impl Site {
 
     fn broker_addr(&self, args: &Args) -> SocketAddr {
         let address = match self.device {
-            Device::Tap { .. } => args.address.address,
+            Device::Tap { .. } | Device::Xdp { .. } => args.address.address,
             Device::Kernel { address } => address,
         };
         SocketAddr::from((address, args.broker_port))
@@ -282,6 +292,9 @@ impl Site {
         let broker = self.broker_addr(args);
         let network = match &self.device {
             Device::Tap { name } => format!("TAP {name}, the host is {}", args.address.host_side()),
+            Device::Xdp { interface } => {
+                format!("card {interface} (AF_XDP), which the host keeps using for the rest")
+            }
             Device::Kernel { .. } => "kernel sockets".to_owned(),
         };
         let hot_log = memory::hot_log_folder(&self.store.join("store")).unwrap_or_default();
@@ -313,12 +326,12 @@ impl Args {
 /// The device that was asked for, or the best there is.
 fn find_network(args: &Args) -> Result<(Device, Option<TapLease>), String> {
     let name = match &args.device {
-        Some(Device::Kernel { .. }) => None,
+        Some(Device::Kernel { .. } | Device::Xdp { .. }) => None, // Nothing to set up.
         Some(Device::Tap { name }) => Some(name.as_str()),
         None => Some(TAP),
     };
     let Some(name) = name else {
-        return Ok((args.device.clone().expect("kernel was matched above"), None));
+        return Ok((args.device.clone().expect("it was matched above"), None));
     };
     match (network::lease(name, args.address), &args.device) {
         (Ok(lease), _) => Ok((Device::Tap { name: name.to_owned() }, Some(lease))),
@@ -470,9 +483,10 @@ mod tests {
         let device = |text: &str| text.parse::<Device>();
         assert_eq!(device("tap"), Ok(Device::Tap { name: "ab0".into() }));
         assert_eq!(device("tap:x1"), Ok(Device::Tap { name: "x1".into() }));
+        assert_eq!(device("xdp:eth1"), Ok(Device::Xdp { interface: "eth1".into() }));
         assert_eq!(device("kernel"), Ok(Device::Kernel { address: Ipv4Addr::LOCALHOST }));
         assert_eq!(device("kernel:10.0.0.1"), Ok(Device::Kernel { address: Ipv4Addr::new(10, 0, 0, 1) }));
-        for text in ["", "tap:", "tap:sixteen-letters-", "kernel:here", "xdp:eth0"] {
+        for text in ["", "tap:", "tap:sixteen-letters-", "kernel:here", "xdp", "xdp:"] {
             assert!(device(text).is_err(), "{text}");
         }
     }

@@ -149,7 +149,8 @@ fn route_holder(table: &str, network: Network) -> Option<String> {
     })
 }
 
-fn ip(arguments: &[&str]) -> Result<String, Lack> {
+/// Runs `ip`, and returns what it prints.
+pub fn ip(arguments: &[&str]) -> Result<String, Lack> {
     let line = || format!("ip {}", arguments.join(" "));
     let program = host::find_program("ip").ok_or_else(|| Lack {
         why: "the `ip` command is missing".to_owned(),
