@@ -3,7 +3,7 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-target=${CARGO_TARGET_DIR:-$root/target}
+target=$(readlink --canonicalize-missing "${CARGO_TARGET_DIR:-$root/target}")
 jars=$target/interop
 work=$(mktemp --directory "${TMPDIR:-/tmp}/afterburner-interop.XXXXXX")
 pids=()
@@ -133,27 +133,86 @@ P
   start "$1" 'boot success' 90 official org.apache.rocketmq.broker.BrokerStartup "$home" 1g "$home/broker.properties"
 }
 
+# admin_java SECONDS CLASS ARGUMENTS...: mqadmin's class path, and a silent logging before the broker's, which it would take.
+admin_java() {
+  local home=$work/mqadmin; mkdir --parents "$home"; cd "$home"
+  ROCKETMQ_HOME=$home exec timeout "$1" java -Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "${opens[@]}" \
+    "-Duser.home=$home" "-Drocketmq.home.dir=$home" -cp "$jars/classes-admin:$here/admin/quiet:$jars/peers/*" "${@:2}"
+}
+
+# mqadmin_alone SECONDS COMMAND...: one command as a user runs it, in a JVM of its own that has to end.
+mqadmin_alone() { (admin_java "$1" org.apache.rocketmq.tools.command.MQAdminStartup "${@:2}") 2>/dev/null; }
+
+# One JVM for many commands (admin/src/interop/Admin.java): a JVM for each takes seconds.
+start_mqadmin() {
+  [ ! -e "$work/mqadmin.in" ] || return 0
+  local line
+  mkfifo "$work/mqadmin.in" "$work/mqadmin.out"
+  admin_java 3600 interop.Admin < "$work/mqadmin.in" > "$work/mqadmin.out" 2> "$work/mqadmin.err" &
+  pids+=("$!")
+  exec 8> "$work/mqadmin.in" 7< "$work/mqadmin.out"
+  IFS= read -r -t 60 -u 7 line || { say "mqadmin did not start:"; tail --lines 20 "$work/mqadmin.err"; return 1; }
+}
+
+# mqadmin COMMAND...: one command, in the JVM that start_mqadmin has started.
 mqadmin() {
-  mkdir --parents "$work/mqadmin"
-  ROCKETMQ_HOME=$work/mqadmin timeout 60 java -Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "${opens[@]}" \
-    "-Duser.home=$work/mqadmin" "-Drocketmq.home.dir=$work/mqadmin" -cp "$jars/peers/*" \
-    org.apache.rocketmq.tools.command.MQAdminStartup "$@" 2>/dev/null
+  local token=$RANDOM$RANDOM$RANDOM line printing=
+  { printf '%s' "$token"; printf '\t%s' "$@"; printf '\n'; } >&8
+  while IFS= read -r -t 60 -u 7 line; do
+    case $line in
+      "begin $token") printing=1 ;;
+      "end $token") return 0 ;;
+      *) [ -z "$printing" ] || printf '%s\n' "$line" ;;
+    esac
+  done
+  return 1
 }
 
-# java_client VERSION CODEC NAMESRV TITLE MESSAGES
+# begin_client FILE COMMAND...: a client in the background; its lines go to the file.
+clients=()
+begin_client() {
+  local file=$work/$1.client; shift
+  "$@" > "$file" 2> "$file.err" < /dev/null &
+  clients+=("$! $file"); pids+=("$!")
+}
+
+# Waits for the clients that began and shows what they said, in their order.
+finish_clients() {
+  local each
+  for each in "${clients[@]}"; do
+    wait "${each%% *}" || true
+    tally "${each#* }"
+  done
+  clients=()
+}
+
+# java_client VERSION CODEC NAMESRV TITLE MESSAGES [shipped]: what the client waits for at its own pace takes 40 s; without
+# `shipped` a new retry topic is looked for every 2 s.
 java_client() {
-  local serialize=(); [ "$2" = binary ] && serialize=(-Drocketmq.serialize.type=ROCKETMQ)
-  mkdir --parents "$work/java"
-  timeout 600 java -Xmx512m "${serialize[@]}" "-Drocketmq.client.logRoot=$work/java" "-Drocketmq.log.root=$work/java" \
-    "-Duser.home=$work/java" -cp "$jars/classes-$1:$jars/client-$1/*" interop.Main "$3" "$4" "$5" 2> "$work/java/err.log" \
-    | grep --invert-match --extended-regexp '^(RocketMQLog|log4j|SLF4J)' | tee "$work/client.out"
-  tally "$4"
+  local version=$1 options=() home
+  [ "$2" != binary ] || options+=(-Drocketmq.serialize.type=ROCKETMQ)
+  [ "${6:-}" = shipped ] || options+=(-Drocketmq.client.rebalance.waitInterval=2000)
+  shift 2
+  home=$work/java-$BASHPID; mkdir --parents "$home"
+  exec timeout 600 java -Xmx512m "${options[@]}" "-Drocketmq.client.logRoot=$home" "-Drocketmq.log.root=$home" \
+    "-Duser.home=$home" -cp "$jars/classes-$version:$jars/client-$version/*" interop.Main "$@"
 }
 
-# Adds a client's own closing line, 'TITLE: N passed, N failed', to the totals; no such line is a failure.
+# rust_client NAMESRV TITLE: the tests of our own library against a live cluster
+rust_client() {
+  cd "$root"
+  AFTERBURNER_TEST_NAMESRV=$1 timeout 600 cargo test --quiet --package afterburner-client --test cluster 2>&1 \
+    | sed --regexp-extended "s/^test result: .* ([0-9]+) passed; ([0-9]+) failed;.*/$2: \\1 passed, \\2 failed/" \
+    | grep --invert-match --extended-regexp '^(|\.+|running .*)$'
+}
+
+# Shows what a client said and adds its own closing line, 'TITLE: N passed, N failed', to the totals; no such line is a failure.
 tally() {
-  local line; line=$(grep --extended-regexp '[0-9]+ passed, [0-9]+ failed$' "$work/client.out" | tail --lines 1) || true
-  if [ -z "$line" ]; then fail "$1 did not finish"; return 0; fi
+  grep --invert-match --extended-regexp '^(RocketMQLog|log4j|SLF4J)' "$1" || true
+  local line; line=$(grep --extended-regexp '[0-9]+ passed, [0-9]+ failed$' "$1" | tail --lines 1) || true
+  if [ -z "$line" ]; then
+    fail "${1##*/} did not finish"; tail --lines 5 "$1.err"; return 0
+  fi
   passed=$((passed + $(sed --regexp-extended 's/.*: ([0-9]+) passed.*/\1/' <<< "$line")))
   failed=$((failed + $(sed --regexp-extended 's/.* ([0-9]+) failed$/\1/' <<< "$line")))
 }

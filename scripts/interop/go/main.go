@@ -173,7 +173,7 @@ func (it *interop) expect(name, tags string, want int) *bag {
 	running := it.push(it.group(name), name, it.topic(name), tags, got.add)
 	defer func() { _ = running.Shutdown() }()
 	await(60*time.Second, func() bool { return got.count() >= want }, func() string { return fmt.Sprintf("%d of %d", got.count(), want) })
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(time.Second) // For doubles to show, and for the last callbacks to count as done before the shutdown.
 	check(got.count() == want && got.distinct() == want, "%d deliveries of %d messages, %d expected", got.count(), got.distinct(), want)
 	return got
 }

@@ -1,6 +1,12 @@
 package interop;
 
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.BooleanSupplier;
 
 /** Counts what held and what did not; one line each, and a total that a test runner can read. */
@@ -16,23 +22,42 @@ final class Check {
         long start = System.nanoTime();
         try {
             scenario.run();
-            passed++;
-            System.out.printf("  ok      %-46s %6d ms%n", name, (System.nanoTime() - start) / 1_000_000);
+            report(true, String.format("  ok      %-46s %6d ms%n", name, (System.nanoTime() - start) / 1_000_000));
         } catch (Throwable error) {
-            failed++;
-            System.out.printf("  FAILED  %-46s %s%n", name, error);
+            StringBuilder text = new StringBuilder(String.format("  FAILED  %-46s %s%n", name, error));
             StackTraceElement[] at = error.getStackTrace();
             for (int i = 0; i < Math.min(4, at.length); i++) {
-                System.out.println("            at " + at[i]);
+                text.append("            at ").append(at[i]).append('\n');
             }
             if (error.getCause() != null) {
-                System.out.println("            because " + error.getCause());
+                text.append("            because ").append(error.getCause()).append('\n');
             }
+            report(false, text.toString());
         }
+    }
+
+    /** Runs the scenarios in their order, so many at a time: most of their time is waiting. */
+    void together(int atATime, Map<String, Scenario> scenarios) throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(atATime);
+        List<Future<?>> running = new ArrayList<>();
+        scenarios.forEach((name, scenario) -> running.add(threads.submit(() -> scenario(name, scenario))));
+        for (Future<?> each : running) {
+            each.get();
+        }
+        threads.shutdown();
+    }
+
+    private synchronized void report(boolean holds, String text) {
+        if (holds) {
+            passed++;
+        } else {
+            failed++;
+        }
+        System.out.print(text);
         System.out.flush();
     }
 
-    int finish(String title) {
+    synchronized int finish(String title) {
         System.out.printf("%s: %d passed, %d failed%n", title, passed, failed);
         return failed == 0 ? 0 : 1;
     }
