@@ -366,18 +366,18 @@ pub struct Bare {
 
 /// At most so many a second, all at once if need be.
 #[derive(Clone, Copy, Debug)]
-struct Budget {
+pub struct Budget {
     left: u32,
     per_second: u32,
     second: u64,
 }
 
 impl Budget {
-    fn per_second(per_second: u32) -> Self {
+    pub fn per_second(per_second: u32) -> Self {
         Self { left: per_second, per_second, second: 0 }
     }
 
-    fn take(&mut self, now: &TurnTime) -> bool {
+    pub fn take(&mut self, now: &TurnTime) -> bool {
         let second = now.mono_ns / NANOS_PER_SECOND;
         if second != self.second {
             self.second = second;

@@ -1,9 +1,10 @@
 //! Very many of something, and what is left of us.
 
 use crate::script::World;
-use crate::wire::Seg;
-use dataplane::net::Net;
+use crate::wire::{Out, Seg};
 use dataplane::net::packet::flag;
+use dataplane::net::stack::StackConfig;
+use dataplane::net::{Net, NetEvent};
 use dataplane::rng::Rng;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -47,4 +48,85 @@ fn a_full_table_serves_who_is_in_it() {
     assert!(world.try_open(30_000, 5).is_some());
     assert_eq!(world.stack.conns_len(), 64);
     world.play("> PA 0 ack 0 'hello'\n = hello");
+}
+
+/// T-7, T-27. Goal: a hundred thousand SYNs a second for ten seconds hold no memory beyond the half-open ones, and the
+/// established connection is served in the very turn it speaks. An honest peer connects in between, with patience.
+#[test]
+fn a_flood_of_syns() {
+    let mut world = World::new();
+    let mut rng = Rng::from_seed(6);
+    let (mut connected, mut tries) = (0, 0);
+    for milli in 0..10_000u16 {
+        for _ in 0..100 {
+            let syn = Seg::syn(stranger(&mut rng), rng.next_u32() as u16, rng.next_u32());
+            world.port.give(&syn.frame());
+        }
+        world.turns();
+        world.drain();
+        if milli % 97 == 0 {
+            world.assert_witness_lives();
+            tries += 1;
+            if let Some(peer) = world.try_open(20_000 + milli, 5) {
+                connected += 1;
+                world.stack.abort(peer.id);
+                world.turns();
+                world.drain();
+                world.take_events();
+            }
+        }
+        world.clock.advance(Duration::from_millis(1));
+    }
+    assert!(connected * 10 > tries, "{connected} of {tries}");
+    let counters = world.counters();
+    assert!(counters.cookies_given <= 20_000 * 11, "{counters:?}");
+    assert_eq!(world.stack.conns_len(), 2);
+    world.play("> PA 0 ack 0 'hello'\n = hello");
+}
+
+/// T-15. Goal: ten thousand connects at one instant, none refused and none left waiting. Method: all SYNs, then all
+/// acknowledgements with a first word, then the answers.
+#[test]
+fn ten_thousand_at_once() {
+    let mut world = World::with(|config| {
+        config.limits.conns_max = 10_100;
+        config.half_open_max = StackConfig::new(config.address).half_open_max;
+    });
+    for at in 0..10_000u32 {
+        let from = Ipv4Addr::new(10, 78, (at >> 8) as u8, at as u8);
+        world.port.give(&Seg::syn(from, 1_024 + at as u16, at).frame());
+    }
+    let mut answers = Vec::new();
+    while answers.len() < 10_000 {
+        world.turns();
+        let out = world.drain();
+        assert!(!out.is_empty(), "{} of 10,000 answered", answers.len());
+        answers.extend(out.iter().map(|frame| Out::parse(frame)));
+    }
+    for answer in &answers {
+        assert_eq!(answer.tcp.flags, flag::SYN | flag::ACK);
+        let mut seg = Seg::new(flag::ACK, answer.tcp.to_port, answer.tcp.ack, answer.tcp.seq.wrapping_add(1));
+        seg.from = answer.to;
+        seg.data = b"word".to_vec();
+        world.port.give(&seg.frame());
+    }
+    let (mut opened, mut said) = (0, 0);
+    for _ in 0..10 {
+        world.turns();
+        for event in world.take_events() {
+            match event {
+                NetEvent::Opened { .. } => opened += 1,
+                NetEvent::Readable(conn) => {
+                    assert_eq!(world.stack.readable(conn).0, b"word");
+                    world.stack.consume(conn, 4);
+                    assert_eq!(world.stack.send(conn, b"heard"), 5);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        world.turns();
+        said += world.drain().iter().filter(|frame| Out::parse(frame).data == b"heard").count();
+    }
+    assert_eq!((opened, said), (10_000, 10_000));
+    assert_eq!(world.stack.conns_len(), 10_002);
 }

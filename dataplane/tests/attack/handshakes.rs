@@ -157,3 +157,124 @@ fn data_on_a_syn() {
     assert_ne!(PEER, US);
     world.assert_witness_lives();
 }
+
+/// Fills the room for handshakes that are not finished.
+fn fill_half_open(world: &mut World) {
+    for port in 1..=8 {
+        assert_eq!(world.give_seg(&Seg::new(flag::SYN, port, 99, 0)).len(), 1);
+    }
+}
+
+fn syn_with(port: u16, seq: u32, options: &[u8]) -> Seg {
+    Seg { options: options.to_vec(), ..Seg::new(flag::SYN, port, seq, 0) }
+}
+
+/// Segment size 1400, SACK permitted, scale 7.
+const OFFER: [u8; 12] = [2, 4, 5, 0x78, 4, 2, 1, 1, 1, 3, 3, 7];
+
+/// T-7. Goal: while too many handshakes are half open, others succeed all the same, remembered by nobody until they are
+/// finished; the connection is as good as any. Method: the same offer before and during; what is answered, and what is
+/// sent afterwards, by segment size and scaled window.
+#[test]
+fn handshakes_without_memory() {
+    let mut world = World::new();
+    let remembered = world.give_seg(&syn_with(41_000, 99, &OFFER)).remove(0);
+    world.give_seg(&Seg::new(flag::RST, 41_000, 100, 0));
+    fill_half_open(&mut world);
+    for round in 0..100u16 {
+        let port = 42_000 + round;
+        let answer = world.give_seg(&syn_with(port, 99, &OFFER)).remove(0);
+        assert_eq!((answer.tcp.flags, answer.tcp.ack), (flag::SYN | flag::ACK, 100));
+        assert_eq!((&answer.options, answer.tcp.window), (&remembered.options, remembered.tcp.window));
+        if round > 50 {
+            continue; // Never heard of again.
+        }
+        let ack = answer.tcp.seq.wrapping_add(1);
+        // The bare acknowledgement may be lost: the first data does as well.
+        let mut seg = Seg { window: 100, ..Seg::new(flag::ACK, port, 100, ack) };
+        seg.data = if round % 2 == 0 { Vec::new() } else { b"hello".to_vec() };
+        world.give_seg(&seg);
+        let events = world.take_events();
+        let NetEvent::Opened { conn, .. } = events[0] else { panic!("{events:?}") };
+        assert_eq!(world.stack.readable(conn).0, seg.data);
+        world.stack.send(conn, &[b'x'; 20_000]);
+        world.turns();
+        let (mut sent, mut largest) = (0, 0);
+        for _ in 0..40 {
+            for out in world.drain().iter().map(|frame| Out::parse(frame)) {
+                if out.tcp.to_port == port {
+                    largest = largest.max(out.data.len());
+                    sent = sent.max(out.tcp.seq.wrapping_sub(ack) as usize + out.data.len());
+                }
+            }
+            let seq = 100 + seg.data.len() as u32;
+            let taken = Seg::new(flag::ACK, port, seq, ack.wrapping_add(sent as u32));
+            world.port.give(&Seg { window: 100, ..taken }.frame());
+            world.turns();
+        }
+        assert_eq!(sent, 20_000, "a window of 100 is 12,800 bytes");
+        assert_eq!(largest, 1_360, "the remembered size that is not above 1,400");
+        world.stack.abort(conn);
+        world.turns();
+        world.drain();
+        world.take_events();
+        world.assert_witness_lives();
+    }
+    assert_eq!((world.counters().cookies_given, world.counters().cookies_taken), (100, 51));
+}
+
+/// T-7. Goal: only an answer to our number opens a connection: not one bit of it, of the peer's or of its port may differ,
+/// and it is good for half a minute. Method: each changed in turn; then the right one; then one that comes too late.
+#[test]
+fn cookies_are_not_guessed() {
+    let mut world = World::new();
+    fill_half_open(&mut world);
+    let answer = world.give_seg(&syn_with(41_000, 99, &OFFER)).remove(0);
+    let right = Seg::new(flag::ACK, 41_000, 100, answer.tcp.seq.wrapping_add(1));
+    let mut wrong: Vec<Seg> = (0..32)
+        .map(|bit| Seg { ack: (answer.tcp.seq ^ 1 << bit).wrapping_add(1), ..right.clone() })
+        .collect();
+    wrong.extend((0..32).map(|bit| Seg { seq: (99u32 ^ 1 << bit).wrapping_add(1), ..right.clone() }));
+    wrong.extend((0..16).map(|bit| Seg { from_port: 41_000 ^ 1 << bit, ..right.clone() }));
+    wrong.push(Seg { from: [10, 77, 0, 3].into(), ..right.clone() });
+    for seg in wrong {
+        let out = world.give_seg(&seg);
+        assert_eq!(out.len(), 1);
+        assert_eq!(out[0].tcp.flags & flag::RST, flag::RST, "{seg:?}");
+        assert!(world.take_events().is_empty());
+    }
+    for odd in [flag::ACK | flag::SYN, flag::ACK | flag::RST, flag::FIN] {
+        world.give_seg(&Seg { flags: odd, ..right.clone() });
+        assert!(world.take_events().is_empty());
+    }
+    world.wait(Duration::from_secs(10));
+    assert!(world.give_seg(&right).is_empty());
+    assert!(matches!(world.take_events()[..], [NetEvent::Opened { .. }]));
+
+    fill_half_open(&mut world); // The first ones have expired.
+    let answer = world.give_seg(&syn_with(43_000, 99, &OFFER)).remove(0);
+    let late = Seg::new(flag::ACK, 43_000, 100, answer.tcp.seq.wrapping_add(1));
+    world.wait(Duration::from_secs(33));
+    assert_eq!(world.give_seg(&late)[0].tcp.flags, flag::RST);
+    assert!(world.take_events().is_empty());
+    world.assert_witness_lives();
+}
+
+/// T-7. Goal: a handshake without memory needs a place when it is finished; without one it is not refused aloud.
+#[test]
+fn cookies_and_a_full_table() {
+    let mut world = World::with(|config| config.limits.conns_max = 11);
+    fill_half_open(&mut world);
+    let answer = world.give_seg(&syn_with(41_000, 99, &OFFER)).remove(0);
+    let other = world.give_seg(&syn_with(42_000, 99, &OFFER)).remove(0);
+    let ack = |port, answer: &Out| Seg::new(flag::ACK, port, 100, answer.tcp.seq.wrapping_add(1));
+    assert!(world.give_seg(&ack(41_000, &answer)).is_empty());
+    assert!(matches!(world.take_events()[..], [NetEvent::Opened { .. }]));
+    assert!(world.give_seg(&ack(42_000, &other)).is_empty());
+    assert!(world.take_events().is_empty());
+    assert!(world.give_seg(&syn_with(43_000, 99, &OFFER)).is_empty());
+    world.give_seg(&Seg::new(flag::RST, 1, 100, 0));
+    assert!(world.give_seg(&ack(42_000, &other)).is_empty());
+    assert!(matches!(world.take_events()[..], [NetEvent::Opened { .. }]), "it tries again");
+    world.assert_witness_lives();
+}

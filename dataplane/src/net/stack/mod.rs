@@ -12,6 +12,7 @@
 
 mod clock;
 mod conn;
+mod cookies;
 mod flows;
 mod gauge;
 mod isn;
@@ -39,6 +40,7 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::TurnTime;
 use clock::StackClock;
 use conn::{Conn, Phase};
+use cookies::Cookies;
 use flows::{FlowKey, Flows};
 use gauge::Gauge;
 use roll::Roll;
@@ -59,7 +61,7 @@ use wire::Wire;
 pub struct StackConfig {
     pub address: Address,
     pub limits: NetLimits,
-    /// Connections that have sent a SYN and not finished the handshake; more are dropped silently.
+    /// Connections that have sent a SYN and not finished the handshake; more are answered and forgotten (cookies.rs).
     pub half_open_max: usize,
     /// How much faster than ours smoltcp's time passes while a connection is being made or ends: with 5, a lost answer to
     /// a SYN is repeated after 200 ms.
@@ -90,6 +92,9 @@ pub struct StackCounters {
     pub closed: u64,
     pub handshakes_expired: u64,
     pub syns_dropped: u64,
+    /// SYNs answered without remembering them, and those whose senders came back.
+    pub cookies_given: u64,
+    pub cookies_taken: u64,
     pub resets_in: u64,
     pub resets_ignored: u64,
     pub frames_out: u64,
@@ -116,6 +121,7 @@ struct Core {
     front: Front,
     iface: Interface,
     hash: KeyedHash,
+    cookies: Cookies,
     flows: Flows,
     wheel: Wheel,
     rx: StackRx,
@@ -158,6 +164,7 @@ impl<D: Device> Stack<D> {
             front: Front::new(config.address, caps),
             iface: new_interface(&caps, &config, 0, StackInstant::ZERO),
             hash,
+            cookies: Cookies::new(),
             flows: Flows::with_capacity(limits.conns_max, rng),
             wheel: Wheel::with_capacity(limits.conns_max),
             rx: StackRx { views: Vec::with_capacity(limits.conns_max) },
@@ -309,21 +316,41 @@ impl Core {
         let controls = segment.tcp.flags & (flag::SYN | flag::ACK | flag::RST | flag::FIN);
         if controls == flag::SYN && self.listening.contains(&segment.tcp.to_port) {
             self.accept(key, segment, tx, now);
-        } else {
+        } else if controls != flag::ACK
+            || !self.listening.contains(&segment.tcp.to_port)
+            || !self.redeem(key, segment, tx, now)
+        {
             self.front.refuse(segment, tx, now);
         }
     }
 
-    /// A SYN for an open port: takes a slot, if there is one to take. Dropped silently if not: the peer tries again.
+    /// A SYN for an open port.
     fn accept(&mut self, key: FlowKey, segment: &Segment<'_>, tx: &mut impl DeviceTx, now: &TurnTime) {
         if self.half_open >= self.config.half_open_max {
-            self.counters.syns_dropped += 1;
-            return;
+            return self.answer_and_forget(key, segment, tx, now);
         }
-        let Some(slot) = self.tx.take_slot(&mut self.rx) else {
-            self.counters.syns_dropped += 1;
-            return;
-        };
+        let first = isn::initial_sequence(&self.hash, key, now);
+        match self.begin(key, segment, first, tx, now) {
+            Some(slot) => {
+                self.flows.insert(key, slot);
+                self.half_open += 1;
+                self.tx.mark_dirty(slot);
+            }
+            None => self.counters.syns_dropped += 1, // Silently: the peer tries again.
+        }
+    }
+
+    /// Takes a slot for a connection that begins with this SYN, and whose first number of ours is `first`; none if there is
+    /// no slot, or smoltcp does not take it for a SYN.
+    fn begin(
+        &mut self,
+        key: FlowKey,
+        segment: &Segment<'_>,
+        first: u32,
+        tx: &mut impl DeviceTx,
+        now: &TurnTime,
+    ) -> Option<u32> {
+        let slot = self.tx.take_slot(&mut self.rx)?;
         let local = SocketAddrV4::new(self.config.address.ip, segment.tcp.to_port);
         let conn = &mut self.tx.conns[slot as usize];
         conn.clock = StackClock::new(self.config.clock_factor, now.mono_ns);
@@ -350,16 +377,14 @@ impl Core {
         conn.heard_ns = now.mono_ns;
         conn.deadline_ns = now.mono_ns + HANDSHAKE_NANOS_MAX;
 
-        let seed = isn::seed_for(isn::initial_sequence(&self.hash, key, now));
+        let seed = isn::seed_for(first);
         let mut iface = new_interface(&self.caps, &self.config, seed, conn.clock.at(now.mono_ns));
         feed(&mut iface, conn, &self.caps, segment.packet, tx, now, &mut self.counters);
         if conn.socket().state() == State::SynReceived {
-            self.flows.insert(key, slot);
-            self.half_open += 1;
-            self.tx.mark_dirty(slot);
-        } else {
-            self.tx.free_slot(slot); // Something smoltcp does not take for a SYN.
+            return Some(slot);
         }
+        self.tx.free_slot(slot);
+        None
     }
 
     fn take_in_known(&mut self, slot: u32, segment: &Segment<'_>, tx: &mut impl DeviceTx, now: &TurnTime) {
