@@ -104,7 +104,7 @@ pub struct StackCounters {
 }
 
 count_fields!(StackCounters: opened, closed, handshakes_expired, syns_dropped, resets_in, resets_ignored, frames_out,
-    rings_given_back; and loss);
+    rings_given_back, cookies_given, cookies_taken; and loss);
 
 /// Connections over a device of our own.
 pub struct Stack<D: Device> {
