@@ -48,6 +48,17 @@ pub fn utc_offset_ms() -> i64 {
     i64::from(jiff::Zoned::now().offset().seconds()) * 1_000
 }
 
+/// Takes this thread, and those it will start, off a core that is to belong to a polling thread, if there is another. A cold
+/// thread that the scheduler puts there would stop the shard for a whole slice.
+pub fn leave_core(core: usize) -> std::io::Result<()> {
+    let mut cores = rustix::thread::sched_getaffinity(None)?;
+    if cores.is_set(core) && cores.count() > 1 {
+        cores.unset(core);
+        rustix::thread::sched_setaffinity(None, &cores)?;
+    }
+    Ok(())
+}
+
 /// Keeps what is in memory there, so that nothing the shard touches is ever fetched from a disk. Only pages that are
 /// used: untouched ones cost nothing.
 pub fn lock_memory() -> std::io::Result<()> {

@@ -137,6 +137,11 @@ fn serve<N: Net + Send + 'static>(
     signals: &tokio::runtime::Runtime,
     mut told: Told,
 ) -> Result<(), StartError> {
+    if let Some(core) = plan.core
+        && let Err(error) = host::leave_core(core)
+    {
+        log::warn!("the threads for disk and name servers may run on the polling core, too: {error}");
+    }
     let medium = Arc::new(RealMedium::new());
     let name = config.broker_name.clone();
     let namesrv_addr: Vec<String> = config.namesrv_addr.0.iter().map(ToString::to_string).collect();

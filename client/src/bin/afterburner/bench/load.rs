@@ -155,8 +155,10 @@ fn drive_closed(
     let (batch, until_ns) = (load.batch as u64, nanos(until));
     let refill = load.window.div_ceil(REFILL_PARTS);
     loop {
+        let mut idle = load.window > 1;
         for lane in lanes.iter_mut() {
             let received = lane.receive(start, batch, outcome)?;
+            idle &= received == 0;
             if lane.free.len() >= refill {
                 let now_ns = nanos(start.elapsed());
                 if now_ns >= until_ns {
@@ -174,6 +176,9 @@ fn drive_closed(
         }
         if nanos(start.elapsed()) >= until_ns {
             return Ok(());
+        }
+        if idle {
+            std::thread::yield_now(); // The broker's cold threads may have to share this core.
         }
     }
 }
