@@ -327,7 +327,11 @@ fn scratch_folder() -> PathBuf {
         is_disk && free > STORE_BYTES_MIN
     };
     let temp = std::env::temp_dir();
-    [&temp, Path::new("/var/tmp")].into_iter().find(|folder| is_roomy_disk(folder)).unwrap_or(&temp).to_owned()
+    [&temp, Path::new("/var/tmp")]
+        .into_iter()
+        .find(|folder| is_roomy_disk(folder))
+        .unwrap_or(&temp)
+        .to_owned()
 }
 
 fn machine() -> serde_json::Value {
