@@ -70,11 +70,11 @@ start() {
 
 # stop PID [SIGNAL]: ends one process that `start` began, and waits for it.
 stop() {
-  kill "-${2:-TERM}" "$1" 2>/dev/null || true
-  for _ in $(seq 100); do kill -0 "$1" 2>/dev/null || break; sleep 0.1; done
-  kill -KILL "$1" 2>/dev/null || true
-  wait "$1" 2>/dev/null || true
-}
+  kill "-${2:-TERM}" "$1" || true
+  for _ in $(seq 100); do kill -0 "$1" || break; sleep 0.1; done
+  kill -KILL "$1" || true
+  wait "$1" || true
+} 2>/dev/null # The shell's own word on a killed child.
 
 # make_tap NAME HOST_CIDR: a TAP interface of this run, when the host lets us.
 make_tap() {
@@ -141,7 +141,7 @@ admin_java() {
 }
 
 # mqadmin_alone SECONDS COMMAND...: one command as a user runs it, in a JVM of its own that has to end.
-mqadmin_alone() { (admin_java "$1" org.apache.rocketmq.tools.command.MQAdminStartup "${@:2}") 2>/dev/null; }
+mqadmin_alone() { (admin_java "$1" org.apache.rocketmq.tools.command.MQAdminStartup "${@:2}") 2>&1; }
 
 # One JVM for many commands (admin/src/interop/Admin.java): a JVM for each takes seconds.
 start_mqadmin() {

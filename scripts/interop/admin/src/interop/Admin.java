@@ -27,6 +27,7 @@ public final class Admin {
             ByteArrayOutputStream printed = new ByteArrayOutputStream();
             try (PrintStream capture = new PrintStream(printed, true, StandardCharsets.UTF_8)) {
                 System.setOut(capture);
+                System.setErr(capture);
                 switch (words[1]) {
                     case "attend":
                         attendant.attend(words[2], words[3], words[4], Integer.parseInt(words[5]));
