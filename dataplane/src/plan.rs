@@ -79,10 +79,15 @@ impl Plan {
                 fits: (facts.memory_available / 2) >> 20,
             });
         }
-        let shares = vec![
+        let mut shares = vec![
             Share { bytes: hot_log, of: "hot log", at_start: true },
             Share { bytes: limits::JOIN_POOL_BYTES_MAX as u64, of: "split frames", at_start: false },
         ];
+        if config.flight_recorder_bytes.0 > 0 {
+            // One is written to, one is spare.
+            let bytes = 2 * config.flight_recorder_bytes.0;
+            shares.push(Share { bytes, of: "flight recorder", at_start: true });
+        }
         let durability = match config.flush_disk_type {
             FlushDiskType::AsyncFlush => Durability::Mem,
             FlushDiskType::SyncFlush => Durability::Disk,

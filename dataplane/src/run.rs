@@ -305,7 +305,7 @@ fn run_shard<N: Net>(mut shard: Shard<N>, core: Option<usize>, stop: &Arc<Atomic
         log::warn!("the polling thread could not be pinned to core {id}");
     }
     let mut clock = RealClock::start();
-    shard.broker.admin.stages.clock = clock.fine();
+    shard.open_sight(clock.fine(), &clock.read());
     while !stop.load(Ordering::Relaxed) {
         let now = clock.read();
         if shard.turn(&now) == 0 {
@@ -379,7 +379,11 @@ fn sight<N: Net>(
         version: env!("CARGO_PKG_VERSION"),
     };
     let folder = &config.store_path_root_dir;
-    match SightServer::start(folder, about, ends) {
+    let recorder_bytes = config.flight_recorder_bytes.0 as usize;
+    if config.latency_bound_micros > 0 && recorder_bytes == 0 {
+        log::warn!("latencyBoundMicros writes nothing while flightRecorderBytes is 0; set it, as in 16M");
+    }
+    match SightServer::start(folder, about, ends, recorder_bytes) {
         Ok(server) => {
             shard.sight = Some(sight);
             Some(server)

@@ -28,17 +28,31 @@ pub struct Shard<N: Net> {
     pub outbox: Outbox,
     /// Where operators look in; None: nobody can.
     pub sight: Option<Sight>,
+    /// What may not take longer without being told of.
+    pub(crate) bound_ns: u64,
     swept_ms: u64,
 }
 
 impl<N: Net> Shard<N> {
     pub fn new(net: N, broker: Broker) -> Shard<N> {
-        Shard { net, broker, sessions: Sessions::default(), outbox: Outbox::new(), sight: None, swept_ms: 0 }
+        Shard {
+            net,
+            broker,
+            sessions: Sessions::default(),
+            outbox: Outbox::new(),
+            sight: None,
+            bound_ns: u64::MAX,
+            swept_ms: 0,
+        }
     }
 
     /// One bounded turn of one core. Returns how much was done, so the caller can count idle turns.
     pub fn turn(&mut self, now: &TurnTime) -> u32 {
-        self.broker.admin.pace.begin(now);
+        if let Some(took_ns) = self.broker.admin.pace.begin(now)
+            && took_ns > self.bound_ns
+        {
+            self.bound_crossed(took_ns, now);
+        }
         let (puts, pulls) = (self.broker.counters.put_messages, self.broker.counters.pulls);
         let mut work = self.net.ingress(now, RX_BURST_MAX);
         work += self.take_events(now);
@@ -153,9 +167,12 @@ impl<N: Net> Shard<N> {
         if broker.admin.stages.is_following() {
             let waits_for_disk = broker.config.flush_disk_type == FlushDiskType::SyncFlush;
             let synced_to = waits_for_disk.then(|| broker.store.synced_to().0);
-            broker.admin.stages.follow(now, synced_to, |conn| {
+            let longest_ns = broker.admin.stages.follow(now, synced_to, |conn| {
                 net.info(conn).map(|info| (info.heard_ns, outbox.queued(conn) == 0))
             });
+            if longest_ns > self.bound_ns {
+                self.bound_crossed(longest_ns, now);
+            }
         }
     }
 
@@ -165,7 +182,7 @@ impl<N: Net> Shard<N> {
             return;
         }
         self.swept_ms = now.mono_ms();
-        self.broker.admin.stages.set_interval(self.broker.config.stage_sample_interval);
+        self.tend_sight();
         let idle_ms_max = self.broker.config.server_channel_max_idle_time_seconds * 1000;
         match self.sessions.sweep(now.mono_ms(), idle_ms_max, &self.outbox) {
             Some(Silent::Close(conn)) => self.net.close(conn),

@@ -8,12 +8,15 @@ use common::Echo;
 use dataplane::alloc::{self, Counting};
 use dataplane::device::mac_for;
 use dataplane::device::tap::{Tap, TapConfig, TapError};
+use dataplane::lane::lane;
 use dataplane::net::front::Address;
 use dataplane::net::kernel::KernelNet;
+use dataplane::net::pcapng::Way;
 use dataplane::net::stack::{Stack, StackConfig};
+use dataplane::net::watch::{Capture, Filter, Recording, Watch};
 use dataplane::net::{Net, NetLimits, Spin};
 use dataplane::rng::Rng;
-use dataplane::time::{Clock, RealClock};
+use dataplane::time::{Clock, RealClock, TurnTime};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
 
@@ -72,4 +75,29 @@ fn nothing_is_allocated_in_steady_state() {
     config.spin = Spin::Always;
     let stack = Stack::new(tap, config, &mut Rng::from_os()).unwrap();
     assert_eq!(allocations(stack, ip), 0, "tap");
+}
+
+/// Goal: frames that are recorded and captured cost no allocation: the memory was brought.
+#[test]
+fn watching_frames_allocates_nothing() {
+    let mut watch = Watch::default();
+    watch.record_into(Box::new(Recording::new(64 << 10)));
+    let (empty, empties) = lane(4);
+    let (fulls, full) = lane(4);
+    for _ in 0..4 {
+        assert!(empty.push(Vec::with_capacity(8 << 10)).is_ok());
+    }
+    let capture = Capture::new(Filter::default(), usize::MAX, empties, fulls);
+    assert!(watch.capture_into(Some(Box::new(capture))).is_none());
+    let frame = [7; 1_514];
+    let before = alloc::on_this_thread();
+    for mono_ns in 0..1_000 {
+        watch.see(Way::In, &frame, &TurnTime { mono_ns, wall_ms: 0 });
+        if let Some(chunk) = full.pop() {
+            let mut blocks = chunk.blocks;
+            blocks.clear();
+            assert!(empty.push(blocks).is_ok());
+        }
+    }
+    assert_eq!(alloc::on_this_thread() - before, 0);
 }

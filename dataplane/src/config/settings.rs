@@ -222,4 +222,8 @@ settings! {
     "connectionsMax" connections_max: u32 = 10_000, start;
     /// of so many sends one is timed stage by stage; 0: none
     "stageSampleInterval" stage_sample_interval: u32 = 64, change;
+    /// memory for the heads of the last frames in and out, as 16M; 0: none are recorded
+    "flightRecorderBytes" flight_recorder_bytes: Bytes = Bytes(0), start;
+    /// microseconds a turn or a send may take before the flight recorder is written to a file; 0: never
+    "latencyBoundMicros" latency_bound_micros: u32 = 0, change;
 }

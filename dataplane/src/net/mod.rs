@@ -15,8 +15,10 @@ pub mod front;
 pub mod idle;
 pub mod kernel;
 pub mod packet;
+pub mod pcapng;
 mod ring;
 pub mod stack;
+pub mod watch;
 
 pub use idle::{Spin, Waker};
 
@@ -165,6 +167,11 @@ pub trait Net {
 
     /// How many connections there are.
     fn conns_len(&self) -> usize;
+
+    /// Who watches the frames, where there are any.
+    fn watch(&mut self) -> Option<&mut watch::Watch> {
+        None
+    }
 
     /// Tells what is counted here and in the device, by name. Names that begin with `drop_` are frames dropped.
     fn count(&self, _tell: &mut Tell<'_>) {}

@@ -15,10 +15,13 @@ pub mod pace;
 pub mod stages;
 pub mod stats;
 
+use std::fmt;
+
 use crate::lane::{LaneIn, LaneOut, lane};
 use crate::net::Net;
+use crate::net::watch::{Capture, Recording};
 use crate::shard::Shard;
-use crate::time::TurnTime;
+use crate::time::{FineClock, TurnTime};
 use conns::ConnPage;
 use stats::StatsPage;
 
@@ -27,6 +30,17 @@ use stats::StatsPage;
 pub enum Look {
     Conns(ConnPage),
     Stats(Box<StatsPage>),
+    /// Begins a capture, or ends it (None). Comes back with what was there before; with the same and `done` false when
+    /// there are no frames here.
+    Capture {
+        capture: Option<Box<Capture>>,
+        done: bool,
+    },
+    /// Takes the recording for a fresh one; `done` is false when nothing is recorded.
+    Recording {
+        recording: Box<Recording>,
+        done: bool,
+    },
 }
 
 /// A look on its way; the answer carries the same number.
@@ -36,17 +50,42 @@ pub struct Numbered {
     pub look: Look,
 }
 
+/// Something took longer than latencyBoundMicros.
+#[derive(Debug)]
+pub struct Crossing {
+    pub took_ns: u64,
+    pub wall_ms: i64,
+    /// The frames before it.
+    pub recording: Box<Recording>,
+}
+
+impl fmt::Display for Crossing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a turn or a send took {:.3} ms, longer than latencyBoundMicros", self.took_ns as f64 / 1e6)
+    }
+}
+
 /// The shard's half.
 pub struct Sight {
     asked: LaneOut<Numbered>,
     answered: LaneIn<Numbered>,
+    crossings: LaneIn<Crossing>,
+    spares: LaneOut<Box<Recording>>,
     looked_ms: u64,
+}
+
+/// The half of who writes recordings to files.
+pub struct RecorderEnds {
+    pub crossings: LaneOut<Crossing>,
+    /// One recording as large as the shard's.
+    pub spares: LaneIn<Box<Recording>>,
 }
 
 /// The half of who looks.
 pub struct SightEnds {
     pub ask: LaneIn<Numbered>,
     pub answers: LaneOut<Numbered>,
+    pub recorder: RecorderEnds,
 }
 
 impl Sight {
@@ -54,7 +93,11 @@ impl Sight {
     pub fn new() -> (Sight, SightEnds) {
         let (ask, asked) = lane(LOOKS_MAX);
         let (answered, answers) = lane(LOOKS_MAX);
-        (Sight { asked, answered, looked_ms: 0 }, SightEnds { ask, answers })
+        let (crossings, crossed) = lane(1);
+        let (spare, spares) = lane(1);
+        let recorder = RecorderEnds { crossings: crossed, spares: spare };
+        let sight = Sight { asked, answered, crossings, spares, looked_ms: 0 };
+        (sight, SightEnds { ask, answers, recorder })
     }
 
     /// Who is woken when somebody looks.
@@ -80,12 +123,63 @@ impl<N: Net> Shard<N> {
         match &mut numbered.look {
             Look::Conns(page) => self.show_conns(page, now),
             Look::Stats(page) => self.show_stats(page, now),
+            Look::Capture { capture, done } => {
+                if let Some(watch) = self.net.watch() {
+                    *capture = watch.capture_into(capture.take());
+                    *done = true;
+                }
+            }
+            Look::Recording { recording, done } => {
+                if let Some(watch) = self.net.watch().filter(|watch| watch.is_recording()) {
+                    *done = watch.swap(recording);
+                }
+            }
         }
         if let Some(sight) = self.sight.as_ref() {
             // A full lane means that nobody takes answers any more.
             let _ = sight.answered.push(numbered);
         }
         1
+    }
+}
+
+impl<N: Net> Shard<N> {
+    /// Once a millisecond: what was captured goes to who asked, and settings take effect.
+    pub(crate) fn tend_sight(&mut self) {
+        let config = &self.broker.config;
+        self.broker.admin.stages.set_interval(config.stage_sample_interval);
+        self.bound_ns = match u64::from(config.latency_bound_micros) {
+            0 => u64::MAX,
+            micros => micros * 1_000,
+        };
+        if let Some(watch) = self.net.watch() {
+            watch.hand_over();
+        }
+    }
+
+    /// Something took too long: what was recorded before it goes to a file, unless one was written just now.
+    #[cold]
+    pub(crate) fn bound_crossed(&mut self, took_ns: u64, now: &TurnTime) {
+        let Some(sight) = &self.sight else { return };
+        let Some(watch) = self.net.watch().filter(|watch| watch.is_recording()) else { return };
+        let Some(mut recording) = sight.spares.pop() else { return };
+        watch.swap(&mut recording);
+        let crossing = Crossing { took_ns, wall_ms: now.wall_ms, recording };
+        // There is one spare, so there is one crossing, and the lane holds it.
+        let _ = sight.crossings.push(crossing);
+        sight.crossings.wake();
+    }
+
+    /// Frames are recorded from now on, with this clock.
+    pub(crate) fn open_sight(&mut self, clock: FineClock, now: &TurnTime) {
+        self.broker.admin.stages.clock = clock;
+        let bytes = self.broker.config.flight_recorder_bytes.0 as usize;
+        if let Some(watch) = self.net.watch() {
+            watch.set_clock(clock, now);
+            if bytes > 0 {
+                watch.record_into(Box::new(Recording::new(bytes)));
+            }
+        }
     }
 }
 

@@ -109,14 +109,16 @@ impl Stages {
     }
 
     /// Looks where the followed ones are: `synced_to` is None when nobody waits for the disk; `look` says when a
-    /// connection was last heard and whether its answers are all in the send ring, None when it is gone.
+    /// connection was last heard and whether its answers are all in the send ring, None when it is gone. Returns how
+    /// long the longest that is through has taken.
     #[cold]
     pub fn follow(
         &mut self,
         now: &TurnTime,
         synced_to: Option<i64>,
         look: impl Fn(ConnId) -> Option<(u64, bool)>,
-    ) {
+    ) -> u64 {
+        let mut longest_ns = 0;
         for place in &mut self.followed {
             let Some(one) = place else { continue };
             let Some((heard_ns, is_sent)) = look(one.conn) else {
@@ -140,9 +142,11 @@ impl Stages {
             }
             times.replied.record(here_ns.saturating_sub(one.durable_ns.unwrap_or(one.appended_ns)));
             times.whole.record(here_ns.saturating_sub(ring_ns));
+            longest_ns = longest_ns.max(here_ns.saturating_sub(ring_ns));
             *place = None;
             self.followed_len -= 1;
         }
+        longest_ns
     }
 
     fn next_distance(&mut self) -> u32 {

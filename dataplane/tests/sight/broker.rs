@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::RemotingCommand;
+use protocol::code::request;
 use protocol::frame::{Codec, Found, find};
 use serde_json::Value;
 
@@ -142,6 +143,22 @@ pub fn call(stream: &mut TcpStream, command: RemotingCommand) -> RemotingCommand
         assert!(len > 0, "hung up");
         bytes.extend_from_slice(&buffer[..len]);
     }
+}
+
+/// Stores one message.
+pub fn send(stream: &mut TcpStream, body: &[u8]) {
+    let send = RemotingCommand::request(request::SEND_MESSAGE)
+        .field("producerGroup", "P1")
+        .field("topic", "TBW102")
+        .field("defaultTopic", "TBW102")
+        .field("defaultTopicQueueNums", 4)
+        .field("queueId", 0)
+        .field("sysFlag", 0)
+        .field("bornTimestamp", 0)
+        .field("flag", 0)
+        .field("properties", "")
+        .body(body.to_vec());
+    assert_eq!(call(stream, send).code, 0);
 }
 
 /// Whether the dataplane will be able to make one; it goes with the process.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod broker;
+mod frames;
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -53,18 +54,7 @@ fn operators_see_counts_and_times() {
     let broker = Broker::start("stats", "stageSampleInterval=1");
     let mut client = TcpStream::connect(broker.address).unwrap();
     for _ in 0..20 {
-        let send = RemotingCommand::request(request::SEND_MESSAGE)
-            .field("producerGroup", "P1")
-            .field("topic", "TBW102")
-            .field("defaultTopic", "TBW102")
-            .field("defaultTopicQueueNums", 4)
-            .field("queueId", 0)
-            .field("sysFlag", 0)
-            .field("bornTimestamp", 0)
-            .field("flag", 0)
-            .field("properties", "")
-            .body(vec![7; 100]);
-        assert_eq!(broker::call(&mut client, send).code, 0);
+        broker::send(&mut client, &[7; 100]);
     }
     let answer = broker.ask(&json!({ "ask": "stats" }));
     let stats = &answer["stats"];

@@ -11,6 +11,7 @@ mod conns;
 mod consume;
 mod group;
 mod host;
+mod pcap;
 mod send;
 mod sight;
 mod stats;
@@ -57,6 +58,8 @@ enum Command {
     Conns(conns::Args),
     /// Look at what a broker on this host counts and measures: polls, requests, drops, stages of a send
     Stats(stats::Args),
+    /// Capture frames of a broker on this host for tcpdump, tshark or Wireshark
+    Pcap(pcap::Args),
     #[command(hide = true)]
     RunChild(up::ChildArgs),
 }
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Cluster(args) => cluster::run(args),
         Command::Conns(args) => conns::run(args),
         Command::Stats(args) => stats::run(args),
+        Command::Pcap(args) => pcap::run(args),
         Command::RunChild(args) => up::run_child(args),
     };
     outcome.unwrap_or_else(|sentence| {

@@ -4,9 +4,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::rows::ConnJson;
+use crate::lane::{LaneIn, LaneOut};
+use crate::net::watch::{Capture, Recording};
 use crate::sight::conns::ConnPage;
 use crate::sight::stats::StatsPage;
-use crate::sight::{Look, Numbered, SightEnds};
+use crate::sight::{Look, Numbered};
 
 /// Our ends of the lanes. One asks at a time; the others wait in line.
 pub struct Asker {
@@ -14,13 +16,14 @@ pub struct Asker {
 }
 
 struct Numbering {
-    ends: SightEnds,
+    ask: LaneIn<Numbered>,
+    answers: LaneOut<Numbered>,
     last: u64,
 }
 
 impl Asker {
-    pub fn new(ends: SightEnds) -> Asker {
-        Asker { ends: Mutex::new(Numbering { ends, last: 0 }) }
+    pub fn new(ask: LaneIn<Numbered>, answers: LaneOut<Numbered>) -> Asker {
+        Asker { ends: Mutex::new(Numbering { ask, answers, last: 0 }) }
     }
 
     /// Sends a look and brings it back filled.
@@ -29,13 +32,13 @@ impl Asker {
         let mut line = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         line.last += 1;
         let number = line.last;
-        if line.ends.ask.push(Numbered { number, look }).is_err() {
+        if line.ask.push(Numbered { number, look }).is_err() {
             return Err(SILENT.into());
         }
-        line.ends.ask.wake();
+        line.ask.wake();
         let began = Instant::now();
         while began.elapsed() < ANSWER_WAIT_MAX {
-            match line.ends.answers.pop() {
+            match line.answers.pop() {
                 Some(answer) if answer.number == number => return Ok(answer.look),
                 Some(_) => {} // Somebody gave up on this one.
                 None => std::thread::sleep(POLL),
@@ -62,6 +65,22 @@ impl Asker {
     pub fn stats(&self) -> Result<Box<StatsPage>, String> {
         match self.ask(Look::Stats(Box::default()))? {
             Look::Stats(page) => Ok(page),
+            _ => unreachable!("a look comes back as it went"),
+        }
+    }
+
+    /// Begins a capture, or ends it. `Some` comes back when there are no frames to capture, or from the one that ended.
+    pub fn capture(&self, capture: Option<Box<Capture>>) -> Result<Option<Box<Capture>>, String> {
+        match self.ask(Look::Capture { capture, done: false })? {
+            Look::Capture { capture, .. } => Ok(capture),
+            _ => unreachable!("a look comes back as it went"),
+        }
+    }
+
+    /// Takes the flight recorder's recording for a fresh one of the same size; None when nothing is recorded.
+    pub fn swap_recording(&self, recording: Box<Recording>) -> Result<Option<Box<Recording>>, String> {
+        match self.ask(Look::Recording { recording, done: false })? {
+            Look::Recording { recording, done } => Ok(done.then_some(recording)),
             _ => unreachable!("a look comes back as it went"),
         }
     }

@@ -3,13 +3,15 @@
 //! ```text
 //! <storePathRootDir>/afterburner.sock    only for the user the broker runs as, and root
 //!   -> {"ask":"conns"}\n                 one line
-//!   <- {"broker":{..},"conns":[..]}\n    one line, or {"error":"..."}
+//!   <- {"broker":{..},"conns":[..]}\n    one line, or {"error":"..."}; frames follow it as bytes
 //! ```
 //!
 //! An ordinary thread accepts, one more serves each who asks; the shard is asked piece by piece (crate::sight). Why a
 //! socket and no request code: docs/adr/0006-a-socket-to-look-in.md.
 
 mod asker;
+mod frames;
+mod recorder;
 mod rows;
 mod totals;
 
@@ -17,16 +19,18 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::net::watch::Recording;
 use crate::sight::SightEnds;
 use asker::Asker;
+use recorder::FlightWriter;
 
 /// Who answers; stands in every answer.
 #[derive(Debug, Clone, Serialize)]
@@ -45,13 +49,15 @@ pub struct About {
 enum Question {
     Conns,
     Stats,
+    Capture(frames::Wanted),
+    Recorder,
 }
 
 /// The listening thread.
 pub struct SightServer {
     path: PathBuf,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What every conversation shares.
@@ -59,26 +65,52 @@ struct Shared {
     about: About,
     asker: Asker,
     under_way: AtomicUsize,
+    /// Held by who captures.
+    capturing: Mutex<()>,
+    recorder_bytes: usize,
+    stop: AtomicBool,
 }
 
 impl SightServer {
     /// Listens in `folder`, in place of whoever did before: the store's lock says that we are alone here.
-    pub fn start(folder: &Path, about: About, ends: SightEnds) -> io::Result<SightServer> {
+    pub fn start(
+        folder: &Path,
+        about: About,
+        ends: SightEnds,
+        recorder_bytes: usize,
+    ) -> io::Result<SightServer> {
         let path = folder.join(SOCKET);
         let listener = listen_at(&path)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let shared = Arc::new(Shared { about, asker: Asker::new(ends), under_way: AtomicUsize::new(0) });
-        let thread =
-            Builder::new().name("ab-sight".into()).spawn(move || accept(&listener, &shared, &stopped))?;
-        Ok(SightServer { path, stop, thread })
+        let SightEnds { ask, answers, recorder } = ends;
+        let writer = FlightWriter { about: about.clone(), ends: recorder, folder: folder.join("flight") };
+        let shared = Arc::new(Shared {
+            about,
+            asker: Asker::new(ask, answers),
+            under_way: AtomicUsize::new(0),
+            capturing: Mutex::new(()),
+            recorder_bytes,
+            stop: AtomicBool::new(false),
+        });
+        let shares = Arc::clone(&shared);
+        let mut threads =
+            vec![Builder::new().name("ab-sight".into()).spawn(move || accept(&listener, &shares))?];
+        if recorder_bytes > 0 {
+            let shares = Arc::clone(&shared);
+            let first = Box::new(Recording::new(recorder_bytes));
+            let flight = Builder::new().name("ab-flight".into());
+            threads.push(flight.spawn(move || writer.run(first, &shares.stop))?);
+        }
+        Ok(SightServer { path, shared, threads })
     }
 
     /// Listens no more. Conversations under way end by themselves.
     pub fn stop(self) {
-        self.stop.store(true, Ordering::Release);
+        self.shared.stop.store(true, Ordering::Release);
         if UnixStream::connect(&self.path).is_ok() {
-            let _ = self.thread.join(); // A panic in it has been printed.
+            for thread in self.threads {
+                thread.thread().unpark();
+                let _ = thread.join(); // A panic in it has been printed.
+            }
         }
         let _ = std::fs::remove_file(&self.path);
     }
@@ -94,9 +126,9 @@ fn listen_at(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn accept(listener: &UnixListener, shared: &Arc<Shared>, stop: &AtomicBool) {
+fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
     for stream in listener.incoming() {
-        if stop.load(Ordering::Acquire) {
+        if shared.stop.load(Ordering::Acquire) {
             return;
         }
         let Ok(mut stream) = stream else {
@@ -127,11 +159,15 @@ fn converse(mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
     BufReader::new((&stream).take(QUESTION_BYTES_MAX)).read_line(&mut line)?;
     let answer = match serde_json::from_str::<Question>(&line) {
         Err(error) => Err(format!("no such question: {error}")),
-        Ok(Question::Conns) => conns(shared),
-        Ok(Question::Stats) => stats(shared),
+        Ok(Question::Conns) => conns(shared).map(Some),
+        Ok(Question::Stats) => stats(shared).map(Some),
+        Ok(Question::Capture(wanted)) => frames::capture(&mut stream, shared, &wanted)?.map(|()| None),
+        Ok(Question::Recorder) => frames::recorder(&mut stream, shared)?.map(|()| None),
     };
-    let answer = answer.unwrap_or_else(|sentence| json!({ "error": sentence }));
-    writeln!(stream, "{answer}")
+    match answer.unwrap_or_else(|sentence| Some(json!({ "error": sentence }))) {
+        Some(answer) => writeln!(stream, "{answer}"),
+        None => Ok(()), // Frames have been sent.
+    }
 }
 
 fn conns(shared: &Shared) -> Result<Value, String> {

@@ -33,6 +33,8 @@ use super::events::Pending;
 use super::front::{Address, Bare, Front, FrontCounters, Segment};
 use super::idle::{Idle, Spin, Waker};
 use super::packet::{self, flag};
+use super::pcapng::Way;
+use super::watch::{Watch, Watched};
 use super::{ConnId, Net, NetEvent, NetLimits};
 use crate::counters::{Tell, count_fields};
 use crate::device::{Device, DeviceCaps, DeviceRx, DeviceTx};
@@ -111,6 +113,7 @@ pub struct Stack<D: Device> {
     device: D,
     core: Core,
     idle: Idle,
+    watch: Watch,
     /// How many frames the last turns found in a row: asking for one more costs a system call on some devices.
     burst: usize,
 }
@@ -184,7 +187,7 @@ impl<D: Device> Stack<D> {
             core.front.probe(survivor, rng.next_u32(), device.split().1);
         }
         device.kick();
-        Ok(Self { device, core, idle, burst: 1 })
+        Ok(Self { device, core, idle, watch: Watch::default(), burst: 1 })
     }
 
     pub fn counters(&self) -> (&FrontCounters, &StackCounters) {
@@ -214,12 +217,14 @@ impl<D: Device> Net for Stack<D> {
         self.core.give_back_quiet(now);
         let limit = self.burst.min(frames_max);
         let (rx, tx) = self.device.split();
+        let mut tx = Watched { tx, watch: &mut self.watch, now };
         let mut frames = 0;
         while frames < limit {
             let Some(received) = rx.receive() else { break };
             frames += 1;
-            if let Some(segment) = self.core.front.look(received, tx, now) {
-                self.core.take_in(&segment, tx, now);
+            tx.watch.see(Way::In, received.frame, now);
+            if let Some(segment) = self.core.front.look(received, &mut tx, now) {
+                self.core.take_in(&segment, &mut tx, now);
             }
         }
         self.burst = if frames == limit { (limit * 2).min(frames_max.max(1)) } else { frames.max(1) };
@@ -253,7 +258,8 @@ impl<D: Device> Net for Stack<D> {
         let mut frames = 0;
         if !self.core.tx.dirty.is_empty() {
             self.idle.worked(now);
-            frames = self.core.put_out(self.device.split().1, now, frames_max);
+            let mut tx = Watched { tx: self.device.split().1, watch: &mut self.watch, now };
+            frames = self.core.put_out(&mut tx, now, frames_max);
         }
         // Also for what was answered on the way in, and for what the device has left over from the last turn.
         self.device.kick();
@@ -281,6 +287,10 @@ impl<D: Device> Net for Stack<D> {
 
     fn conns_len(&self) -> usize {
         self.core.tx.conns_len
+    }
+
+    fn watch(&mut self) -> Option<&mut Watch> {
+        Some(&mut self.watch)
     }
 
     fn count(&self, tell: &mut Tell<'_>) {
