@@ -130,3 +130,62 @@ fn ten_thousand_at_once() {
     assert_eq!((opened, said), (10_000, 10_000));
     assert_eq!(world.stack.conns_len(), 10_002);
 }
+
+/// T-15, T-29. Goal: ten thousand connections a second are opened, served and closed for seconds on end; none is refused,
+/// no place is lost, and the witness is served in the very turn it speaks all the while. Method: ten new peers a
+/// millisecond, each with a question, each closing when it has the answer.
+#[test]
+fn ten_thousand_connects_a_second() {
+    let mut world = World::with(|config| config.limits.conns_max = 2_000);
+    let mut rng = Rng::from_seed(5);
+    let (mut opened, mut answered, mut closed) = (0, 0, 0);
+    const SECONDS: u32 = 3;
+    for milli in 0..SECONDS * 1_000 {
+        for at in 0..10 {
+            let number = milli * 10 + at;
+            let from = Ipv4Addr::new(10, 78, (number >> 14) as u8, (number >> 6) as u8);
+            world.port.give(&Seg::syn(from, 1_024 + number as u16 % 64, rng.next_u32()).frame());
+        }
+        // Everything that is sent comes back at once, as from peers that are near.
+        for _ in 0..4 {
+            world.turns();
+            for event in world.take_events() {
+                match event {
+                    NetEvent::Opened { .. } => opened += 1,
+                    NetEvent::Readable(conn) => {
+                        let len = world.stack.readable(conn).0.len();
+                        world.stack.consume(conn, len);
+                        assert_eq!(world.stack.send(conn, b"answer"), 6);
+                    }
+                    NetEvent::PeerFinished(conn) => world.stack.close(conn),
+                    NetEvent::Closed(_) => closed += 1,
+                    NetEvent::Writable(_) => (),
+                }
+            }
+            world.turns();
+            for frame in world.drain() {
+                let out = Out::parse(&frame);
+                assert_eq!(out.tcp.flags & flag::RST, 0, "refused: {out:?}");
+                let after = out.tcp.seq.wrapping_add(out.tcp.sequence_len());
+                let mut seg = Seg::new(flag::ACK, out.tcp.to_port, out.tcp.ack, after);
+                seg.from = out.to;
+                if out.tcp.flags & flag::SYN != 0 {
+                    seg.data = b"question".to_vec();
+                } else if !out.data.is_empty() {
+                    answered += 1;
+                    seg.flags |= flag::FIN;
+                } else if out.tcp.flags & flag::FIN == 0 {
+                    continue; // A bare acknowledgement needs none.
+                }
+                world.port.give(&seg.frame());
+            }
+        }
+        if milli % 10 == 0 {
+            world.assert_witness_lives();
+        }
+        world.clock.advance(Duration::from_millis(1));
+    }
+    let all = SECONDS * 10_000;
+    assert_eq!((opened, answered, closed), (all, all, all));
+    assert_eq!((world.stack.conns_len(), world.counters().syns_dropped), (2, 0));
+}
