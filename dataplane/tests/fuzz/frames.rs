@@ -17,7 +17,7 @@ pub fn run(input: &[u8]) -> u64 {
                 if let Ok(command) = RemotingCommand::from_frame(&frame) {
                     note(command.ext_fields.len() as u64);
                     for (name, value) in &command.ext_fields {
-                        assert_eq!(command.ext(name).is_some(), true, "{name} {value}");
+                        assert!(command.ext(name).is_some(), "{name} {value}");
                     }
                 }
                 note(body(frame.body));
