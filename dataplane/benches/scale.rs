@@ -13,7 +13,6 @@
 #[allow(dead_code)]
 mod wire;
 
-use dataplane::device::DeviceCaps;
 use dataplane::device::sim::{SimDevice, SimPort};
 use dataplane::net::front::Address;
 use dataplane::net::packet::flag;
@@ -44,8 +43,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let caps = DeviceCaps { mac: OUR_MAC, mtu: 1500, tso_bytes_max: None, completes_checksums: false };
-        let (device, port) = SimDevice::new(caps);
+        let (device, port) = SimDevice::plain(OUR_MAC, 1500);
         let mut config = StackConfig::new(Address { ip: US, prefix_len: 24, gateway: None });
         config.limits.conns_max = 16_384;
         let mut stack = Stack::simulated(device, config, &mut Rng::from_seed(1)).unwrap();
