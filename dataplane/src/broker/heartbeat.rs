@@ -26,6 +26,7 @@ use protocol::headers::{
 
 use super::client::Client;
 use super::consumers::{GroupKind, MessageModel, Subscription, TAG};
+use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use super::topics::RETRY_PREFIX;
 use super::{Broker, Refusal, Request};
 use crate::net::ConnId;
@@ -271,5 +272,3 @@ fn subscription(data: &SubscriptionData) -> Subscription {
 /// Longer heartbeats are not kept and always take the long way.
 const BEAT_BYTES_MAX: usize = 32 * 1024;
 const SCAN_MS: i64 = 10_000;
-/// topicSysFlag of the retry topic of a group in unit mode.
-const TOPIC_SYS_FLAG_UNIT_SUB: i32 = 2;

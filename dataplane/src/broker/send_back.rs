@@ -19,6 +19,7 @@ use protocol::version;
 use crate::broker::delay;
 use crate::broker::desk_errands::DeskErrand;
 use crate::broker::put::push_number;
+use crate::broker::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use crate::broker::topics::PERM_WRITE;
 use crate::broker::{Broker, FAQ, Refusal, ReplyTo, Request};
 use crate::outbox::Outbox;
@@ -180,5 +181,3 @@ fn status_name(code: i32) -> &'static str {
 }
 
 const DLQ_QUEUES: i32 = 1;
-/// topicSysFlag of the retry topic of a group in unit mode.
-const TOPIC_SYS_FLAG_UNIT_SUB: i32 = 2;

@@ -18,7 +18,7 @@ impl Broker {
         header: &SendMessageRequestHeader<'_>,
     ) -> Result<Target, Refusal> {
         if req.now.wall_ms < self.config.start_accept_send_request_time_stamp {
-            let until = self.config.start_accept_send_request_time_stamp;
+            let until = local_time(self.config.start_accept_send_request_time_stamp, self.admin.utc_offset_ms);
             return Err(Refusal::new(
                 response::SYSTEM_ERROR,
                 format!("broker unable to service, until {until}"),
@@ -89,7 +89,11 @@ impl Broker {
                 format!("Sending message to topic[{name}] is forbidden."),
             ));
         }
-        let sys_flag = if header.unit_mode { TOPIC_SYS_FLAG_UNIT } else { 0 };
+        let sys_flag = match header.unit_mode {
+            true if name.starts_with(RETRY_PREFIX) => TOPIC_SYS_FLAG_UNIT_SUB,
+            true => TOPIC_SYS_FLAG_UNIT,
+            false => 0,
+        };
         let (template, wanted) = (header.default_topic.to_cow(), header.default_topic_queue_nums);
         let made =
             self.topics.create_for_send(name, &template, wanted, sys_flag, req.now.wall_ms, &mut self.ops);
@@ -143,7 +147,17 @@ impl Broker {
     }
 }
 
+/// As official remarks write a time.
+fn local_time(wall_ms: i64, utc_offset_ms: i64) -> String {
+    match jiff::Timestamp::from_millisecond(wall_ms.saturating_add(utc_offset_ms)) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S,%3f").to_string(),
+        Err(_) => wall_ms.to_string(), // Further off than calendars go.
+    }
+}
+
 /// topicSysFlag of a topic that a unit's producer makes.
 const TOPIC_SYS_FLAG_UNIT: i32 = 1;
+/// .. and of a retry topic that a unit's consumer needs.
+pub(super) const TOPIC_SYS_FLAG_UNIT_SUB: i32 = 2;
 /// The first release whose header says how often a message may be retried.
 const VERSION_3_4_9: i32 = 121;

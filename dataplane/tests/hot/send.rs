@@ -373,7 +373,22 @@ fn settings_can_refuse_sends() {
     world.shard.broker.config.start_accept_send_request_time_stamp = now_ms + 60_000;
     let refused = world.call(conn, send("T", 0, "", b"x"));
     assert_eq!(refused.code, 1);
-    assert!(refused.remark.unwrap().starts_with("broker unable to service, until "));
+    // The start of the world's clock and a minute more, in UTC.
+    let until = jiff::Timestamp::from_millisecond(now_ms + 60_000).unwrap();
+    let until = until.strftime("%Y-%m-%d %H:%M:%S,%3f");
+    assert_eq!(refused.remark, Some(format!("broker unable to service, until {until}")));
+}
+
+/// Goal: the topic that a unit's producer makes says so, and a retry topic that it is a unit's, too.
+#[test]
+fn topics_of_units_are_marked() {
+    let mut world = World::new();
+    let conn = world.connect();
+    for (topic, flag) in [("Plain", 0), ("Unit", 1), ("%RETRY%Unit", 2)] {
+        ok(&mut world, conn, set(send(topic, 0, "", b"x"), "k", flag > 0));
+        let made = world.shard.broker.topics.config(topic).unwrap();
+        assert_eq!(made.topic_sys_flag, flag, "{topic}");
+    }
 }
 
 /// Goal: a queue number below zero means any queue. Method: many sends, all queues hit, none else.

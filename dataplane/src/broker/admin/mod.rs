@@ -43,6 +43,8 @@ use crate::sight::stages::Stages;
 pub struct Admin {
     /// When the broker was started.
     pub started_ms: i64,
+    /// How far local time is ahead of UTC.
+    pub utc_offset_ms: i64,
     /// Moves on with every change of the configuration (code 25).
     pub config_version: DataVersion,
     pub rates: rates::Rates,
@@ -57,6 +59,7 @@ impl Admin {
     pub fn new(now_ms: i64, utc_offset_ms: i64, disk: SharedFacts) -> Admin {
         Admin {
             started_ms: now_ms,
+            utc_offset_ms,
             config_version: DataVersion::new(now_ms),
             rates: rates::Rates::new(now_ms, utc_offset_ms),
             pace: Box::default(),
