@@ -18,7 +18,8 @@ impl Broker {
         header: &SendMessageRequestHeader<'_>,
     ) -> Result<Target, Refusal> {
         if req.now.wall_ms < self.config.start_accept_send_request_time_stamp {
-            let until = local_time(self.config.start_accept_send_request_time_stamp, self.admin.utc_offset_ms);
+            let until =
+                local_time(self.config.start_accept_send_request_time_stamp, self.admin.utc_offset_ms);
             return Err(Refusal::new(
                 response::SYSTEM_ERROR,
                 format!("broker unable to service, until {until}"),
