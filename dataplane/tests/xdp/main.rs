@@ -17,6 +17,7 @@ use dataplane::device::xdp::{MTU_MAX, Polling, Scope, Steering, Xdp, XdpConfig, 
 use dataplane::net::front::Address;
 use dataplane::net::stack::{Stack, StackConfig};
 use dataplane::rng::Rng;
+use dataplane::time::{Clock, RealClock};
 use place::{APPLIANCE, HOST, NIC, PEER, PEER_NIC, Place};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
@@ -104,6 +105,36 @@ fn every_way_of_polling() {
             common::bulk(APPLIANCE, PORT, 8 << 20);
         });
     }
+}
+
+/// Goal: no system call but to send, and no more of them than frames; nothing is lost or found wrong on the way.
+/// Method: the server's turns on this thread, echoes from another one, then the device's and the kernel's own counts.
+#[test]
+fn system_calls_are_few() {
+    let Some(place) = Place::new() else { return };
+    let mut stack = stack(&place, &config(APPLIANCE, Scope::Alone), |_| ());
+    let mut echo = common::Echo::new(&mut stack, PORT).unwrap();
+    let done = AtomicBool::new(false);
+    let mut turns = 0;
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            place.on_peer(|| {
+                common::ping_pong(APPLIANCE, PORT);
+                common::bulk(APPLIANCE, PORT, 4 << 20);
+            });
+            done.store(true, Ordering::Relaxed);
+        });
+        let mut clock = RealClock::start();
+        while !done.load(Ordering::Relaxed) && !client.is_finished() {
+            echo.turn(&mut stack, &clock.read());
+            turns += 1;
+        }
+    });
+    let counted = stack.device().counters();
+    assert!(counted.frames_in > 4_000 && counted.frames_out > 4_000, "{counted:?}");
+    assert!(counted.kicks <= turns, "{counted:?} in {turns} turns");
+    assert!(counted.kicks - counted.kicks_refused <= counted.frames_out, "{counted:?}");
+    assert_eq!((counted.kernel.invalid, counted.kernel.rx_dropped), (0, 0), "{counted:?}");
 }
 
 /// Goal: while the appliance is busy on the NIC, the host's own TCP, UDP and ping on the same NIC go on; the appliance

@@ -89,7 +89,7 @@ impl DeviceRx for XdpRx {
     fn receive(&mut self) -> Option<Received<'_>> {
         if let Some((index, chunk)) = self.lent.take() {
             let queue = &mut self.queues[index];
-            // There is room for all of the queue's chunks.
+            // There is room for each of the queue's chunks twice: see `Socket::rings`.
             assert!(queue.fill.has_room());
             queue.fill.push(chunk);
             if queue.fill.unpublished() >= GIVE_BACK_MAX {

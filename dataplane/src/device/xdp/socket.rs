@@ -32,7 +32,7 @@ pub struct TxRings {
     pub completion: In<u64>,
 }
 
-/// How many entries the rings have; powers of two.
+/// How many frames may be on the rings; powers of two.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     pub rx: u32,
@@ -90,8 +90,11 @@ impl Socket {
 
     /// Sizes and maps the rings. Once, before `bind`.
     pub fn rings(&self, sizes: Sizes) -> io::Result<(RxRings, Option<TxRings>)> {
+        // The kernel shows a frame on the rx ring before it shows that it has taken the frame's chunk off the fill ring; so
+        // a chunk may come back while its old entry still counts, at worst each of them.
+        let fill_size = sizes.rx * 2;
         // Every socket that owns memory has a completion ring, whether it sends or not.
-        self.set(libc::SOL_XDP, libc::XDP_UMEM_FILL_RING, &sizes.rx)?;
+        self.set(libc::SOL_XDP, libc::XDP_UMEM_FILL_RING, &fill_size)?;
         self.set(libc::SOL_XDP, libc::XDP_UMEM_COMPLETION_RING, &sizes.tx.max(1))?;
         self.set(libc::SOL_XDP, libc::XDP_RX_RING, &sizes.rx)?;
         if sizes.tx > 0 {
@@ -100,9 +103,9 @@ impl Socket {
         let offsets: libc::xdp_mmap_offsets = self.get(libc::XDP_MMAP_OFFSETS)?;
         let (rx, rx_at) = self.ring::<xdp_desc>(libc::XDP_PGOFF_RX_RING, &offsets.rx, sizes.rx)?;
         let (fill, fill_at) =
-            self.ring::<u64>(libc::XDP_UMEM_PGOFF_FILL_RING as i64, &offsets.fr, sizes.rx)?;
+            self.ring::<u64>(libc::XDP_UMEM_PGOFF_FILL_RING as i64, &offsets.fr, fill_size)?;
         let receiving =
-            RxRings { rx: In::new(rx, &rx_at, sizes.rx), fill: Out::new(fill, &fill_at, sizes.rx) };
+            RxRings { rx: In::new(rx, &rx_at, sizes.rx), fill: Out::new(fill, &fill_at, fill_size) };
         if sizes.tx == 0 {
             return Ok((receiving, None));
         }
