@@ -56,6 +56,7 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 # Leaves its pid in $started.
 start() {
   local name=$1 ready=$2 seconds=$3; shift 3
+  : > "$work/$name.out"
   "$@" > "$work/$name.out" 2>&1 < /dev/null &
   started=$!
   pids+=("$started")
@@ -157,7 +158,8 @@ start_mqadmin() {
 # mqadmin COMMAND...: one command, in the JVM that start_mqadmin has started.
 mqadmin() {
   local token=$RANDOM$RANDOM$RANDOM line printing=
-  { printf '%s' "$token"; printf '\t%s' "$@"; printf '\n'; } >&8
+  # When it has died, the check fails, not this script.
+  (trap '' PIPE; { printf '%s' "$token"; printf '\t%s' "$@"; printf '\n'; } >&8) 2>/dev/null || return 1
   while IFS= read -r -t 60 -u 7 line; do
     case $line in
       "begin $token") printing=1 ;;

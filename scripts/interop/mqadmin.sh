@@ -86,7 +86,7 @@ mqadmin_messages() { # NAMESRV BROKER_NAME BROKER_ADDRESS TOPIC
 }
 
 mqadmin_groups() { # NAMESRV BROKER_NAME BROKER_ADDRESS
-  local ns=$1 broker=$2 address=$3 topic=IT_attended group=IT_attendant
+  local ns=$1 broker=$2 address=$3 topic=IT_attended group=IT_attendant out id
   expect "updateSubGroup" "create subscription group to .* success" updateSubGroup -n "$ns" -c DefaultCluster -g IT_group
   expect "getConsumerConfig" "groupName += +IT_group" getConsumerConfig -n "$ns" -g IT_group
   printf '[{"groupName":"IT_list1","retryMaxTimes":3},{"groupName":"IT_list2"}]' > "$work/groups.json"
@@ -94,7 +94,9 @@ mqadmin_groups() { # NAMESRV BROKER_NAME BROKER_ADDRESS
     updateSubGroupList -n "$ns" -c DefaultCluster -f "$work/groups.json"
   expect "getConsumerConfig: of a group of the list" "retryMaxTimes += +3" getConsumerConfig -n "$ns" -g IT_list1
   mqadmin updateTopic -n "$ns" -c DefaultCluster -t "$topic" -r 4 -w 4 > /dev/null || true
-  expect "a client comes on line" "^12 attended" attend "$ns" "$topic" "$group" 12
+  out=$(mqadmin attend "$ns" "$topic" "$group" 12) || true
+  judge "a client comes on line" "^12 attended" "$out"
+  id=$(awk '$1 == "sent" { print $2; exit }' <<< "$out")
   expect "consumerConnection: client and version" "attendant +[0-9.:]+ +JAVA +V5_5_0" consumerConnection -n "$ns" -g "$group"
   expect "consumerConnection: subscription" "^$topic +\*" consumerConnection -n "$ns" -g "$group"
   expect "consumerStatus" "^Rebalance OK" consumerStatus -n "$ns" -g "$group"
@@ -111,6 +113,7 @@ mqadmin_groups() { # NAMESRV BROKER_NAME BROKER_ADDRESS
   expect "resetOffsetByTime: one queue to an offset" "reset consumer offset to 1" \
     resetOffsetByTime -n "$ns" -g IT_group -t "$topic" -s now -b "$address" -q 3 -o 1
   expect "consumerProgress: that queue" "^$topic +$broker +3 +3 +1 +2 " consumerProgress -n "$ns" -g IT_group -t "$topic"
+  expect_soon "queryMsgTraceById: who sent it" "^Pub +$group .*success" queryMsgTraceById -n "$ns" -i "${id:-none}"
   expect "deleteSubGroup" "delete subscription group \[IT_group\] from broker .* success" deleteSubGroup -n "$ns" -c DefaultCluster -g IT_group
 }
 

@@ -23,7 +23,7 @@ public final class Admin {
         Attendant attendant = new Attendant();
         out.println("ready");
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-            String[] words = line.split("\t");
+            String[] words = line.split("\t", -1);
             ByteArrayOutputStream printed = new ByteArrayOutputStream();
             try (PrintStream capture = new PrintStream(printed, true, StandardCharsets.UTF_8)) {
                 System.setOut(capture);
@@ -36,7 +36,7 @@ public final class Admin {
                         attendant.await(Integer.parseInt(words[2]));
                         break;
                     default:
-                        MQAdminStartup.main0(Arrays.copyOfRange(words, 1, words.length), null);
+                        Fresh.command(Arrays.copyOfRange(words, 1, words.length));
                 }
             }
             out.printf("begin %s%n", words[0]);
@@ -45,5 +45,13 @@ public final class Admin {
             out.flush();
         }
         Runtime.getRuntime().halt(0);
+    }
+
+    /** The tool keeps its commands and finds the one of last time first, with clients that it has shut down. */
+    private static final class Fresh extends MQAdminStartup {
+        static void command(String[] words) {
+            SUB_COMMANDS.clear();
+            main0(words, null);
+        }
     }
 }

@@ -6,10 +6,11 @@ import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 
-/** A producer and a push consumer that stay on line while mqadmin asks about them. */
+/** A push consumer and a producer, which has its messages traced, that stay on line while mqadmin asks about them. */
 final class Attendant {
     private final AtomicInteger got = new AtomicInteger();
 
@@ -27,12 +28,13 @@ final class Attendant {
             return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
         });
         consumer.start();
-        DefaultMQProducer producer = new DefaultMQProducer(group);
+        DefaultMQProducer producer = new DefaultMQProducer(group, true, null);
         producer.setNamesrvAddr(namesrv);
         producer.setInstanceName("attendant");
         producer.start();
         for (int i = 0; i < messages; i++) {
-            producer.send(new Message(topic, "A", "k" + i, ("attended " + i).getBytes(StandardCharsets.UTF_8)));
+            SendResult sent = producer.send(new Message(topic, "A", "k" + i, ("attended " + i).getBytes(StandardCharsets.UTF_8)));
+            System.out.println("sent " + sent.getMsgId());
         }
         await(messages);
     }
