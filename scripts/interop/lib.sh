@@ -116,7 +116,7 @@ official_namesrv() { # PORT
     "$home/namesrv.properties"
 }
 
-official_broker() { # NAME NAMESRV PORT STORE
+official_broker() { # NAME NAMESRV PORT STORE LINES...
   local home=$work/$1; mkdir --parents "$home" "$4"
   cat > "$home/broker.properties" <<P
 rocketmqHome=$home
@@ -130,6 +130,7 @@ storePathCommitLog=$4/commitlog
 autoCreateTopicEnable=true
 waitTimeMillsInSendQueue=20000
 P
+  printf '%s\n' "${@:5}" >> "$home/broker.properties"
   export ROCKETMQ_HOME=$home
   start "$1" 'boot success' 90 official org.apache.rocketmq.broker.BrokerStartup "$home" 1g "$home/broker.properties"
 }

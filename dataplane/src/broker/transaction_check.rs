@@ -281,7 +281,7 @@ impl Broker {
         let asked_before =
             property(key::TRANSACTION_CHECK_TIMES).and_then(|times| times.parse().ok()).unwrap_or(0);
         let age_ms = now.wall_ms - half.born_timestamp;
-        if i64::from(asked_before) >= i64::from(self.config.transaction_check_max) || age_ms > AGE_MS_MAX {
+        if i64::from(asked_before) >= i64::from(self.config.transaction_check_max) || age_ms > self.kept_ms() {
             return Verdict::GiveUp;
         }
         if half.store_timestamp >= started_ms {
@@ -292,6 +292,11 @@ impl Broker {
             None if (0..self.transaction_timeout_ms()).contains(&age_ms) => Verdict::EndRound,
             _ => Verdict::Ask { asked_before },
         }
+    }
+
+    /// fileReservedTime: what is older than the log is kept is not asked about any more.
+    fn kept_ms(&self) -> i64 {
+        i64::from(self.config.file_reserved_time) * 3_600_000
     }
 
     /// Stores a half message once more at the end of the half queue. Returns where, and its properties.
@@ -413,5 +418,3 @@ fn half_offsets(body: &[u8]) -> impl Iterator<Item = i64> + '_ {
 
 /// After a read that brought nothing.
 const PAUSE_MS: u64 = 100;
-/// fileReservedTime: what is older than the log is kept is not asked about any more.
-const AGE_MS_MAX: i64 = 72 * 3_600_000;
