@@ -19,4 +19,5 @@ pub mod run;
 pub mod session;
 pub mod shard;
 pub mod sight;
+pub mod store_tool;
 pub mod time;

@@ -29,6 +29,7 @@ use dataplane::net::{Net, NetLimits, idle::Spin};
 use dataplane::plan::{Plan, PlanError};
 use dataplane::rng::Rng;
 use dataplane::run::{RunError, Running};
+use dataplane::store_tool;
 use store::{FlushMode, IndexShape, RealMedium, Retention, StoreConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -71,6 +72,10 @@ impl StartError {
 
 fn main() -> ExitCode {
     let began = Instant::now();
+    let mut words = std::env::args_os();
+    if words.nth(1).is_some_and(|word| word == "store") {
+        return look_at_store();
+    }
     let args = Args::parse();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     match start(&args, began) {
@@ -80,6 +85,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `afterburner-dataplane store ..`: no broker is started.
+fn look_at_store() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let args = store_tool::StoreArgs::parse_from(std::env::args_os().skip(1));
+    store_tool::run(&args).unwrap_or_else(|sentence| {
+        eprintln!("afterburner store: {sentence}");
+        ExitCode::FAILURE
+    })
 }
 
 fn start(args: &Args, began: Instant) -> Result<(), StartError> {

@@ -3,11 +3,11 @@
 #   official writes A -> stops -> ours serves A, writes B -> stops -> official serves A B, writes C -> stops -> ours serves A B C
 
 dropin_client() { # WHAT NAMESRV ARGS...
-  mkdir --parents "$work/java"
-  timeout 300 java -Xmx512m "-Drocketmq.client.logRoot=$work/java" "-Drocketmq.log.root=$work/java" "-Duser.home=$work/java" \
-    -cp "$jars/classes-5.5.0:$jars/client-5.5.0/*" interop.Dropin "$@" 2> "$work/java/err.log" \
-    | grep --invert-match --extended-regexp '^(RocketMQLog|log4j|SLF4J)' | tee "$work/client.out" || true
-  tally "drop-in $1"
+  local home=$work/java-dropin out=$work/dropin-$1
+  mkdir --parents "$home"
+  timeout 300 java -Xmx512m "-Drocketmq.client.logRoot=$home" "-Drocketmq.log.root=$home" "-Duser.home=$home" \
+    -cp "$jars/classes-5.5.0:$jars/client-5.5.0/*" interop.Dropin "$@" > "$out" 2> "$out.err" || true
+  tally "$out"
 }
 
 # As `stop`, but a clean stop of the official broker on a busy machine may take its time.

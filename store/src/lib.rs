@@ -25,6 +25,7 @@ pub mod error;
 mod files;
 mod identity;
 mod index;
+pub mod inspect;
 mod marks;
 pub mod medium;
 pub mod offsets;

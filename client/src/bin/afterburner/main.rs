@@ -15,6 +15,7 @@ mod pcap;
 mod send;
 mod sight;
 mod stats;
+mod store;
 mod topic;
 mod up;
 
@@ -60,6 +61,8 @@ enum Command {
     Stats(stats::Args),
     /// Capture frames of a broker on this host for tcpdump, tshark or Wireshark
     Pcap(pcap::Args),
+    /// Look at a store directory: inspect, verify, repair
+    Store(store::Args),
     #[command(hide = true)]
     RunChild(up::ChildArgs),
 }
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Conns(args) => conns::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Pcap(args) => pcap::run(args),
+        Command::Store(args) => store::run(args),
         Command::RunChild(args) => up::run_child(args),
     };
     outcome.unwrap_or_else(|sentence| {
