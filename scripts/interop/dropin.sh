@@ -41,10 +41,10 @@ dropin_official_log() { # TITLE
 dropin_harmless='magic code 0x0$|ConsumeQueue\(([0-9]+)\) >= processOffset\(\1\)|checkCRCOnRecover|enabledAppendPropCRC|forceVerifyPropCRC'
 
 dropin_check() { # SIGNAL TITLE
-  local signal=$1 title=$2 ns store ledger phase
+  local signal=$1 title=$2 ns store ledger
   ns=127.0.0.1:$(free_port); store=$work/store-dropin-$signal; ledger=$work/ledger-$signal
   our_namesrv "${ns#*:}"; local ns_pid=$started
-  say "one store, two brokers, $title"
+  phase "one store, two brokers, $title"
   dropin_official "$ns" "$(free_port)" "$store"
   dropin_client write "$ns" A "$ledger"
   sleep "$dropin_pause"; dropin_stop "$started" "$signal"
@@ -60,6 +60,7 @@ dropin_check() { # SIGNAL TITLE
   our_broker broker-a "$ns" "$(free_port)" "$store" device=kernel:127.0.0.1 "${dropin_settings[@]}"
   dropin_client read "$ns" "$ledger" "$signal"
   stop "$started"; stop "$ns_pid"
+  took
 }
 
 dropin_checks() {

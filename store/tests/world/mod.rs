@@ -173,6 +173,7 @@ impl World {
     }
 
     /// The process is gone, whatever it was doing.
+    #[allow(dead_code)] // Not every test kills.
     pub fn kill(&mut self) {
         self.running = None;
         self.medium.restart();
