@@ -67,10 +67,14 @@ pub fn run(args: &StoreArgs) -> Result<ExitCode, String> {
         What::Repair { place, remake } => (place, Some(*remake)),
     };
     if !place.dir.is_dir() {
-        return Err(format!("{} is no directory: give the storePathRootDir of a broker", place.dir.display()));
+        return Err(format!(
+            "{} is no directory: give the storePathRootDir of a broker",
+            place.dir.display()
+        ));
     }
     let tell = |error: &dyn std::fmt::Display| format!("cannot look at it: {error}");
-    let look = || inspect::inspect(&medium, &place.dir, place.commitlog.as_deref()).map_err(|error| tell(&error));
+    let look =
+        || inspect::inspect(&medium, &place.dir, place.commitlog.as_deref()).map_err(|error| tell(&error));
     let seen = look()?;
     if seen.commitlog.files == 0 {
         return Err(format!("there is no commitlog file in {}", seen.commitlog.dir.display()));
@@ -104,7 +108,12 @@ pub fn run(args: &StoreArgs) -> Result<ExitCode, String> {
 }
 
 /// Opens the store as a broker would, and closes it.
-fn repair(medium: &Arc<dyn Medium>, place: &Place, seen: &Inspection, remake: bool) -> Result<String, String> {
+fn repair(
+    medium: &Arc<dyn Medium>,
+    place: &Place,
+    seen: &Inspection,
+    remake: bool,
+) -> Result<String, String> {
     let tell = |error: &dyn std::fmt::Display| format!("cannot repair it: {error}");
     let queue_bytes = queue_file_bytes(place, seen);
     if remake {
@@ -140,9 +149,10 @@ fn repair(medium: &Arc<dyn Medium>, place: &Place, seen: &Inspection, remake: bo
 
 /// What the queue files that are there have; the official size when there are none.
 fn queue_file_bytes(place: &Place, seen: &Inspection) -> u64 {
-    let first = seen.queues.first().map(|queue| {
-        place.dir.join("consumequeue").join(&queue.topic).join(queue.queue_id.to_string())
-    });
+    let first = seen
+        .queues
+        .first()
+        .map(|queue| place.dir.join("consumequeue").join(&queue.topic).join(queue.queue_id.to_string()));
     let file = first.and_then(|dir| std::fs::read_dir(dir).ok()?.flatten().next()?.metadata().ok());
     file.map(|about| about.len()).filter(|bytes| *bytes > 0).unwrap_or(6_000_000)
 }
@@ -153,9 +163,15 @@ fn show(seen: &Inspection) -> String {
         let _ = writeln!(out, "{name:<12}{text}");
     };
     line("store", seen.root.display().to_string());
-    line("last stop", if seen.clean { "clean".into() } else { "not clean, or a broker is running (abort is there)".into() });
+    line(
+        "last stop",
+        if seen.clean { "clean".into() } else { "not clean, or a broker is running (abort is there)".into() },
+    );
     if seen.has_hot_log && !seen.clean {
-        line("hot log", "there may be one: its messages are not in the files yet, the next start replays them".into());
+        line(
+            "hot log",
+            "there may be one: its messages are not in the files yet, the next start replays them".into(),
+        );
     }
     let log = &seen.commitlog;
     let size = Amount(log.file_bytes);
@@ -163,7 +179,13 @@ fn show(seen: &Inspection) -> String {
     let entries: i64 = seen.queues.iter().map(|queue| queue.max - queue.min).sum();
     line("queues", format!("{} with {entries} entries", seen.queues.len()));
     for queue in &seen.queues {
-        line("", format!("{} {}: {} to {}, {} files", queue.topic, queue.queue_id, queue.min, queue.max, queue.files));
+        line(
+            "",
+            format!(
+                "{} {}: {} to {}, {} files",
+                queue.topic, queue.queue_id, queue.min, queue.max, queue.files
+            ),
+        );
     }
     line("index", format!("{} files", seen.index.len()));
     for file in &seen.index {
@@ -188,7 +210,13 @@ fn show(seen: &Inspection) -> String {
 
 fn show_verdict(verdict: &Verdict) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "log         {} records, {}, ends at {}", verdict.records, Amount(verdict.bytes), verdict.end);
+    let _ = writeln!(
+        out,
+        "log         {} records, {}, ends at {}",
+        verdict.records,
+        Amount(verdict.bytes),
+        verdict.end
+    );
     for damage in &verdict.damage {
         let bytes = damage.to - damage.from;
         let _ = writeln!(out, "DAMAGED     {} to {} ({bytes} bytes): {}", damage.from, damage.to, damage.why);

@@ -153,16 +153,16 @@ pub fn inspect(
             logics_msg_timestamp: checkpoint.logics_timestamp,
             index_msg_timestamp: checkpoint.index_timestamp,
         },
-        config: config.into_iter().filter(|entry| !entry.is_dir).map(|entry| (entry.name, entry.bytes)).collect(),
+        config: config
+            .into_iter()
+            .filter(|entry| !entry.is_dir)
+            .map(|entry| (entry.name, entry.bytes))
+            .collect(),
         remarks,
     })
 }
 
-fn look_at_log(
-    medium: &dyn Medium,
-    dir: PathBuf,
-    remarks: &mut Vec<String>,
-) -> Result<LogSeen, MediumError> {
+fn look_at_log(medium: &dyn Medium, dir: PathBuf, remarks: &mut Vec<String>) -> Result<LogSeen, MediumError> {
     let mut seen = LogSeen { dir, ..LogSeen::default() };
     let mut next = None;
     for entry in medium.list(&seen.dir)? {
@@ -175,7 +175,10 @@ fn look_at_log(
             seen.min = start;
         }
         if entry.bytes != seen.file_bytes {
-            remarks.push(format!("commitlog/{}: {} bytes, the first has {}", entry.name, entry.bytes, seen.file_bytes));
+            remarks.push(format!(
+                "commitlog/{}: {} bytes, the first has {}",
+                entry.name, entry.bytes, seen.file_bytes
+            ));
         }
         if next.is_some_and(|next| next != start) {
             remarks.push(format!("commitlog/{}: files before it are missing", entry.name));
@@ -361,7 +364,9 @@ impl Walk {
                 Ok(LogUnit::Record(view)) if view.physical_offset != at => {
                     Err(format!("a record that says it lies at {}", view.physical_offset))
                 }
-                Ok(LogUnit::Record(view)) if !view.crc_holds() => Err("the CRC of the body does not match".into()),
+                Ok(LogUnit::Record(view)) if !view.crc_holds() => {
+                    Err("the CRC of the body does not match".into())
+                }
                 Ok(LogUnit::Record(view)) => Ok(Step { bytes: view.bytes.len() as u64, is_record: true }),
                 Err(record::RecordError::Short { need }) if !short && need > bytes && need as u64 <= left => {
                     bytes = need;
@@ -425,7 +430,13 @@ impl Queues {
         Self { dir, readers: BTreeMap::new(), medium: Arc::clone(medium), seen }
     }
 
-    fn entry(&mut self, topic: &str, queue_id: i32, file_bytes: u64, offset: i64) -> Result<Option<Unit>, MediumError> {
+    fn entry(
+        &mut self,
+        topic: &str,
+        queue_id: i32,
+        file_bytes: u64,
+        offset: i64,
+    ) -> Result<Option<Unit>, MediumError> {
         let medium = Arc::clone(&self.medium);
         let reader = self.readers.entry(file_bytes).or_insert_with(|| Files::new(medium, file_bytes.max(1)));
         reader.dir = self.dir.join(topic).join(queue_id.to_string());
@@ -447,7 +458,9 @@ impl Queues {
         };
         let place = || format!("{topic} {} {}", view.queue_id, view.queue_offset);
         match entry {
-            Some(unit) if unit.physical.0 == view.physical_offset && unit.size == view.size() => return Ok(()),
+            Some(unit) if unit.physical.0 == view.physical_offset && unit.size == view.size() => {
+                return Ok(());
+            }
             Some(_) => verdict.entries_wrong += 1,
             None => verdict.entries_missing += 1,
         }
@@ -462,7 +475,9 @@ impl Queues {
             let mut offset = self.first_from(&queue, file_bytes, from)?;
             while offset < queue.max && lost.len() < LOST_MAX {
                 match self.entry(&topic, queue_id, file_bytes, offset)? {
-                    Some(unit) if unit.physical < PhysicalOffset(to) => lost.push(format!("{topic} {queue_id} {offset}")),
+                    Some(unit) if unit.physical < PhysicalOffset(to) => {
+                        lost.push(format!("{topic} {queue_id} {offset}"))
+                    }
                     _ => break,
                 }
                 offset += 1;

@@ -44,7 +44,8 @@ fn a_whole_store_is_called_whole() {
     assert!(verdict.is_whole(), "{verdict:?}");
     assert_eq!(verdict.records as usize, world.kept.iter().map(Vec::len).sum::<usize>());
     for (kept, (topic, queue_id)) in world.kept.iter().zip(TOPICS) {
-        let queue = seen.queues.iter().find(|queue| (queue.topic.as_str(), queue.queue_id) == (topic, queue_id));
+        let queue =
+            seen.queues.iter().find(|queue| (queue.topic.as_str(), queue.queue_id) == (topic, queue_id));
         assert_eq!(queue.map(|queue| (queue.min, queue.max)), Some((0, kept.len() as i64)));
     }
     assert!(seen.index.len() > 3);
