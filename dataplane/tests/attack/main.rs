@@ -11,10 +11,13 @@
 
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod floods;
 mod handshakes;
 mod neighbours;
 mod payload;
+mod raw;
 mod resets;
 mod script;
 mod wire;
