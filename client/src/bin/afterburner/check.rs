@@ -1,12 +1,18 @@
 //! `afterburner check`: what this host lacks to run at full speed; one line each, with the command that mends it.
 //!
 //! Exits 0 when Afterburner can run here at all, which it nearly always can: what is missing costs speed, not service.
+//! With --strict it exits 1 when anything is lacking. What can be mended while the host runs, `afterburner tune` mends.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use serde_json::json;
 
 use crate::Outcome;
 use crate::host::{self, HugePages, Lack, Tap};
+use crate::tuning::facts::Facts;
+use crate::tuning::rules::{self, Finding, Fix};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,52 +22,52 @@ pub struct Args {
     /// The port on which the name server would listen
     #[arg(long, default_value_t = 9876)]
     namesrv_port: u16,
-}
-
-/// One finding: what was looked at, what was found, and what it costs when it is lacking.
-struct Finding {
-    what: &'static str,
-    found: Result<String, Lack>,
-    cost: &'static str,
+    /// The network card; when not given, that of the default route
+    #[arg(long)]
+    nic: Option<String>,
+    /// Where messages would be stored. When not given: afterburner in the home folder
+    #[arg(long, value_name = "FOLDER")]
+    store: Option<PathBuf>,
+    /// Exit with 1 when anything is lacking, even if Afterburner runs without it
+    #[arg(long)]
+    strict: bool,
+    /// Print one JSON document instead of lines
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: Args) -> Outcome {
-    let findings = [
-        Finding {
-            what: "network",
-            found: network(&args.tap),
-            cost: "runs over kernel sockets instead of TAP: slower",
-        },
-        Finding {
-            what: "huge pages",
-            found: huge_pages(),
-            cost: "the hot log lies on tmpfs: more TLB misses",
-        },
-        Finding {
-            what: "shared memory",
-            found: shared_memory(),
-            cost: "the hot log would not survive kill -9",
-        },
-        Finding { what: "cores", found: cores(), cost: "a polling shard shares its core with its clients" },
-        Finding { what: "open files", found: open_files(), cost: "fewer than 10,000 connections" },
-        Finding {
-            what: "name server port",
-            found: port(args.namesrv_port),
-            cost: "`up` cannot start its name server",
-        },
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let store = args.store.unwrap_or_else(|| home.join("afterburner"));
+    let facts = Facts::look(Path::new("/"), args.nic.as_deref(), &store);
+    let port = finding("name server port", port(args.namesrv_port), "`up` cannot start its name server");
+    let is_blocked = port.lack.is_some();
+    let mut findings = vec![
+        finding("network", network(&args.tap), "runs over kernel sockets instead of TAP: slower"),
+        finding("huge pages", huge_pages(), "the hot log lies on tmpfs: more TLB misses"),
+        finding("shared memory", shared_memory(), "the hot log would not survive kill -9"),
+        finding("cores", cores(), "a polling shard shares its core with its clients"),
+        port,
     ];
-    let mut blocked = false;
-    for finding in &findings {
-        match &finding.found {
-            Ok(text) => println!("ok    {:<17} {text}", finding.what),
-            Err(lack) => {
-                println!("lacks {:<17} {}; {}", finding.what, lack.why, finding.cost);
-                println!("      {:<17} -> {}", "", lack.fix);
-            }
-        }
-        blocked |= finding.what == "name server port" && finding.found.is_err();
+    findings.extend(rules::judge(&facts));
+    if args.json {
+        let lines: Vec<_> = findings.iter().map(crate::tuning::json).collect();
+        println!("{}", json!({ "runs": !is_blocked, "findings": lines }));
+    } else {
+        findings.iter().for_each(crate::tuning::print);
     }
-    Ok(if blocked { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let is_lacking = findings.iter().any(|finding| finding.lack.is_some());
+    Ok(if is_blocked || (args.strict && is_lacking) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn finding(what: &'static str, found: Result<String, Lack>, why: &'static str) -> Finding {
+    match found {
+        Ok(found) => Finding { what, found, lack: None },
+        Err(lack) => {
+            let mended = rules::Lack { why, fix: Fix::Command(lack.fix) };
+            Finding { what, found: lack.why, lack: Some(mended) }
+        }
+    }
 }
 
 fn network(name: &str) -> Result<String, Lack> {
@@ -107,18 +113,6 @@ fn cores() -> Result<String, Lack> {
         return Err(Lack { why: "one core".into(), fix: "give this host at least two cores".into() });
     }
     Ok(format!("{count} usable"))
-}
-
-fn open_files() -> Result<String, Lack> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    match limit.maximum {
-        Some(maximum) if maximum < 10_240 => Err(Lack {
-            why: format!("at most {maximum}"),
-            fix: "raise the hard limit: ulimit -Hn 65536 (as root)".into(),
-        }),
-        Some(maximum) => Ok(format!("up to {maximum}")),
-        None => Ok("unlimited".into()),
-    }
 }
 
 fn port(port: u16) -> Result<String, Lack> {

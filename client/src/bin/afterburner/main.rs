@@ -17,6 +17,8 @@ mod sight;
 mod stats;
 mod store;
 mod topic;
+mod tune;
+mod tuning;
 mod up;
 
 use std::process::ExitCode;
@@ -43,6 +45,8 @@ enum Command {
     Up(up::Args),
     /// Say what this host lacks to run at full speed, why it matters, and the command that mends it
     Check(check::Args),
+    /// Change what can be changed about this host while it runs, and undo it
+    Tune(tune::Args),
     /// Measure how fast a broker takes and gives messages, and what that costs it
     Bench(bench::Args),
     /// Send messages
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Up(args) => up::run(args),
         Command::Check(args) => check::run(args),
+        Command::Tune(args) => tune::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Send(args) => send::run(args),
         Command::Consume(args) => consume::run(args),

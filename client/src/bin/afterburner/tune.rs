@@ -1,0 +1,160 @@
+//! `afterburner tune`: changes what can be changed about a running host for speed, and undoes it.
+//!
+//! Only what `check` says can be written to /proc or /sys; the rest stays a command for whoever runs the host. Old values
+//! are in the state file before anything is written. A reboot undoes everything as well.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::Outcome;
+use crate::tuning::facts::Facts;
+use crate::tuning::knobs::{Knobs, RealKnobs, State};
+use crate::tuning::rules::{Change, Finding, Fix, judge};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Say what would be written, and write nothing
+    #[arg(long, conflicts_with = "undo")]
+    dry_run: bool,
+    /// Write back what was there before
+    #[arg(long)]
+    undo: bool,
+    /// Change only these, by the names `check` prints; may be given many times
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Leave these alone; may be given many times
+    #[arg(long, value_name = "NAME")]
+    skip: Vec<String>,
+    /// The network card; when not given, that of the default route
+    #[arg(long)]
+    nic: Option<String>,
+    /// Where old values are kept
+    #[arg(long, value_name = "FILE", default_value = "/run/afterburner-tune.json")]
+    state: PathBuf,
+    /// Print one JSON document instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let mut state = State::load(&args.state)?;
+    let told = if args.undo {
+        let told = state.undo(&mut RealKnobs);
+        state.keep(&args.state)?;
+        told
+    } else {
+        let findings = judge(&Facts::look(Path::new("/"), args.nic.as_deref(), &std::env::temp_dir()));
+        let changes = wanted(&findings, &args.only, &args.skip)?;
+        match args.dry_run {
+            true => changes.iter().map(|change| Ok(format!("{} > {}", change.value, change.path))).collect(),
+            false => apply(&changes, &mut state, &args.state, &mut RealKnobs)?,
+        }
+    };
+    let has_failed = told.iter().any(Result::is_err);
+    if args.json {
+        let lines: Vec<_> = told
+            .iter()
+            .map(|line| json!({ "ok": line.is_ok(), "what": line.as_ref().unwrap_or_else(|error| error) }))
+            .collect();
+        println!("{}", json!({ "dryRun": args.dry_run, "undo": args.undo, "changes": lines }));
+    } else {
+        let verb = if args.dry_run { "would" } else { "did" };
+        for line in &told {
+            match line {
+                Ok(line) => println!("{verb:<6} {line}"),
+                Err(line) => println!("failed {line}"),
+            }
+        }
+        if told.is_empty() {
+            println!(
+                "nothing to {}",
+                if args.undo { "undo" } else { "change; `afterburner check` says what else there is" }
+            );
+        }
+    }
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What may be written, of what is lacking.
+fn wanted(findings: &[Finding], only: &[String], skip: &[String]) -> Result<Vec<Change>, String> {
+    let names = |name: &String| findings.iter().any(|finding| finding.what == name);
+    if let Some(unknown) = only.iter().chain(skip).find(|name| !names(name)) {
+        return Err(format!("`afterburner check` has no line {unknown:?} here"));
+    }
+    let is_meant = |what: &str| {
+        (only.is_empty() || only.iter().any(|name| name == what)) && !skip.iter().any(|name| name == what)
+    };
+    let meant = findings.iter().filter(|finding| is_meant(finding.what));
+    let changes = meant.filter_map(|finding| match finding.lack.as_ref().map(|lack| &lack.fix) {
+        Some(Fix::Write(changes)) => Some(changes.clone()),
+        _ => None,
+    });
+    Ok(changes.flatten().collect())
+}
+
+/// Notes every old value on disk before the first new one is written.
+fn apply(
+    changes: &[Change],
+    state: &mut State,
+    path: &Path,
+    knobs: &mut impl Knobs,
+) -> Result<Vec<Result<String, String>>, String> {
+    let mut told = Vec::new();
+    let mut noted = Vec::new();
+    let before = state.clone();
+    for change in changes {
+        match state.note(change, knobs) {
+            Ok(()) => noted.push(change),
+            Err(error) => told.push(Err(format!("{}: {error}", change.path))),
+        }
+    }
+    state.keep(path)?;
+    for change in noted {
+        match knobs.write(&change.path, &change.value) {
+            Ok(()) => told.push(Ok(format!("{} > {}", change.value, change.path))),
+            Err(error) => {
+                told.push(Err(format!("{} > {}: {error}", change.value, change.path)));
+                if !before.changed.iter().any(|old| old.path == change.path) {
+                    state.forget(change);
+                }
+            }
+        }
+    }
+    state.keep(path)?;
+    Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuning::rules::Lack;
+
+    fn finding(what: &'static str, fix: Option<Fix>) -> Finding {
+        Finding { what, found: "x".into(), lack: fix.map(|fix| Lack { why: "y", fix }) }
+    }
+
+    fn write(path: &str) -> Option<Fix> {
+        Some(Fix::Write(vec![Change { path: path.into(), value: "1".into() }]))
+    }
+
+    #[test]
+    fn only_what_is_meant_is_changed() {
+        let findings = [
+            finding("swap", write("swappiness")),
+            finding("governor", write("governor")),
+            finding("mtu", Some(Fix::Command("ip link".into()))),
+            finding("kernel", None),
+        ];
+        let paths = |only: &[&str], skip: &[&str]| {
+            let own = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+            let changes = wanted(&findings, &own(only), &own(skip))?;
+            Ok::<_, String>(changes.into_iter().map(|change| change.path).collect::<Vec<_>>())
+        };
+        assert_eq!(paths(&[], &[]).unwrap(), ["swappiness", "governor"]);
+        assert_eq!(paths(&["swap", "mtu"], &[]).unwrap(), ["swappiness"]);
+        assert_eq!(paths(&[], &["swap"]).unwrap(), ["governor"]);
+        assert!(paths(&["swop"], &[]).unwrap_err().contains("swop"));
+    }
+}

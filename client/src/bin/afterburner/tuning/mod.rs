@@ -1,0 +1,55 @@
+//! What a host is like, what that means for speed, and what can be changed about it while it runs.
+//!
+//! ```text
+//! facts.rs, nic.rs: /proc, /sys, ethtool --> Facts --rules.rs--> findings --knobs.rs--> written, and undone
+//! ```
+//!
+//! Only facts.rs and nic.rs look at the host and only knobs.rs changes it, so the rules are tested with made-up hosts.
+
+pub mod facts;
+pub mod knobs;
+pub mod nic;
+pub mod rules;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Value, json};
+
+use rules::{Finding, Fix};
+
+/// One line, and a second with what mends it.
+pub fn print(finding: &Finding) {
+    match &finding.lack {
+        None => println!("ok    {:<WIDTH$} {}", finding.what, finding.found),
+        Some(lack) => {
+            println!("lacks {:<WIDTH$} {}; {}", finding.what, finding.found, lack.why);
+            println!("      {:<WIDTH$} -> {}", "", command(finding.what, &lack.fix));
+        }
+    }
+}
+
+pub fn json(finding: &Finding) -> Value {
+    let lack = finding.lack.as_ref();
+    json!({
+        "what": finding.what,
+        "ok": lack.is_none(),
+        "found": finding.found,
+        "why": lack.map(|lack| lack.why),
+        "fix": lack.map(|lack| command(finding.what, &lack.fix)),
+        "canTune": lack.is_some_and(|lack| matches!(lack.fix, Fix::Write(_))),
+    })
+}
+
+/// What a person would type: for many files, the command that writes them.
+fn command(what: &str, fix: &Fix) -> String {
+    match fix {
+        Fix::Write(changes) if changes.len() > CHANGES_SHOWN => {
+            format!("afterburner tune --only '{what}' (as root)")
+        }
+        _ => fix.text(),
+    }
+}
+
+const CHANGES_SHOWN: usize = 2;
+/// Of the longest name.
+const WIDTH: usize = 22;

@@ -1,0 +1,110 @@
+//! The rules, on made-up hosts.
+
+use super::facts::{Disk, Facts, Irq};
+use super::nic::{Coalescing, Nic};
+use super::rules::{Change, Finding, Fix, judge};
+
+/// A host on which nothing is lacking.
+fn good() -> Facts {
+    Facts {
+        kernel: "6.8.0-generic".into(),
+        cores: vec![0, 1, 2, 3],
+        isolated: vec![2, 3],
+        nohz_full: vec![3],
+        rcu_nocbs: vec![3],
+        governors: (0..4).map(|core| (core, "performance".to_owned())).collect(),
+        clock_sources: ("tsc".into(), vec!["tsc".into(), "hpet".into()]),
+        transparent_huge_pages: "madvise".into(),
+        swappiness: Some(60),
+        has_swap: false,
+        overcommit: Some(0),
+        open_files_max: None,
+        may_lock_memory: true,
+        irqs: vec![Irq { number: 30, name: "eth0-rx-0".into(), cores: vec![0, 1] }],
+        nic: Some(Nic {
+            name: "eth0".into(),
+            driver: "ice".into(),
+            mtu: 1_500,
+            rx_queues: 8,
+            coalescing: Some(Coalescing { adaptive_rx: false, rx_usecs: 0 }),
+            ntuple: Some(true),
+        }),
+        disk: Disk { folder: "/data".into(), free_bytes: 100 << 30, direct: Some(Ok(())) },
+    }
+}
+
+fn lacking(facts: &Facts) -> Vec<Finding> {
+    judge(facts).into_iter().filter(|finding| finding.lack.is_some()).collect()
+}
+
+#[test]
+fn a_good_host_lacks_nothing() {
+    assert_eq!(lacking(&good()), []);
+    assert!(judge(&good()).len() >= 17);
+}
+
+/// Goal: each thing that is wrong is found, and nothing else. Method: spoil one at a time.
+#[test]
+fn each_lack_is_found_alone() {
+    type Spoil = fn(&mut Facts);
+    let table: [(&str, Spoil); 18] = [
+        ("kernel", |facts| facts.kernel = "5.10.0".into()),
+        ("driver", |facts| facts.nic.as_mut().unwrap().driver = "e1000".into()),
+        ("queues", |facts| facts.nic.as_mut().unwrap().rx_queues = 0),
+        ("mtu", |facts| facts.nic.as_mut().unwrap().mtu = 9_000),
+        ("coalescing", |facts| facts.nic.as_mut().unwrap().coalescing.as_mut().unwrap().adaptive_rx = true),
+        ("ntuple", |facts| facts.nic.as_mut().unwrap().ntuple = Some(false)),
+        ("isolated core", |facts| facts.isolated = vec![2]),
+        ("ticks", |facts| facts.rcu_nocbs.clear()),
+        ("interrupts", |facts| facts.irqs[0].cores = vec![0, 1, 2, 3]),
+        ("governor", |facts| facts.governors[2].1 = "powersave".into()),
+        ("clock source", |facts| facts.clock_sources.0 = "hpet".into()),
+        ("transparent huge pages", |facts| facts.transparent_huge_pages = "always".into()),
+        ("swap", |facts| facts.has_swap = true),
+        ("overcommit", |facts| facts.overcommit = Some(2)),
+        ("memlock", |facts| facts.may_lock_memory = false),
+        ("open files", |facts| facts.open_files_max = Some(1_024)),
+        ("disk", |facts| facts.disk.direct = Some(Err("Invalid argument".into()))),
+        ("free space", |facts| facts.disk.free_bytes = 1 << 30),
+    ];
+    for (what, spoil) in table {
+        let mut facts = good();
+        spoil(&mut facts);
+        let found = lacking(&facts);
+        assert_eq!(found.len(), 1, "{what}: {found:?}");
+        let lack = found[0].lack.as_ref().unwrap();
+        assert_eq!(found[0].what, what);
+        assert!(!lack.why.is_empty() && !lack.fix.text().is_empty() && !found[0].found.is_empty());
+    }
+}
+
+/// Goal: what can be changed at run time is: the very files, with the very values.
+#[test]
+fn changes_name_files_and_values() {
+    let mut facts = good();
+    facts.irqs[0].cores = vec![0, 1, 2, 3];
+    facts.governors[2].1 = "powersave".into();
+    let changes: Vec<Change> = lacking(&facts)
+        .into_iter()
+        .flat_map(|finding| match finding.lack.unwrap().fix {
+            Fix::Write(changes) => changes,
+            Fix::Command(command) => panic!("{command}"),
+        })
+        .collect();
+    let expected = [
+        ("/proc/irq/30/smp_affinity_list", "0,1,2"),
+        ("/sys/devices/system/cpu/cpu2/cpufreq/scaling_governor", "performance"),
+    ];
+    let expected = expected.map(|(path, value)| Change { path: path.into(), value: value.into() });
+    assert_eq!(changes, expected);
+}
+
+/// Goal: a host that tells nothing, or has one core, is not told off for what does not apply.
+#[test]
+fn what_does_not_apply_is_not_said() {
+    let one_core = Facts { cores: vec![0], isolated: vec![], nohz_full: vec![], rcu_nocbs: vec![], ..good() };
+    assert_eq!(lacking(&one_core), []);
+    let silent = Facts { kernel: "6.1".into(), may_lock_memory: true, ..Facts::default() };
+    let whats: Vec<&str> = lacking(&silent).iter().map(|finding| finding.what).collect();
+    assert_eq!(whats, ["free space"]);
+}
