@@ -2,18 +2,20 @@
 //!
 //! ```text
 //!   cargo run --release --example net_bench -- [--rounds 3] [--seconds 1] [--only tap|kernel] [--tap ab-bench]
-//!       [--rx-ring-kib 128]
+//!       [--rx-ring-kib 128] [--address 10.77.19.2] [--loss 0.001]
 //! ```
 //!
 //! The server polls on core 0. The client is the kernel's TCP, polled on core 1. Rows: ping-pong of 64 bytes at one in
 //! flight (p50, p99, p99.9), requests of 1 KiB answered by 64 bytes with 8 × 64 in flight (messages a second, and the
-//! server's busy nanoseconds for each), bytes in, bytes out.
+//! server's busy nanoseconds for each), bytes in, bytes out. With loss, of segments both ways and on the TAP only, a row ends
+//! with what our side did about it; the client's answers to loss are the kernel's, and depend on the route (`ip route ..
+//! rto_min 4ms`).
 
 use dataplane::device::mac_for;
 use dataplane::device::tap::{Tap, TapConfig};
 use dataplane::net::front::Address;
 use dataplane::net::kernel::KernelNet;
-use dataplane::net::stack::{Stack, StackConfig};
+use dataplane::net::stack::{LossCounters, Stack, StackConfig};
 use dataplane::net::{ConnId, Net, NetEvent, NetLimits, NetRx, NetTx, Spin};
 use dataplane::rng::Rng;
 use dataplane::time::{Clock, RealClock};
@@ -39,6 +41,8 @@ struct Options {
     only: String,
     tap: String,
     rx_ring_bytes: usize,
+    address: Ipv4Addr,
+    loss: f64,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -49,6 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         only: String::new(),
         tap: "ab-bench".to_owned(),
         rx_ring_bytes: NetLimits::default().rx_ring_bytes,
+        address: Ipv4Addr::new(10, 77, 19, 2),
+        loss: 0.0,
     };
     while let Some(arg) = args.next() {
         let value = args.next().ok_or("every flag takes a value")?;
@@ -57,6 +63,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--seconds" => options.span = Duration::from_secs_f64(value.parse()?),
             "--only" => options.only = value,
             "--tap" => options.tap = value,
+            "--address" => options.address = value.parse()?,
+            "--loss" => options.loss = value.parse()?,
             "--rx-ring-kib" => options.rx_ring_bytes = value.parse::<usize>()? << 10,
             _ => return Err(format!("unknown flag {arg}").into()),
         }
@@ -80,18 +88,20 @@ fn round(kind: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     let busy_ns = Arc::new(AtomicU64::new(0));
     let (until, busy) = (Arc::clone(&stop), Arc::clone(&busy_ns));
     let (ip, server) = if kind == "tap" {
-        let ip = Ipv4Addr::new(10, 77, 19, 2);
-        let host = Some((Ipv4Addr::new(10, 77, 19, 1), 24));
+        let ip = options.address;
+        let [a, b, c, _] = ip.octets();
+        let host = Some((Ipv4Addr::new(a, b, c, 1), 24));
         let tap =
             Tap::open(&TapConfig { name: options.tap.clone(), mac: mac_for(ip), host, persist: false })?;
         let mut config = StackConfig::new(Address { ip, prefix_len: 24, gateway: None });
         config.spin = Spin::Always;
+        config.loss = options.loss;
         config.limits.rx_ring_bytes = options.rx_ring_bytes;
         let stack = Stack::new(tap, config, &mut Rng::from_os())?;
-        (ip, std::thread::spawn(move || serve(stack, &until, &busy)))
+        (ip, std::thread::spawn(move || serve(stack, &until, &busy, |stack| Some(stack.counters().1.loss))))
     } else {
         let net = KernelNet::new(IpAddr::V4(Ipv4Addr::LOCALHOST), NetLimits::default(), Spin::Always)?;
-        (Ipv4Addr::LOCALHOST, std::thread::spawn(move || serve(net, &until, &busy)))
+        (Ipv4Addr::LOCALHOST, std::thread::spawn(move || serve(net, &until, &busy, |_| None)))
     };
     pin(1);
     std::thread::sleep(Duration::from_millis(200));
@@ -107,11 +117,19 @@ fn round(kind: &str, options: &Options) -> Result<(), Box<dyn Error>> {
         messages as f64 / taken.as_secs_f64()
     );
     stop.store(true, Ordering::Relaxed);
-    server.join().map_err(|_| "the server panicked")?;
+    let loss = server.join().map_err(|_| "the server panicked")?;
+    if let Some(loss) = loss.filter(|_| options.loss > 0.0) {
+        println!("{loss:?}");
+    }
     Ok(())
 }
 
-fn serve<N: Net>(mut net: N, until: &AtomicBool, busy_ns: &AtomicU64) {
+fn serve<N: Net>(
+    mut net: N,
+    until: &AtomicBool,
+    busy_ns: &AtomicU64,
+    told: impl FnOnce(&N) -> Option<LossCounters>,
+) -> Option<LossCounters> {
     pin(0);
     for port in [ECHO, REQUEST, SINK, SOURCE] {
         net.listen(port).expect("the ports are free");
@@ -135,6 +153,7 @@ fn serve<N: Net>(mut net: N, until: &AtomicBool, busy_ns: &AtomicU64) {
         }
         now = next;
     }
+    told(&net)
 }
 
 fn serve_one<N: Net>(net: &mut N, conn: ConnId) {

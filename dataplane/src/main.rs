@@ -272,10 +272,14 @@ fn stack<D: dataplane::device::Device>(
     config: &Config,
     gateway: Option<std::net::Ipv4Addr>,
 ) -> Result<Stack<D>, StartError> {
+    if config.device_loss != config::Share::NONE {
+        log::warn!("deviceLoss: segments are lost on purpose; remove it when the experiment is over");
+    }
     let address = Address { ip: config.address.ip, prefix_len: config.address.prefix_len, gateway };
     let stack_config = StackConfig {
         limits: limits(config),
         clock_factor: config.stack_clock,
+        loss: config.device_loss.as_f64(),
         roll_path: roll_path(config),
         ..StackConfig::new(address)
     };

@@ -157,6 +157,38 @@ fn a_restart_resets_waiting_connections() {
     std::fs::remove_file(&roll).unwrap();
 }
 
+/// Goal: bytes arrive unharmed though one segment in fifty is lost either way, and an exchange of which one is lost takes
+/// milliseconds, where the host's route lets its own TCP be as quick. Method: bulk, then small exchanges, slow ones counted.
+#[test]
+fn loss_costs_little() {
+    let (tap, mut config) = place(20);
+    config.loss = 0.02;
+    let Some((stack, ip)) = stack_with(&tap, config) else { return };
+    let server = Running::start(stack, PORT).unwrap();
+    let route = ["10.77.20.0/24", "dev", &tap.name, "proto", "kernel", "scope", "link", "src", "10.77.20.1"];
+    let quick = Command::new("ip").args(["route", "change"]).args(route).args(["rto_min", "4ms"]).status();
+    if !quick.is_ok_and(|status| status.success()) {
+        println!("skipped: the route's rto_min cannot be set here");
+        return;
+    }
+    let mut stream = common::connect(ip, PORT);
+    let slow = (0..1_000)
+        .filter(|number: &u32| {
+            let sent = Instant::now();
+            let mut back = [0; 4];
+            stream.write_all(&number.to_le_bytes()).unwrap();
+            stream.read_exact(&mut back).unwrap();
+            assert_eq!(back, number.to_le_bytes());
+            sent.elapsed() > Duration::from_millis(100)
+        })
+        .count();
+    // Some forty of them have lost a segment. A busy machine may stop anybody for a while.
+    assert!(slow < 10, "{slow} of 1000 were slow");
+    common::bulk(ip, PORT, 8 << 20);
+    drop(stream);
+    server.stop();
+}
+
 /// Goal: a second broker on the same interface is told so. Method: open it twice.
 #[test]
 fn a_taken_interface_says_so() {

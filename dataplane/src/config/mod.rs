@@ -18,7 +18,7 @@ pub use load::{ChangeError, ConfigErrors, Host, Loaded, Override, Sources, load}
 pub use settings::Config;
 pub use value::{
     BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, HostPort, Hours, NamesrvList, Network,
-    Permission, Setting,
+    Permission, Setting, Share,
 };
 
 /// What a start prints when the keys are wrong or have no effect; and what the COMPAT table is checked against.

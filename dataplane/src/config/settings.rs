@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::value::{
     BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, Hours, NamesrvList, Network, Permission,
-    Setting,
+    Setting, Share,
 };
 
 macro_rules! settings {
@@ -218,6 +218,8 @@ settings! {
     "commitLogBytesMax" commit_log_bytes_max: Bytes = Bytes(0), start;
     /// an unanswered SYN-ACK is repeated after 1 s / stackClock; loss after the handshake is timed by the measured path
     "stackClock" stack_clock: u32 = 5, start;
+    /// for experiments: the share of segments that our own stack loses on purpose, both ways, as 0.001
+    "deviceLoss" device_loss: Share = Share::NONE, start;
     /// most connections at a time
     "connectionsMax" connections_max: u32 = 10_000, start;
     /// of so many sends one is timed stage by stage; 0: none

@@ -186,6 +186,34 @@ impl Setting for Hours {
     }
 }
 
+/// A share of a whole, up to a half, by the millionth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    millionths: u32,
+}
+
+impl Share {
+    pub const NONE: Self = Self { millionths: 0 };
+
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.millionths) / 1e6
+    }
+}
+
+impl Setting for Share {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().parse::<f64>() {
+            Ok(share) if (0.0..=0.5).contains(&share) => {
+                Ok(Self { millionths: (share * 1e6).round() as u32 })
+            }
+            _ => Err("write a share from 0 to 0.5, as in 0.001".into()),
+        }
+    }
+    fn show(&self) -> String {
+        self.as_f64().to_string()
+    }
+}
+
 /// Delays of the levels, in ms; level 1 is the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DelayLevels {

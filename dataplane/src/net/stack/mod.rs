@@ -37,6 +37,7 @@ use super::pcapng::Way;
 use super::watch::{Watch, Watched};
 use super::{ConnId, Net, NetEvent, NetLimits};
 use crate::counters::{Tell, count_fields};
+use crate::device::lossy::Loss;
 use crate::device::{Device, DeviceCaps, DeviceRx, DeviceTx};
 use crate::rng::{KeyedHash, Rng};
 use crate::time::TurnTime;
@@ -68,6 +69,8 @@ pub struct StackConfig {
     /// How much faster than ours smoltcp's time passes while a connection is being made or ends: with 5, a lost answer to
     /// a SYN is repeated after 200 ms.
     pub clock_factor: u32,
+    /// The share of segments that are lost on purpose, both ways; for experiments.
+    pub loss: f64,
     pub spin: Spin,
     /// A file, best on tmpfs, in which open connections are noted, so that the next process can reset them at once if
     /// this one is killed.
@@ -81,6 +84,7 @@ impl StackConfig {
             limits: NetLimits::default(),
             half_open_max: 1024,
             clock_factor: 5,
+            loss: 0.0,
             spin: Spin::Adaptive,
             roll_path: None,
         }
@@ -114,6 +118,7 @@ pub struct Stack<D: Device> {
     core: Core,
     idle: Idle,
     watch: Watch,
+    loss: Option<Loss>,
     /// How many frames the last turns found in a row: asking for one more costs a system call on some devices.
     burst: usize,
 }
@@ -131,6 +136,8 @@ struct Core {
     tx: StackTx,
     listening: Vec<u16>,
     half_open: usize,
+    /// Since when there has been more to read than was read.
+    behind_since_ns: Option<u64>,
     roll: Roll,
     counters: StackCounters,
 }
@@ -157,6 +164,7 @@ impl<D: Device> Stack<D> {
         assert!(config.clock_factor > 0);
         let limits = config.limits;
         let caps = device.caps();
+        let loss = (config.loss > 0.0).then(|| Loss::new(config.loss, caps.mtu, rng));
         let slab = Slab::new(limits.conns_max, limits.rx_ring_bytes, limits.tx_ring_bytes)?;
         let (roll, survivors) = match &config.roll_path {
             Some(path) => Roll::open(path)?,
@@ -174,6 +182,7 @@ impl<D: Device> Stack<D> {
             tx: StackTx::new(slab, limits.conns_max),
             listening: Vec::new(),
             half_open: 0,
+            behind_since_ns: None,
             roll,
             counters: StackCounters::default(),
             config,
@@ -187,7 +196,7 @@ impl<D: Device> Stack<D> {
             core.front.probe(survivor, rng.next_u32(), device.split().1);
         }
         device.kick();
-        Ok(Self { device, core, idle, watch: Watch::default(), burst: 1 })
+        Ok(Self { device, core, idle, watch: Watch::default(), loss, burst: 1 })
     }
 
     pub fn counters(&self) -> (&FrontCounters, &StackCounters) {
@@ -217,16 +226,15 @@ impl<D: Device> Net for Stack<D> {
         self.core.give_back_quiet(now);
         let limit = self.burst.min(frames_max);
         let (rx, tx) = self.device.split();
-        let mut tx = Watched { tx, watch: &mut self.watch, now };
-        let mut frames = 0;
-        while frames < limit {
-            let Some(received) = rx.receive() else { break };
-            frames += 1;
-            tx.watch.see(Way::In, received.frame, now);
-            if let Some(segment) = self.core.front.look(received, &mut tx, now) {
-                self.core.take_in(&segment, &mut tx, now);
+        let watch = &mut self.watch;
+        let frames = match &mut self.loss {
+            None => self.core.take_frames(rx, &mut Watched { tx, watch, now }, now, limit),
+            Some(loss) => {
+                let (mut rx, mut tx) = loss.over(rx, tx);
+                self.core.take_frames(&mut rx, &mut Watched { tx: &mut tx, watch, now }, now, limit)
             }
-        }
+        };
+        self.core.note_read(now, frames < limit);
         self.burst = if frames == limit { (limit * 2).min(frames_max.max(1)) } else { frames.max(1) };
         if frames > 0 {
             self.idle.worked(now);
@@ -258,8 +266,15 @@ impl<D: Device> Net for Stack<D> {
         let mut frames = 0;
         if !self.core.tx.dirty.is_empty() {
             self.idle.worked(now);
-            let mut tx = Watched { tx: self.device.split().1, watch: &mut self.watch, now };
-            frames = self.core.put_out(&mut tx, now, frames_max);
+            let (rx, tx) = self.device.split();
+            let watch = &mut self.watch;
+            frames = match &mut self.loss {
+                None => self.core.put_out(&mut Watched { tx, watch, now }, now, frames_max),
+                Some(loss) => {
+                    let (_, mut tx) = loss.over(rx, tx);
+                    self.core.put_out(&mut Watched { tx: &mut tx, watch, now }, now, frames_max)
+                }
+            };
         }
         // Also for what was answered on the way in, and for what the device has left over from the last turn.
         self.device.kick();
@@ -305,6 +320,31 @@ impl Core {
         self.tx.now_ns = now.mono_ns;
         let tx = &mut self.tx;
         self.wheel.advance(now.mono_ns, |slot| tx.mark_dirty(slot));
+    }
+
+    /// Whether the device has no more frames now.
+    fn note_read(&mut self, now: &TurnTime, is_all: bool) {
+        self.behind_since_ns = if is_all { None } else { self.behind_since_ns.or(Some(now.mono_ns)) };
+    }
+
+    /// At most so many frames from the device, answered or given to their connections; returns how many there were.
+    fn take_frames(
+        &mut self,
+        rx: &mut impl DeviceRx,
+        tx: &mut Watched<'_, impl DeviceTx>,
+        now: &TurnTime,
+        limit: usize,
+    ) -> usize {
+        let mut frames = 0;
+        while frames < limit {
+            let Some(received) = rx.receive() else { break };
+            frames += 1;
+            tx.watch.see(Way::In, received.frame, now);
+            if let Some(segment) = self.front.look(received, tx, now) {
+                self.take_in(&segment, tx, now);
+            }
+        }
+        frames
     }
 
     /// One segment to its connection, or to nobody.

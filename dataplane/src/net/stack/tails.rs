@@ -64,7 +64,10 @@ impl Core {
         let is_stalled = queue > 0 && conn.peer_window == 0;
         conn.recovery.stall(now.mono_ns, is_stalled);
         let counters = &mut self.counters.loss;
-        let is_nudged = conn.recovery.due(now.mono_ns, counters) && tx.has_room();
+        // What a shard that was held up for a while has not read yet may be the news that a timer waits for.
+        let may_time_out =
+            self.behind_since_ns.is_none_or(|since_ns| now.mono_ns - since_ns > BEHIND_NANOS_MAX);
+        let is_nudged = may_time_out && conn.recovery.due(now.mono_ns, counters) && tx.has_room();
         if is_nudged {
             // What lies before the window is answered with an acknowledgement, which tells the window.
             send_segment(conn, &self.caps, conn.recovery.una().wrapping_sub(1), 0, flag::ACK, tx);
@@ -235,5 +238,7 @@ const SEGMENT_BYTES_DEFAULT: u32 = 536;
 /// smoltcp takes no less.
 const SEGMENT_BYTES_MIN: u32 = 48;
 const HEADERS_BYTES_MAX: usize = 120;
+/// A shard that has more to read than it can for this long times out all the same.
+const BEHIND_NANOS_MAX: u64 = 5_000_000;
 
 const _: () = assert!(USER_TIMEOUT.secs() > 3 * KEEP_ALIVE.secs());

@@ -50,11 +50,12 @@ enum Cause {
     Timeout,
 }
 
-/// What has been sent again for one cause and is not known to have been needless: the first of it, and how many.
+/// What has been sent again for one cause and is not known to have been needless: from where to where, and how often.
 #[derive(Clone, Copy, Debug)]
 struct Repeats {
     cause: Cause,
     from: u32,
+    to: u32,
     at_ns: u64,
     count: u32,
 }
@@ -64,6 +65,8 @@ struct Repeats {
 struct Episode {
     until: u32,
     by_timeout: bool,
+    /// The window was left as it is.
+    is_borne: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +97,8 @@ pub struct Recovery {
     patience_ends_ns: u64,
     /// How often reordering was taken for loss.
     reorders: u32,
+    /// Episodes since the last such mistake.
+    calm: u32,
     /// Rounds of repetitions, for telling which arrived.
     serial: u32,
     serial_ns: u64,
@@ -128,6 +133,7 @@ impl Recovery {
             is_urgent: false,
             patience_ends_ns: NEVER,
             reorders: 0,
+            calm: 0,
             serial: 0,
             serial_ns: 0,
             repeats: None,
@@ -225,14 +231,17 @@ impl Recovery {
     fn advance(&mut self, now_ns: u64, una: u32, is_reported_twice: bool, counters: &mut LossCounters) {
         if let Some(repeats) = self.repeats
             && repeats.from == self.una
+            && !self.is_local()
             && now_ns - repeats.at_ns < self.rtt.min_ns() / 2
         {
-            // Nobody answers so quickly: this acknowledges what was sent first (RFC 3522, without its timestamps).
+            // Nobody answers so quickly: this acknowledges what was sent first (RFC 3522, without its timestamps). On a
+            // local network a turn takes longer than an answer, and nothing can be told.
             self.take_back(repeats.cause, counters);
         }
         self.measure(now_ns, una);
         let flight = self.flight();
-        if self.episode.is_none_or(|episode| episode.by_timeout) {
+        self.window.note_arrived(una.wrapping_sub(self.una));
+        if self.episode.is_none_or(|episode| episode.by_timeout || episode.is_borne) {
             self.window.acked(una.wrapping_sub(self.una), flight);
         }
         self.una = una;
@@ -247,7 +256,9 @@ impl Recovery {
             self.probe_end = None;
             if !is_reported_twice {
                 self.rtt.probe_was_needed();
-                self.window.lost(self.segments_min());
+                if !self.bears_loss() {
+                    self.window.lost(self.is_local());
+                }
             }
         }
         if let Some(episode) = self.episode
@@ -278,6 +289,7 @@ impl Recovery {
         // It may be the network that has made two of one: then nothing was sent again.
         if let Some(repeats) = &mut self.repeats
             && !is_before(block.0, repeats.from)
+            && !is_before(repeats.to, block.1)
         {
             repeats.count -= 1;
             if repeats.count == 0 {
@@ -294,7 +306,10 @@ impl Recovery {
         self.window.take_back();
         match cause {
             Cause::Probe => self.rtt.probe_was_needless(),
-            Cause::Hole => self.reorders = (self.reorders + 1).min(REORDERS_MAX),
+            Cause::Hole => {
+                self.reorders = (self.reorders + 1).min(REORDERS_MAX);
+                self.calm = 0;
+            }
             Cause::Timeout => {
                 self.rtt.timeout_was_needless();
                 self.board.none_lost();
@@ -309,8 +324,10 @@ impl Recovery {
         let is_sure = patience_ns == 0
             || now_ns >= self.patience_ends_ns
             || self.reorders == 0 && self.board.sacked_bytes() >= SEGMENTS_BEYOND * self.mss;
+        let lost_before = self.board.lost_bytes();
         if self.board.find_lost(is_sure) {
             counters.holes += 1;
+            self.window.note_lost(self.board.lost_bytes() - lost_before);
             self.begin(false);
             self.is_urgent = true;
         }
@@ -333,20 +350,28 @@ impl Recovery {
     }
 
     fn begin(&mut self, by_timeout: bool) {
+        let is_borne = !by_timeout && self.bears_loss();
         if by_timeout {
             self.window.timed_out(self.backoff > 0);
-        } else if self.episode.is_none() {
-            self.window.lost(self.segments_min());
-        } else {
+        } else if self.episode.is_some_and(|episode| !episode.is_borne || is_borne) {
             return;
+        } else if !is_borne {
+            self.window.lost(self.is_local());
+        }
+        self.calm += 1;
+        if self.calm.is_multiple_of(CALM_EPISODES) {
+            self.reorders = self.reorders.saturating_sub(1);
         }
         self.repeats = None;
-        self.episode = Some(Episode { until: self.next, by_timeout });
+        self.episode = Some(Episode { until: self.next, by_timeout, is_borne });
     }
 
-    /// On a local network the first window may be sent at any time, and is kept; further away, the window may shrink more.
-    fn segments_min(&self) -> u32 {
-        if self.rtt.min_ns() < TICK_NANOS { window::INITIAL_SEGMENTS } else { window::SEGMENTS_MIN }
+    fn bears_loss(&self) -> bool {
+        self.is_local() && self.window.bears_loss()
+    }
+
+    fn is_local(&self) -> bool {
+        (1..TICK_NANOS).contains(&self.rtt.min_ns())
     }
 
     /// When [`Self::due`] is to be called; `NEVER` if all is quiet.
@@ -458,8 +483,11 @@ impl Recovery {
         counters.repeated_bytes += bytes;
         self.timed = None; // Karn: an acknowledgement no longer says of which.
         match &mut self.repeats {
-            Some(repeats) => repeats.count += 1,
-            None => self.repeats = Some(Repeats { cause, from, at_ns: now_ns, count: 1 }),
+            Some(repeats) => {
+                repeats.count += 1;
+                repeats.to = if is_before(repeats.to, to) { to } else { repeats.to };
+            }
+            None => self.repeats = Some(Repeats { cause, from, to, at_ns: now_ns, count: 1 }),
         }
     }
 
@@ -476,6 +504,11 @@ impl Recovery {
 /// 2^12 times the timeout of a local network is 40 s.
 const BACKOFF_MAX: u32 = 12;
 const REORDERS_MAX: u32 = 15;
+/// RFC 8985, 6.2.
+const CALM_EPISODES: u32 = 16;
 const SEGMENTS_BEYOND: u32 = 3;
 /// The wheel's resolution.
 const TICK_NANOS: u64 = 1 << 20;
+
+/// Ten thousand connections have one each.
+const _: () = assert!(size_of::<Recovery>() <= 768);

@@ -12,13 +12,25 @@ pub struct Window {
     before: u32,
     /// Acknowledged bytes that have not made the window grow yet.
     credit: u64,
+    /// Bytes that arrived and bytes that were lost of late.
+    arrived_lately: u64,
+    lost_lately: u64,
     /// To take back a reduction that was needless.
     undo: Option<(u32, u32)>,
 }
 
 impl Window {
     pub fn new(mss: u32) -> Self {
-        Self { mss, bytes: INITIAL_SEGMENTS * mss, threshold: u32::MAX, before: 0, credit: 0, undo: None }
+        Self {
+            mss,
+            bytes: INITIAL_SEGMENTS * mss,
+            threshold: u32::MAX,
+            before: 0,
+            credit: 0,
+            arrived_lately: 0,
+            lost_lately: 0,
+            undo: None,
+        }
     }
 
     pub fn bytes(&self) -> u32 {
@@ -43,8 +55,27 @@ impl Window {
         }
     }
 
+    pub fn note_arrived(&mut self, bytes: u32) {
+        self.arrived_lately += u64::from(bytes);
+        if self.arrived_lately > LATELY_BYTES {
+            self.arrived_lately /= 2;
+            self.lost_lately /= 2;
+        }
+    }
+
+    pub fn note_lost(&mut self, bytes: u32) {
+        self.lost_lately += u64::from(bytes);
+    }
+
+    /// So little is lost that it says nothing about congestion. For local networks, where a window that shrinks at each loss
+    /// wastes most of the path, and cannot do harm for longer than it takes to lose more.
+    pub fn bears_loss(&self) -> bool {
+        self.lost_lately * BORNE_ONE_IN <= self.arrived_lately
+    }
+
     /// Something was lost, found by news of what came after it.
-    pub fn lost(&mut self, segments_min: u32) {
+    pub fn lost(&mut self, is_local: bool) {
+        let segments_min = if is_local { INITIAL_SEGMENTS } else { SEGMENTS_MIN };
         self.undo = Some((self.bytes, self.threshold));
         self.before = self.bytes;
         self.threshold = self.reduced(segments_min);
@@ -78,13 +109,16 @@ impl Window {
 }
 
 /// RFC 6928.
-pub const INITIAL_SEGMENTS: u32 = 10;
+const INITIAL_SEGMENTS: u32 = 10;
 /// RFC 9438, 4.6.
 const REDUCE_TO: (u64, u64) = (7, 10);
 /// RFC 5681, 3.1.
-pub const SEGMENTS_MIN: u32 = 2;
+const SEGMENTS_MIN: u32 = 2;
 /// RFC 9438, 4.3: 3 (1 - 0.7) / (1 + 0.7) of a segment for each window.
 const FRIENDLY: (u64, u64) = (9, 17);
+/// One in fifty, as the second and third BBR bear it.
+const BORNE_ONE_IN: u64 = 50;
+const LATELY_BYTES: u64 = 2 << 20;
 /// More than any ring holds.
 const BYTES_MAX: u32 = 16 << 20;
 
@@ -102,7 +136,7 @@ mod tests {
         window.acked(10_000, 10_000);
         window.acked(20_000, 20_000);
         assert_eq!(window.bytes(), 40_000);
-        window.lost(2);
+        window.lost(false);
         assert_eq!(window.bytes(), 28_000);
         (0..17).for_each(|_| window.acked(28_000, 28_000));
         assert_eq!(
@@ -124,7 +158,27 @@ mod tests {
         window.take_back();
         assert_eq!(window.bytes(), before);
 
-        (0..100).for_each(|_| window.lost(2));
+        (0..100).for_each(|_| window.lost(true));
+        assert_eq!(window.bytes(), 10_000);
+        (0..100).for_each(|_| window.lost(false));
         assert_eq!(window.bytes(), 2_000);
+    }
+
+    /// Goal: one in fifty is borne, over some time; more is not.
+    #[test]
+    fn bears_some_loss() {
+        let mut window = Window::new(1_000);
+        assert!(window.bears_loss());
+        window.note_lost(1_000);
+        assert!(!window.bears_loss(), "too early to tell");
+        for (every, is_borne) in [(100, true), (30, false), (100, true)] {
+            for number in 0..10_000 {
+                window.note_arrived(1_000);
+                if number % every == 0 {
+                    window.note_lost(1_000);
+                }
+            }
+            assert_eq!(window.bears_loss(), is_borne, "one in {every}");
+        }
     }
 }
