@@ -34,7 +34,8 @@ pub struct Shard<N: Net> {
 }
 
 impl<N: Net> Shard<N> {
-    pub fn new(net: N, broker: Broker) -> Shard<N> {
+    pub fn new(net: N, mut broker: Broker) -> Shard<N> {
+        broker.admin.stages.set_interval(broker.config.stage_sample_interval);
         Shard {
             net,
             broker,

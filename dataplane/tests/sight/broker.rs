@@ -86,7 +86,11 @@ impl Broker {
 
     /// None when it hangs up.
     pub fn try_ask(&self, question: &Value) -> Option<Value> {
-        self.send_line(format!("{question}\n").as_bytes()).ok()
+        self.try_ask_raw(format!("{question}\n").as_bytes())
+    }
+
+    pub fn try_ask_raw(&self, question: &[u8]) -> Option<Value> {
+        self.send_line(question).ok()
     }
 
     pub fn ask_raw(&self, question: &[u8]) -> Value {

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use broker::Broker;
 use protocol::RemotingCommand;
 use protocol::code::request;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Goal: connections are told as they are, through a socket only the owner may use, which goes with the broker.
 #[test]
@@ -82,8 +82,12 @@ fn nonsense_and_silence_do_no_harm() {
     let broker = Broker::start("nonsense", "");
     let idle: Vec<_> = (0..7).map(|_| UnixStream::connect(broker.socket()).unwrap()).collect();
     for nonsense in ["\n", "{}\n", "{\"ask\":\"everything\"}\n", "\u{1}\u{2}\n"] {
-        let answer = broker.ask_raw(nonsense.as_bytes());
-        assert!(answer["error"].as_str().unwrap().contains("no such question"), "{answer}");
+        // The one before has gone, but may not have been seen to go.
+        let answer = || broker.try_ask_raw(nonsense.as_bytes());
+        let error = |answer: Value| answer["error"].as_str().unwrap().to_owned();
+        let errors = (0..1_000).filter_map(|_| answer()).map(error);
+        let error = errors.into_iter().find(|error| !error.contains("too many")).unwrap();
+        assert!(error.contains("no such question"), "{error}");
     }
     let more = UnixStream::connect(broker.socket()).unwrap();
     let conns = json!({ "ask": "conns" });
