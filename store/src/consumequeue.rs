@@ -268,11 +268,13 @@ impl QueueFiles {
         log_min: PhysicalOffset,
         moved: &mut dyn FnMut(&str, i32, i64),
     ) -> Result<Option<usize>, MediumError> {
-        assert!(self.touched.is_empty());
         let to = self.queues.len().min(from + max);
         for index in from..to {
-            let (first, next) = (self.queues[index].min, self.queues[index].next);
-            let min = self.first_entry(index, first, next, log_min)?;
+            let queue = &self.queues[index];
+            // Entries that wait to be written, for want of space perhaps, are those of the newest messages.
+            let waiting = (queue.collected.len() / ENTRY_BYTES) as i64;
+            let (first, written) = (queue.min, queue.next - waiting);
+            let min = self.first_entry(index, first, written, log_min)?;
             if min == first {
                 continue;
             }

@@ -172,6 +172,30 @@ fn a_write_without_space_is_tried_again() {
     }
 }
 
+/// D-11. Goal: old messages go while queue entries wait for space, and the entries are not lost. Method: queue files cannot be
+/// written, time and again, while the quota deletes.
+#[test]
+fn deleting_goes_on_while_queues_wait_for_space() {
+    let retention = Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
+    let mut world = lived(config(retention), 300);
+    for _ in 0..40 {
+        world.medium.set_fault(Some(Fault { path_part: "consumequeue", what: FaultKind::Full }));
+        for _ in 0..20 {
+            world.act();
+        }
+        world.medium.set_fault(None);
+        for _ in 0..60 {
+            world.act();
+        }
+    }
+    settle(&mut world);
+    assert!(removed(&world, Cause::Quota) > 3);
+    world.check();
+    world.kill();
+    world.open().unwrap();
+    world.check();
+}
+
 /// D-11. Goal: a kill in the middle of deleting leaves a store that starts, with everything above its first byte. Method: a kill at
 /// each of the calls of a round and of what follows.
 #[test]
