@@ -48,10 +48,9 @@ impl Bench {
         config.limits.conns_max = 16_384;
         let mut stack = Stack::simulated(device, config, &mut Rng::from_seed(1)).unwrap();
         stack.listen(PORT).unwrap();
-        let mut bench =
+        let bench =
             Self { stack, port, clock: RealClock::start(), clients: Vec::new(), busy: Duration::ZERO };
-        bench.turn();
-        bench.take();
+        while bench.port.take().is_some() {} // The announcement.
         bench
     }
 
