@@ -66,12 +66,16 @@ pub fn run(args: &StoreArgs) -> Result<ExitCode, String> {
         What::Inspect(place) | What::Verify(place) => (place, None),
         What::Repair { place, remake } => (place, Some(*remake)),
     };
-    if !place.dir.is_dir() {
-        return Err(format!(
-            "{} is no directory: give the storePathRootDir of a broker",
-            place.dir.display()
-        ));
-    }
+    // The store wants whole paths.
+    let whole = |dir: &PathBuf| {
+        let wrong = |error| format!("{}: {error}; give the storePathRootDir of a broker", dir.display());
+        std::fs::canonicalize(dir).map_err(wrong)
+    };
+    let place = &Place {
+        dir: whole(&place.dir)?,
+        commitlog: place.commitlog.as_ref().map(whole).transpose()?,
+        json: place.json,
+    };
     let tell = |error: &dyn std::fmt::Display| format!("cannot look at it: {error}");
     let look =
         || inspect::inspect(&medium, &place.dir, place.commitlog.as_deref()).map_err(|error| tell(&error));

@@ -382,8 +382,14 @@ impl Walk {
         let mut at = from;
         while at < self.file_end {
             let held = self.hold(at, SEARCH_BYTES)?;
+            let held = &held[..held.len().min(SEARCH_BYTES)];
             if held.len() < HEAD_BYTES {
                 at = (at / self.file_bytes + 1) * self.file_bytes;
+                continue;
+            }
+            if *held == ZEROS[..held.len().min(ZEROS.len())] {
+                // What was never written: most of a young file.
+                at += held.len() as i64 - 7;
                 continue;
             }
             let magics = [record::MAGIC_V1.to_be_bytes(), record::MAGIC_V2.to_be_bytes()];
@@ -509,5 +515,6 @@ impl Queues {
 
 const WINDOW_BYTES: usize = 4 << 20;
 const SEARCH_BYTES: usize = 64 << 10;
+static ZEROS: [u8; SEARCH_BYTES] = [0; SEARCH_BYTES];
 const HEAD_BYTES: usize = 16;
 const LOST_MAX: usize = 1_000;
