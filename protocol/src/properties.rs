@@ -89,7 +89,7 @@ pub fn iter(properties: &[u8]) -> Entries<'_> {
 
 /// The value of `name`; the last one when it occurs more than once.
 pub fn get<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    parts(properties).filter_map(|part| value_of(part, name.as_bytes())).last()
+    iter(properties).filter(|(found, _)| *found == name.as_bytes()).last().map(|(_, value)| value)
 }
 
 /// As [`get`], when the value is UTF-8.
@@ -191,43 +191,6 @@ impl<'a> Iterator for Entries<'a> {
             }
         }
     }
-}
-
-/// What lies between entry separators, whether it is an entry or not.
-fn parts(properties: &[u8]) -> Parts<'_> {
-    Parts { rest: properties }
-}
-
-#[derive(Clone, Debug)]
-struct Parts<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Parts<'a> {
-    type Item = &'a [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let (part, rest) = split_once(self.rest, ENTRY_SEPARATOR).unwrap_or((self.rest, &[]));
-        self.rest = rest;
-        Some(part)
-    }
-}
-
-/// The value of a part that is an entry of this name.
-#[inline]
-fn value_of<'a>(part: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (separator, value) = part.strip_prefix(name)?.split_first()?;
-    (*separator == NAME_SEPARATOR && !value.is_empty() && !name.is_empty()).then_some(value)
-}
-
-#[inline]
-fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
-    let (head, tail) = bytes.split_at(memchr::memchr(separator, bytes)?);
-    Some((head, tail.get(1..).unwrap_or_default()))
 }
 
 #[cfg(test)]
