@@ -5,27 +5,12 @@
 mod common;
 
 use common::Running;
-use dataplane::net::kernel::KernelNet;
-use dataplane::net::{NetLimits, Spin};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Three free ports in a row.
-fn free_ports() -> u16 {
-    loop {
-        let first = TcpListener::bind((HERE, 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        if port < 65_500 && (1..4).all(|next| TcpListener::bind((HERE, port + next)).is_ok()) {
-            return port;
-        }
-    }
-}
-
 fn start() -> (Running, u16) {
-    let port = free_ports();
-    let net = KernelNet::new(IpAddr::V4(HERE), NetLimits::default(), Spin::Adaptive).unwrap();
-    (Running::start(net, port).unwrap(), port)
+    common::start_on_kernel_sockets()
 }
 
 /// Goal: bytes go both ways unharmed, in small and large pieces. Method: echoes, compared.

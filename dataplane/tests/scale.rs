@@ -8,13 +8,11 @@ use common::Running;
 use dataplane::device::mac_for;
 use dataplane::device::tap::{Tap, TapConfig, TapError};
 use dataplane::net::front::Address;
-use dataplane::net::kernel::KernelNet;
 use dataplane::net::stack::{Stack, StackConfig};
-use dataplane::net::{NetLimits, Spin};
 use dataplane::rng::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -41,17 +39,6 @@ fn tap_server(net: u8) -> Option<(Running, Ipv4Addr)> {
         }
         Err(error) => panic!("{error}"),
     }
-}
-
-fn kernel_server() -> (Running, u16) {
-    let port = loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        if port < 65_000 {
-            break port;
-        }
-    };
-    let net = KernelNet::new(IpAddr::V4(Ipv4Addr::LOCALHOST), NetLimits::default(), Spin::Adaptive).unwrap();
-    (Running::start(net, port).unwrap(), port)
 }
 
 /// CPU time of this process so far.
@@ -105,7 +92,7 @@ fn quiet(name: &str, ip: Ipv4Addr, port: u16) {
 #[test]
 fn a_quiet_shard_sleeps() {
     let _alone = alone();
-    let (server, port) = kernel_server();
+    let (server, port) = common::start_on_kernel_sockets();
     quiet("kernel", Ipv4Addr::LOCALHOST, port);
     drop(server);
     let Some((_server, ip)) = tap_server(17) else { return };

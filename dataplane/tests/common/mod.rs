@@ -8,7 +8,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // Each test program uses its part; all of it is tests.
 
-use dataplane::net::{ConnId, Net, NetEvent, NetRx, NetTx};
+use dataplane::net::kernel::KernelNet;
+use dataplane::net::{ConnId, Net, NetEvent, NetLimits, NetRx, NetTx, Spin};
 use dataplane::rng::Rng;
 use dataplane::time::{Clock, RealClock, TurnTime};
 use std::io::{self, ErrorKind, Read, Write};
@@ -126,6 +127,20 @@ impl Drop for Running {
             let _ended = thread.join();
         }
     }
+}
+
+/// A server on the host's own sockets, on ports that no outgoing connection of another test is given.
+pub fn start_on_kernel_sockets() -> (Running, u16) {
+    let first = 10_000 + (std::process::id() % 5_000) as u16;
+    for port in (first..30_000).step_by(4) {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let net = KernelNet::new(ip, NetLimits::default(), Spin::Adaptive).unwrap();
+        match Running::start(net, port) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            started => return (started.unwrap(), port),
+        }
+    }
+    panic!("no free ports");
 }
 
 pub fn connect(ip: Ipv4Addr, port: u16) -> TcpStream {
