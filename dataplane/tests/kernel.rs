@@ -27,9 +27,9 @@ fn echoes() {
 fn many_connections() {
     let (server, port) = start();
     common::many(HERE, port, 400);
+    server.until_ended(400);
     common::churn(HERE, port, 200);
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    server.until_empty();
+    server.until_ended(600);
     assert_eq!(server.stop(), (600, 600));
 }
 

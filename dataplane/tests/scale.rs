@@ -136,8 +136,7 @@ fn ten_thousand_connections() {
     );
     assert!(per_conn_kib < 40.0, "{per_conn_kib} KiB");
     drop(streams);
-    std::thread::sleep(Duration::from_millis(100));
-    server.until_empty();
+    server.until_ended(CONNS as u64);
     assert_eq!(server.stop(), (CONNS as u64, CONNS as u64));
 }
 
