@@ -43,9 +43,11 @@ def ask(stream, code):
 def shard_thread(pid):
     for _ in range(100):  # A thread gives itself its name, a moment after it began.
         for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/comm") as comm:
-                if comm.read().strip() == "ab-shard":
-                    return task
+            # A thread of the start may have ended since it was listed.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{pid}/task/{task}/comm") as comm:
+                    if comm.read().strip() == "ab-shard":
+                        return task
         time.sleep(0.01)
     raise SystemExit("the broker has no thread ab-shard")
 
