@@ -48,12 +48,13 @@ pub fn utc_offset_ms() -> i64 {
     i64::from(jiff::Zoned::now().offset().seconds()) * 1_000
 }
 
-/// Takes this thread, and those it will start, off a core that is to belong to a polling thread, if there is another. A cold
-/// thread that the scheduler puts there would stop the shard for a whole slice.
-pub fn leave_core(core: usize) -> std::io::Result<()> {
+/// Takes this thread, and those it will start, off the cores that are to belong to polling threads, if another is left. A
+/// cold thread that the scheduler puts there would stop a shard for a whole slice.
+pub fn leave_cores(taken: &[usize]) -> std::io::Result<()> {
     let mut cores = rustix::thread::sched_getaffinity(None)?;
-    if cores.is_set(core) && cores.count() > 1 {
-        cores.unset(core);
+    let before = cores.count();
+    taken.iter().for_each(|&core| cores.unset(core));
+    if (1..before).contains(&cores.count()) {
         rustix::thread::sched_setaffinity(None, &cores)?;
     }
     Ok(())

@@ -18,6 +18,7 @@ pub mod rng;
 pub mod run;
 pub mod session;
 pub mod shard;
+pub mod shards;
 pub mod sight;
 pub mod store_tool;
 pub mod time;

@@ -3,6 +3,9 @@
 //! A bound is here because something must be finite: a turn, a buffer, a table. Each says what happens at the
 //! bound, and none of them is "drop an acknowledged message".
 
+/// Shards of one process.
+pub const SHARDS_MAX: usize = 64;
+
 /// Frames taken from the device in one turn.
 pub const RX_BURST_MAX: usize = 256;
 /// Frames given to the device in one turn.

@@ -1,8 +1,9 @@
 //! `afterburner-dataplane`: parse -> plan -> open the store -> threads -> serve until told to stop.
 //!
 //! ```text
-//! main: waits for SIGTERM or Ctrl-C            ab-shard: the polling loop, pinned
-//! ab-disk, ab-reads, ab-keeper, ab-namesrv, ab-routes: the ordinary threads of cold/
+//! main: waits for SIGTERM or Ctrl-C
+//! for each core of `cores`:  ab-shard: the polling loop, pinned
+//!                            ab-disk, ab-reads, ab-keeper, ab-namesrv, ab-routes: the ordinary threads of cold/
 //! ```
 //!
 //! The only file that picks the real clock, device and medium. A stop goes the other way round: the name servers are
@@ -22,15 +23,16 @@ use dataplane::device::mac_for;
 use dataplane::device::tap::{Tap, TapConfig, TapError};
 use dataplane::device::xdp::{Polling, Scope, Steering, Xdp, XdpConfig, XdpError};
 use dataplane::host;
+use dataplane::limits::SHARDS_MAX;
 use dataplane::net::front::Address;
 use dataplane::net::kernel::KernelNet;
 use dataplane::net::stack::{Stack, StackConfig};
 use dataplane::net::{Net, NetLimits, idle::Spin};
-use dataplane::plan::{Plan, PlanError};
+use dataplane::plan::{Plan, PlanError, ShardPlan};
 use dataplane::rng::Rng;
-use dataplane::run::{RunError, Running};
+use dataplane::shards::{self, ShardError, Shards};
 use dataplane::store_tool;
-use store::{FlushMode, IndexShape, RealMedium, Retention, StoreConfig};
+use store::{FlushMode, IndexShape, Medium, RealMedium, Retention, StoreConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[global_allocator]
@@ -53,9 +55,9 @@ enum StartError {
     )]
     Net(std::io::Error),
     #[error(transparent)]
-    Run(#[from] RunError),
+    Shard(#[from] ShardError),
     #[error("{0}; what is missing in the files is in the hot log, and the next start puts it there")]
-    Stop(RunError),
+    Stop(ShardError),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
@@ -126,57 +128,72 @@ fn start(args: &Args, began: Instant) -> Result<(), StartError> {
         let _inside = signals.enter();
         Told::new().map_err(StartError::Signals)?
     };
+    warn_of_idle_stores(&config, plan.shards.len());
+    shards::abort_on_panic();
+    // All networks first: what is wrong with one is told before a store is touched.
+    let each = plan.shards.iter().map(|shard| &shard.config);
     match &config.device {
-        Device::Tap { name } => {
-            let net = tap(&config, name)?;
-            serve(net, config, &plan, began, &signals, told)
+        Device::Tap { .. } => {
+            let nets = each.map(tap).collect::<Result<Vec<_>, _>>()?;
+            serve(nets, &plan, began, &signals, told)
         }
-        Device::Xdp { interface } => {
-            let net = xdp(&config, interface)?;
-            serve(net, config, &plan, began, &signals, told)
+        Device::Xdp { .. } => {
+            let nets = each.map(xdp).collect::<Result<Vec<_>, _>>()?;
+            serve(nets, &plan, began, &signals, told)
         }
-        Device::Kernel { ip } => {
-            let address = IpAddr::V4(ip.unwrap_or(config.bind_address));
-            let net = KernelNet::new(address, limits(&config), Spin::Adaptive).map_err(StartError::Net)?;
-            serve(net, config, &plan, began, &signals, told)
+        Device::Kernel { .. } => {
+            let nets = each.map(kernel).collect::<Result<Vec<_>, _>>()?;
+            serve(nets, &plan, began, &signals, told)
+        }
+    }
+}
+
+/// Stores of shards that ran here with more cores: nobody serves what is in them.
+fn warn_of_idle_stores(config: &Config, shards: usize) {
+    for number in shards..SHARDS_MAX {
+        let folder = config::shard_folder(&config.store_path_root_dir, number);
+        if folder.join("commitlog").is_dir() {
+            log::warn!(
+                "{} is the store of shard {number}, and {shards} of `cores` are listed: its messages are not served until                  {} are",
+                folder.display(),
+                number + 1
+            );
         }
     }
 }
 
 /// Starts everything over one kind of network, and stops it when told.
 fn serve<N: Net + Send + 'static>(
-    net: N,
-    config: Config,
+    nets: Vec<N>,
     plan: &Plan,
     began: Instant,
     signals: &tokio::runtime::Runtime,
     mut told: Told,
 ) -> Result<(), StartError> {
-    if let Some(core) = plan.core
-        && let Err(error) = host::leave_core(core)
-    {
-        log::warn!("the threads for disk and name servers may run on the polling core, too: {error}");
+    if let Err(error) = host::leave_cores(&plan.cores()) {
+        log::warn!("the threads for disk and name servers may run on the polling cores, too: {error}");
     }
-    let medium = Arc::new(RealMedium::new());
-    let name = config.broker_name.clone();
-    let namesrv_addr: Vec<String> = config.namesrv_addr.0.iter().map(ToString::to_string).collect();
-    let running = Running::start(net, config.clone(), store_config(&config), medium, plan, Rng::from_os())?;
-    running.announce_remarks();
-    if !running.wait_until_known(KNOWN_WAIT_MAX) {
+    let medium: Arc<dyn Medium> = Arc::new(RealMedium::new());
+    let shards = Shards::start(nets, &plan.shards, store_config, &medium)?;
+    let all_known = shards.wait_until_known(KNOWN_WAIT_MAX);
+    for ((name, running), shard) in shards.iter().zip(&plan.shards) {
         let (known, all) = running.standing();
-        log::warn!("{known} of {all} name servers know this broker yet; registration goes on");
+        if !all_known && known < all {
+            log::warn!("{known} of {all} name servers know {name} yet; registration goes on");
+        }
+        // Scripts wait for this line; it is the official one.
+        let namesrv_addr: Vec<String> = shard.config.namesrv_addr.0.iter().map(ToString::to_string).collect();
+        let tail = match namesrv_addr.len() {
+            0 => String::new(),
+            _ => format!(" and name server is {}", namesrv_addr.join(";")),
+        };
+        println!("The broker[{name}, {}] boot success. serializeType=JSON{tail}", running.address());
     }
-    // Scripts wait for this line; it is the official one.
-    let tail = match namesrv_addr.len() {
-        0 => String::new(),
-        _ => format!(" and name server is {}", namesrv_addr.join(";")),
-    };
-    println!("The broker[{name}, {}] boot success. serializeType=JSON{tail}", running.address());
     log::info!("ready after {} ms", began.elapsed().as_millis());
 
     signals.block_on(told.wait());
     log::info!("stopping; a second signal ends it at once");
-    let stopping = std::thread::spawn(move || running.stop());
+    let stopping = std::thread::spawn(move || shards.stop());
     let outcome = signals.block_on(async {
         loop {
             if stopping.is_finished() {
@@ -217,8 +234,16 @@ impl Told {
     }
 }
 
+/// Sockets of the kernel.
+fn kernel(config: &Config) -> Result<KernelNet, StartError> {
+    let Device::Kernel { ip } = config.device else { unreachable!("asked for kernel sockets only") };
+    let address = IpAddr::V4(ip.unwrap_or(config.bind_address));
+    KernelNet::new(address, limits(config), Spin::Adaptive).map_err(StartError::Net)
+}
+
 /// Our stack behind a TAP. An interface that a process which has just died still holds is waited for.
-fn tap(config: &Config, name: &str) -> Result<Stack<Tap>, StartError> {
+fn tap(config: &Config) -> Result<Stack<Tap>, StartError> {
+    let Device::Tap { name } = &config.device else { unreachable!("asked for a TAP only") };
     let host_end = config.gateway.unwrap_or_else(|| config.address.host_end());
     let tap_config = TapConfig {
         name: name.to_owned(),
@@ -239,7 +264,8 @@ fn tap(config: &Config, name: &str) -> Result<Stack<Tap>, StartError> {
 }
 
 /// Our stack on a NIC that the host keeps using. Queues that a process which has just died still holds are waited for.
-fn xdp(config: &Config, interface: &str) -> Result<Stack<Xdp>, StartError> {
+fn xdp(config: &Config) -> Result<Stack<Xdp>, StartError> {
+    let Device::Xdp { interface } = &config.device else { unreachable!("asked for a card only") };
     let ip = config.address.ip;
     let scope = if host::has_address(ip) {
         log::info!(
@@ -302,7 +328,8 @@ fn limits(config: &Config) -> NetLimits {
     NetLimits { conns_max: config.connections_max as usize, ..NetLimits::default() }
 }
 
-fn store_config(config: &Config) -> StoreConfig {
+fn store_config(shard: &ShardPlan) -> StoreConfig {
+    let config = &shard.config;
     StoreConfig {
         commitlog: config.store_path_commit_log.clone(),
         commitlog_file_bytes: config.mapped_file_size_commit_log,

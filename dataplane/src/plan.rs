@@ -29,6 +29,25 @@ pub enum Durability {
     Disk,
 }
 
+/// One shard: a core, and the settings of its broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShardPlan {
+    pub number: usize,
+    /// The core its thread keeps to.
+    pub core: Option<usize>,
+    pub config: Config,
+}
+
+impl ShardPlan {
+    /// A thread of this shard; those of the first have plain names. The kernel shows 15 letters.
+    pub fn thread_name(&self, work: &str) -> String {
+        match self.number {
+            0 => work.to_owned(),
+            number => format!("{work}-{number}"),
+        }
+    }
+}
+
 /// One part of the memory budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
@@ -38,10 +57,9 @@ pub struct Share {
     pub at_start: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The core the shard keeps to.
-    pub core: Option<usize>,
+    pub shards: Vec<ShardPlan>,
     pub durability: Durability,
     pub shares: Vec<Share>,
     /// Keep everything in memory, since we may.
@@ -52,31 +70,36 @@ pub struct Plan {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    #[error("cores={wanted}: this process may run on {allowed:?} only; write one of them, auto or none")]
-    CoreNotAllowed { wanted: usize, allowed: Vec<usize> },
     #[error(
-        "hotLogBytes: {wanted} do not fit into the {available} of memory that are free; write a smaller one, as in hotLogBytes={fits}M"
+        "cores: this process may run on {allowed} only, and not on core {wanted}: write others, auto or none"
     )]
-    NoMemory { wanted: Amount, available: Amount, fits: u64 },
+    CoreNotAllowed { wanted: usize, allowed: String },
+    #[error(
+        "device=xdp:{interface} is served by one shard in this release: write one core, or give device=tap or kernel"
+    )]
+    OneShardOnCard { interface: String },
+    #[error(
+        "hotLogBytes: {wanted}{each} do not fit into the {available} of memory that are free; write a smaller one, as in hotLogBytes={fits}M"
+    )]
+    NoMemory { wanted: Amount, each: String, available: Amount, fits: u64 },
 }
 
 impl Plan {
     pub fn make(config: &Config, facts: &HostFacts) -> Result<Plan, PlanError> {
-        let core = match config.cores {
-            Cores::None => None,
-            // The last core is the one least used by interrupts and by whatever runs beside us.
-            Cores::Auto => facts.cores.last().copied().filter(|_| facts.cores.len() > 1),
-            Cores::One(core) if facts.cores.contains(&core) => Some(core),
-            Cores::One(wanted) => {
-                return Err(PlanError::CoreNotAllowed { wanted, allowed: facts.cores.clone() });
-            }
-        };
+        let cores = cores(&config.cores, facts)?;
+        let count = cores.len() as u64;
+        if let Device::Xdp { interface } = &config.device
+            && count > 1
+        {
+            return Err(PlanError::OneShardOnCard { interface: interface.clone() });
+        }
         let hot_log = config.hot_log_bytes.0;
-        if facts.memory_available > 0 && hot_log > facts.memory_available / 10 * 9 {
+        if facts.memory_available > 0 && hot_log.saturating_mul(count) > facts.memory_available / 10 * 9 {
             return Err(PlanError::NoMemory {
                 wanted: Amount(hot_log),
+                each: if count > 1 { format!(" for each of {count} shards") } else { String::new() },
                 available: Amount(facts.memory_available),
-                fits: (facts.memory_available / 2) >> 20,
+                fits: (facts.memory_available / 2 / count) >> 20,
             });
         }
         let mut shares = vec![
@@ -92,13 +115,70 @@ impl Plan {
             FlushDiskType::AsyncFlush => Durability::Mem,
             FlushDiskType::SyncFlush => Durability::Disk,
         };
+        let shard = |(number, core)| ShardPlan { number, core, config: config.of_shard(number) };
+        let shards = cores.into_iter().enumerate().map(shard).collect();
         let mut plan =
-            Plan { core, durability, shares, lock_memory: facts.may_lock_memory, lines: Vec::new() };
+            Plan { shards, durability, shares, lock_memory: facts.may_lock_memory, lines: Vec::new() };
         plan.lines = plan.describe(config, facts);
         Ok(plan)
     }
 
+    /// The cores that are to be kept free for shards.
+    pub fn cores(&self) -> Vec<usize> {
+        self.shards.iter().filter_map(|shard| shard.core).collect()
+    }
+
     fn describe(&self, config: &Config, facts: &HostFacts) -> Vec<(&'static str, String)> {
+        let mut lines: Vec<_> = self.shards.iter().flat_map(|shard| shard.describe(facts)).collect();
+        let several = self.shards.len() > 1;
+        if !several {
+            // As ever, the names come second and the promise before the store.
+            lines.insert(1, ("name servers", names(config)));
+            lines.insert(4, ("durability", self.durability.explain().to_owned()));
+        } else {
+            lines.push(("name servers", names(config)));
+            lines.push(("durability", self.durability.explain().to_owned()));
+            if let Some(line) = self.crowded(facts) {
+                lines.push(("note", line));
+            }
+        }
+        let each = if several { "each shard: " } else { "" };
+        let shares: Vec<String> = self
+            .shares
+            .iter()
+            .map(|share| {
+                let upto = if share.at_start { "" } else { "up to " };
+                format!("{upto}{} {}", Amount(share.bytes), share.of)
+            })
+            .collect();
+        let lock = if self.lock_memory { "locked" } else { "not locked (no right to; give CAP_IPC_LOCK)" };
+        lines.push(("memory", format!("{each}{}; {lock}", shares.join(", "))));
+        lines.push((
+            "limits",
+            format!(
+                "{each}{} connections, {} held pulls, messages of {} bytes",
+                config.connections_max,
+                limits::HOLDS_MAX,
+                config.max_message_size
+            ),
+        ));
+        lines
+    }
+
+    /// What to know when no core is left for the rest of the process.
+    fn crowded(&self, facts: &HostFacts) -> Option<String> {
+        let taken = self.cores();
+        let is_full = facts.cores.iter().all(|core| taken.contains(core));
+        is_full.then(|| {
+            "every core runs a shard: threads for disk and name servers share them; leave one out for steadier times"
+                .to_owned()
+        })
+    }
+}
+
+impl ShardPlan {
+    fn describe(&self, facts: &HostFacts) -> Vec<(&'static str, String)> {
+        let config = &self.config;
         let address = config.broker_ip1.map_or_else(String::new, |ip| ip.to_string());
         let core = match self.core {
             Some(core) => format!("{core} of {}, pinned and polling", ranges(&facts.cores)),
@@ -121,25 +201,6 @@ impl Plan {
                 format!("kernel: sockets on {}", ip.unwrap_or(config.bind_address))
             }
         };
-        let durability = match self.durability {
-            Durability::Mem => {
-                "mem: what is acknowledged survives kill -9; a power cut may take the last moments (ASYNC_FLUSH)"
-            }
-            Durability::Disk => "disk: what is acknowledged survives a power cut (SYNC_FLUSH)",
-        };
-        let shares: Vec<String> = self
-            .shares
-            .iter()
-            .map(|share| {
-                let upto = if share.at_start { "" } else { "up to " };
-                format!("{upto}{} {}", Amount(share.bytes), share.of)
-            })
-            .collect();
-        let lock = if self.lock_memory { "locked" } else { "not locked (no right to; give CAP_IPC_LOCK)" };
-        let names = match config.namesrv_addr.0.len() {
-            0 => "none".to_owned(),
-            _ => config.namesrv_addr.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-        };
         vec![
             (
                 "broker",
@@ -151,22 +212,41 @@ impl Plan {
                     config.listen_port - 2
                 ),
             ),
-            ("name servers", names),
             ("device", device),
             ("core", core),
-            ("durability", durability.to_owned()),
             ("store", config.store_path_root_dir.display().to_string()),
-            ("memory", format!("{}; {lock}", shares.join(", "))),
-            (
-                "limits",
-                format!(
-                    "{} connections, {} held pulls, messages of {} bytes",
-                    config.connections_max,
-                    limits::HOLDS_MAX,
-                    config.max_message_size
-                ),
-            ),
         ]
+    }
+}
+
+impl Durability {
+    fn explain(self) -> &'static str {
+        match self {
+            Durability::Mem => {
+                "mem: what is acknowledged survives kill -9; a power cut may take the last moments (ASYNC_FLUSH)"
+            }
+            Durability::Disk => "disk: what is acknowledged survives a power cut (SYNC_FLUSH)",
+        }
+    }
+}
+
+/// The core of each shard.
+fn cores(wanted: &Cores, facts: &HostFacts) -> Result<Vec<Option<usize>>, PlanError> {
+    match wanted {
+        Cores::None => Ok(vec![None]),
+        // The last core is the one least used by interrupts and by whatever runs beside us.
+        Cores::Auto => Ok(vec![facts.cores.last().copied().filter(|_| facts.cores.len() > 1)]),
+        Cores::List(cores) => match cores.iter().find(|core| !facts.cores.contains(core)) {
+            None => Ok(cores.iter().copied().map(Some).collect()),
+            Some(&wanted) => Err(PlanError::CoreNotAllowed { wanted, allowed: ranges(&facts.cores) }),
+        },
+    }
+}
+
+fn names(config: &Config) -> String {
+    match config.namesrv_addr.0.len() {
+        0 => "none".to_owned(),
+        _ => config.namesrv_addr.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -232,14 +312,15 @@ mod tests {
     #[test]
     fn the_last_core_is_taken_when_there_are_several() {
         let core = |settings: &[(&str, &str)], cores: &[usize]| {
-            Plan::make(&config(settings), &HostFacts { cores: cores.into(), ..facts() }).map(|plan| plan.core)
+            Plan::make(&config(settings), &HostFacts { cores: cores.into(), ..facts() })
+                .map(|plan| plan.shards[0].core)
         };
         assert_eq!(core(&[], &[0, 1]), Ok(Some(1)));
         assert_eq!(core(&[], &[0]), Ok(None));
         assert_eq!(core(&[("cores", "none")], &[0, 1]), Ok(None));
         assert_eq!(core(&[("cores", "0")], &[0, 1]), Ok(Some(0)));
         let error = core(&[("cores", "7")], &[0, 1]).unwrap_err().to_string();
-        assert!(error.contains("may run on [0, 1] only"), "{error}");
+        assert!(error.contains("may run on 0-1 only, and not on core 7"), "{error}");
     }
 
     #[test]
@@ -251,6 +332,48 @@ mod tests {
         assert!(error.contains("hotLogBytes=4096M"), "{error}");
         let blind = HostFacts { memory_available: 0, ..facts() };
         assert!(Plan::make(&big, &blind).is_ok(), "a host that does not tell is trusted");
+    }
+
+    /// Goal: each core listed runs one shard, in the order written, with settings of its own.
+    #[test]
+    fn each_core_listed_runs_a_shard() {
+        let four = HostFacts { cores: vec![0, 1, 2, 3], ..facts() };
+        let plan = Plan::make(&config(&[("cores", "3,2")]), &four).unwrap();
+        let shards: Vec<_> =
+            plan.shards.iter().map(|shard| (shard.number, shard.core, &*shard.config.broker_name)).collect();
+        assert_eq!(shards, [(0, Some(3), "box"), (1, Some(2), "box-1")]);
+        assert_eq!(plan.cores(), [3, 2]);
+        assert_eq!(
+            plan.shards.iter().map(|shard| shard.thread_name("ab-disk")).collect::<Vec<_>>(),
+            ["ab-disk", "ab-disk-1"]
+        );
+        let text = plan.to_string();
+        for line in [
+            "broker        box-1 of DefaultCluster at 10.77.1.2:10921, VIP port 10919",
+            "core          2 of 0-3, ",
+            "store         /home/me/store/shard-1",
+            "memory        each shard: 256 MiB hot log",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert!(!text.contains("every core"), "{text}");
+        let crowded = Plan::make(&config(&[("cores", "0,1")]), &facts()).unwrap().to_string();
+        assert!(crowded.contains("every core runs a shard"), "{crowded}");
+    }
+
+    #[test]
+    fn shards_that_cannot_be_are_refused_with_the_fix() {
+        let refused =
+            |settings: &[(&str, &str)]| Plan::make(&config(settings), &facts()).unwrap_err().to_string();
+        let error = refused(&[("cores", "0,2")]);
+        assert!(error.contains("may run on 0-1 only, and not on core 2"), "{error}");
+        let error = refused(&[("cores", "0,1"), ("hotLogBytes", "4G")]);
+        assert!(
+            error.contains("4 GiB for each of 2 shards") && error.contains("hotLogBytes=2048M"),
+            "{error}"
+        );
+        let error = refused(&[("cores", "0,1"), ("device", "xdp:eth1")]);
+        assert!(error.contains("write one core"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A running broker: the store opened, the tables loaded, the shard and its cold threads started, and how they stop.
+//! One running broker, a shard: the store opened, the tables loaded, the shard and its cold threads started, and how they stop.
 //!
 //! ```text
 //! start: ports -> store -> tables -> disk, reads, routes -> broker -> shard -> keeper -> registration
@@ -37,7 +37,7 @@ use crate::config::{Config, FlushDiskType, Setting};
 use crate::host;
 use crate::lane::lane;
 use crate::net::{Net, Waker};
-use crate::plan::{Amount, Plan};
+use crate::plan::{Amount, ShardPlan};
 use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::sight::Sight;
@@ -83,12 +83,12 @@ impl Running {
     /// Returns when the broker serves; it may not be registered yet.
     pub fn start<N: Net + Send + 'static>(
         mut net: N,
-        config: Config,
+        plan: &ShardPlan,
         store_config: StoreConfig,
         medium: Arc<dyn Medium>,
-        plan: &Plan,
         rng: Rng,
     ) -> Result<Running, RunError> {
+        let config = &plan.config;
         // First of all, since it is what goes wrong most; nobody is served before the shard runs.
         for port in [config.listen_port, config.listen_port - 2] {
             net.listen(port).map_err(|error| RunError::Listen { port, error })?;
@@ -98,7 +98,7 @@ impl Running {
         let (store, cold, recovery) = store::open(store_config, Arc::clone(&medium))?;
         let mut mirror = tables::load(&*medium, &config_dir)?;
         medium.create_dir(&config_dir)?;
-        let mut loaded = tables::start(&config, &mirror, now_ms);
+        let mut loaded = tables::start(config, &mirror, now_ms);
         let mut reader = cold.new_reader();
         let tables_ms = mirror.topics.data_version.timestamp;
         let back = tables::bring_back(&mut loaded, tables_ms, &recovery.queues, &mut reader, now_ms)?;
@@ -114,14 +114,14 @@ impl Running {
         let sync = config.flush_disk_type == FlushDiskType::SyncFlush;
         let disk = DiskThread { cold, facts: facts.clone(), root: config.store_path_root_dir.clone(), sync };
         let trash = disk.cold.trash();
-        let clean = Worker::start("ab-clean", move |stop| clean::run(&trash, stop))?;
-        let disk = Worker::start("ab-disk", move |stop| disk.run(stop))?;
+        let clean = Worker::start(plan.thread_name("ab-clean"), move |stop| clean::run(&trash, stop))?;
+        let disk = Worker::start(plan.thread_name("ab-disk"), move |stop| disk.run(stop))?;
 
         let waker = net.waker();
         let (errands, cold_ends) = Errands::new();
         errands.woken_by(wakes(&waker));
         let mut reads = Reads::new(cold_ends, reader);
-        let reads = Worker::start("ab-reads", move |stop| {
+        let reads = Worker::start(plan.thread_name("ab-reads"), move |stop| {
             reads.ends().requests.sleeps_as(std::thread::current());
             while !stop.load(Ordering::Acquire) {
                 if reads.step(QUESTIONS_PER_STEP_MAX) == 0 {
@@ -158,7 +158,7 @@ impl Running {
         };
         let (tables, newest) = watch::channel(None);
         let registrar = Registrar::start(servers, identity, pace, newest).map_err(RunError::Thread)?;
-        let keeper = keeper(&config, mirror, persist_ops, tables, Arc::clone(&medium), &config_dir, now_ms)
+        let keeper = keeper(config, mirror, persist_ops, tables, Arc::clone(&medium), &config_dir, now_ms)
             .map_err(RunError::Thread)?;
 
         let mut broker = Broker::new(BrokerStart {
@@ -184,10 +184,10 @@ impl Running {
             broker.wakes_disk(disk.thread.thread().clone());
         }
         let mut shard = Shard::new(net, broker);
-        let sight = sight(&config, address, &mut shard, &waker);
+        let sight = sight(plan, address, &mut shard, &waker);
         let core = plan.core;
-        let shard = Worker::start("ab-shard", move |stop| run_shard(shard, core, stop))?;
-        let keeper = Worker::start("ab-keeper", move |stop| keeper.run(stop))?;
+        let shard = Worker::start(plan.thread_name("ab-shard"), move |stop| run_shard(shard, core, stop))?;
+        let keeper = Worker::start(plan.thread_name("ab-keeper"), move |stop| keeper.run(stop))?;
         Ok(Running {
             address,
             recovery,
@@ -217,11 +217,12 @@ impl Running {
         self.registrar.standing().wait_for_all(max)
     }
 
-    /// What recovery found, in the log.
-    pub fn announce_remarks(&self) {
+    /// What recovery found, in the log. `whose`: the broker's name, when there are several.
+    pub fn announce_remarks(&self, whose: &str) {
+        let whose = if whose.is_empty() { String::new() } else { format!("{whose}: ") };
         let found = &self.recovery;
         log::info!(
-            "log from {} to {}, {} queues; last stop {}; {} and {} records looked at in {} ms",
+            "{whose}log from {} to {}, {} queues; last stop {}; {} and {} records looked at in {} ms",
             found.min,
             found.max,
             found.queues.len(),
@@ -233,26 +234,26 @@ impl Running {
         match found.hot {
             HotFound::None => {}
             HotFound::Replayed => log::info!(
-                "{} and {} records of the hot log were not in the files yet: they are now",
+                "{whose}{} and {} records of the hot log were not in the files yet: they are now",
                 Amount(found.replayed_bytes),
                 found.replayed_records
             ),
             HotFound::Diverged => {
                 log::warn!(
-                    "another broker has written these files since: {} records that only the hot log had are appended again",
+                    "{whose}another broker has written these files since: {} records that only the hot log had are appended again",
                     found.replayed_records
                 );
             }
             HotFound::Detached => log::warn!(
-                "the files end before the hot log found begins, so they are older than it: not replayed"
+                "{whose}the files end before the hot log found begins, so they are older than it: not replayed"
             ),
         }
         if let Some((at, error)) = &found.cut {
-            log::warn!("the log ends at {at}, where {error}");
+            log::warn!("{whose}the log ends at {at}, where {error}");
         }
-        log::info!("hot log in {}", found.hot_kind);
+        log::info!("{whose}hot log in {}", found.hot_kind);
         for remark in &found.remarks {
-            log::warn!("{remark}");
+            log::warn!("{whose}{remark}");
         }
     }
 
@@ -280,13 +281,12 @@ impl Running {
 
 impl<T: Send + 'static> Worker<T> {
     fn start(
-        name: &str,
+        name: String,
         body: impl FnOnce(&Arc<AtomicBool>) -> T + Send + 'static,
     ) -> Result<Worker<T>, RunError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread =
-            Builder::new().name(name.into()).spawn(move || body(&stopped)).map_err(RunError::Thread)?;
+        let thread = Builder::new().name(name).spawn(move || body(&stopped)).map_err(RunError::Thread)?;
         Ok(Worker { thread, stop })
     }
 
@@ -364,17 +364,20 @@ impl ConfigFiles for Directory {
 
 /// Opens the broker to operators on this host; one that cannot be looked into serves all the same.
 fn sight<N: Net>(
-    config: &Config,
+    plan: &ShardPlan,
     address: SocketAddr,
     shard: &mut Shard<N>,
     waker: &Waker,
 ) -> Option<SightServer> {
+    let config = &plan.config;
     let (sight, ends) = Sight::new();
     sight.woken_by(wakes(waker));
     let about = About {
         name: config.broker_name.clone(),
         address: address.to_string(),
         device: config.device.show(),
+        shard: plan.number,
+        core: plan.core,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION"),
     };

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use protocol::config_text;
 
 use super::settings::Config;
+use super::shards;
 use super::value::{BrokerRole, Device, NamesrvList, Setting};
 use super::without_effect::{GROUPS, MISSING_FEATURES};
 
@@ -269,6 +270,7 @@ fn faults(config: &Config) -> Vec<String> {
         config.broker_ip1.is_none_or(|ip| !ip.is_unspecified()),
         "brokerIP1: write the address that clients can reach, not the unspecified one",
     );
+    wrong.extend(shards::faults(config));
     wrong
 }
 

@@ -11,11 +11,13 @@
 
 mod load;
 mod settings;
+mod shards;
 mod value;
 mod without_effect;
 
 pub use load::{ChangeError, ConfigErrors, Host, Loaded, Override, Sources, load};
 pub use settings::Config;
+pub use shards::shard_folder;
 pub use value::{
     BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, HostPort, Hours, NamesrvList, Network,
     Permission, Setting, Share,

@@ -208,7 +208,7 @@ settings! {
     "xdpNeedWakeup" xdp_need_wakeup: bool = true, start;
     /// with xdp: µs for which our own calls run the driver (preferred busy polling); 0: interrupts do
     "xdpBusyPoll" xdp_busy_poll: u32 = 0, start;
-    /// core the polling thread is pinned to; `auto`: the last one allowed; `none`: not pinned
+    /// cores that poll, as 2,3: each runs a shard, a broker of its own; `auto`: one, on the last core allowed; `none`: one, not pinned
     "cores" cores: Cores = Cores::Auto, start;
     /// memory for messages that are served without a disk, as 512M or 4G
     "hotLogBytes" hot_log_bytes: Bytes = Bytes(256 << 20), start;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use crate::limits::SHARDS_MAX;
+
 /// A value as it stands in a file. `parse` answers a sentence that says the fix.
 pub trait Setting: Sized {
     fn parse(text: &str) -> Result<Self, String>;
@@ -372,6 +374,14 @@ impl Network {
         (self.ip.to_bits() ^ other.to_bits()) >> (32 - self.prefix_len) == 0
     }
 
+    /// The same address of the network that lies so many networks further; none when addresses end before.
+    pub fn further(self, networks: usize) -> Option<Self> {
+        let step = u32::try_from(networks).ok()?.checked_mul(1 << (32 - self.prefix_len))?;
+        let ip = Ipv4Addr::from_bits(self.ip.to_bits().checked_add(step)?);
+        let is_usable = !ip.is_loopback() && !ip.is_multicast() && !ip.is_broadcast();
+        is_usable.then_some(Self { ip, ..self })
+    }
+
     /// The first address of the network that is not ours: the host's end of a TAP.
     pub fn host_end(self) -> Ipv4Addr {
         let first = self.ip.to_bits() & (u32::MAX << (32 - self.prefix_len)) | 1;
@@ -405,33 +415,55 @@ impl Setting for Network {
     }
 }
 
-/// Which core the shard's thread keeps to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which cores poll: each runs a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cores {
     Auto,
     None,
-    One(usize),
+    /// In the order written; the first runs shard 0.
+    List(Vec<usize>),
+}
+
+impl Cores {
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        match self {
+            Self::Auto | Self::None => 1,
+            Self::List(cores) => cores.len(),
+        }
+    }
 }
 
 impl Setting for Cores {
     fn parse(text: &str) -> Result<Self, String> {
+        let mut cores = Vec::new();
         match text.trim() {
-            "auto" => Ok(Self::Auto),
-            "none" => Ok(Self::None),
-            list if list.contains([',', '-']) => {
-                Err("one polling thread is all this release runs: write one core, as in cores=1".into())
+            "auto" => return Ok(Self::Auto),
+            "none" => return Ok(Self::None),
+            list => {
+                for word in list.split(',') {
+                    let core = word.trim().parse::<usize>().map_err(|_| {
+                        "write the numbers of cores, auto or none, as in cores=1 or cores=2,3".to_owned()
+                    })?;
+                    if cores.contains(&core) {
+                        return Err(format!(
+                            "core {core} stands twice, and a core runs one shard: write each core once"
+                        ));
+                    }
+                    cores.push(core);
+                }
             }
-            number => number
-                .parse()
-                .map(Self::One)
-                .map_err(|_| "write a core's number, auto or none, as in cores=1".into()),
         }
+        if cores.len() > SHARDS_MAX {
+            return Err(format!("write {SHARDS_MAX} cores at most"));
+        }
+        Ok(Self::List(cores))
     }
     fn show(&self) -> String {
         match self {
             Self::Auto => "auto".into(),
             Self::None => "none".into(),
-            Self::One(core) => core.to_string(),
+            Self::List(cores) => cores.iter().map(usize::to_string).collect::<Vec<_>>().join(","),
         }
     }
 }
@@ -450,7 +482,7 @@ mod tests {
             }
         }
         same::<Device>(&["tap", "tap:x-1", "xdp:eth1", "kernel", "kernel:127.0.0.1"]);
-        same::<Cores>(&["auto", "none", "3"]);
+        same::<Cores>(&["auto", "none", "3", "2,3", " 5, 1 "]);
         same::<Bytes>(&["0", "512M", "4g", "7k", "123"]);
         same::<Network>(&["10.77.0.2/24", "192.168.1.254/30"]);
         same::<NamesrvList>(&["", "a:1;b:2", " a:1 ; [::1]:9876;", "a:1;a:1"]);
@@ -472,7 +504,10 @@ mod tests {
         refused::<Device>(&["xdp", "xdp:", "xdp:a/b", "xdp:sixteencharacter"], "xdp:eth1");
         refused::<Device>(&["tap:a name", "tap:sixteencharacter"], "1 to 15");
         refused::<Device>(&["kernel:eth0"], "kernel:127.0.0.1");
-        refused::<Cores>(&["1,2", "1-3"], "one core");
+        refused::<Cores>(&["1-3", "x", "", "1,", "1;2"], "cores=2,3");
+        refused::<Cores>(&["1,2,1", "3, 3"], "stands twice");
+        let many: Vec<String> = (0..=SHARDS_MAX).map(|core| core.to_string()).collect();
+        refused::<Cores>(&[&many.join(",")], "64 cores at most");
         refused::<Bytes>(&["", "M", "12T", "-1", "99999999999G"], "512M");
         refused::<Network>(&["10.77.0.2", "10.77.0.2/31", "x/24", "10.77.0.2/x"], "10.77.0.2/24");
         refused::<Network>(&["10.77.0.0/24", "10.77.0.255/24"], "between them");

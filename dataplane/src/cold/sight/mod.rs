@@ -39,6 +39,10 @@ pub struct About {
     pub name: String,
     pub address: String,
     pub device: String,
+    /// Which of the process's shards.
+    pub shard: usize,
+    /// The core it polls on, when it is pinned.
+    pub core: Option<usize>,
     pub pid: u32,
     pub version: &'static str,
 }
