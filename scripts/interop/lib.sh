@@ -132,7 +132,8 @@ waitTimeMillsInSendQueue=20000
 P
   printf '%s\n' "${@:5}" >> "$home/broker.properties"
   export ROCKETMQ_HOME=$home
-  start "$1" 'boot success' 90 official org.apache.rocketmq.broker.BrokerStartup "$home" 1g "$home/broker.properties"
+  start "$1" 'boot success' 90 official org.apache.rocketmq.broker.BrokerStartup "$home" "${BROKER_HEAP:-1g}" \
+    "$home/broker.properties"
 }
 
 # admin_java SECONDS CLASS ARGUMENTS...: mqadmin's class path, and a silent logging before the broker's, which it would take.

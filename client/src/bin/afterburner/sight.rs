@@ -34,6 +34,11 @@ pub struct About {
 }
 
 impl Broker {
+    /// The one that listens there.
+    pub fn at(socket: PathBuf) -> Broker {
+        Broker { store: None, socket: Some(socket) }
+    }
+
     /// Asks, and returns the first line of the answer and the connection behind it.
     pub fn ask(&self, question: &Value) -> Result<(Value, BufReader<UnixStream>), String> {
         let mut stream = self.connect()?;

@@ -14,6 +14,8 @@ pub struct Conn {
     /// What is read lies here: from `begin` to `end`.
     begin: usize,
     end: usize,
+    /// Most bytes of one read.
+    read_max: usize,
 }
 
 impl Conn {
@@ -25,7 +27,22 @@ impl Conn {
     pub fn new(stream: TcpStream) -> io::Result<Conn> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Conn { stream, out: Vec::new(), out_sent: 0, bytes: vec![0; READ_BYTES], begin: 0, end: 0 })
+        let (begin, end, read_max) = (0, 0, READ_BYTES);
+        Ok(Conn { stream, out: Vec::new(), out_sent: 0, bytes: vec![0; READ_BYTES], begin, end, read_max })
+    }
+
+    /// One of thousands: little memory, and the kernel forgets it at once when it is closed, so that the next round
+    /// finds ports.
+    pub fn one_of_many(addr: SocketAddr) -> io::Result<Conn> {
+        let mut conn = Conn::connect(addr)?;
+        socket2::SockRef::from(&conn.stream).set_linger(Some(Duration::ZERO))?;
+        conn.bytes = vec![0; READ_BYTES_OF_MANY];
+        Ok(conn)
+    }
+
+    /// Reads so many bytes at a time at most: who has other things to do comes back to them sooner.
+    pub fn in_sips(self, read_max: usize) -> Conn {
+        Conn { read_max, ..self }
     }
 
     /// Puts a frame behind those that wait to be written.
@@ -56,7 +73,8 @@ impl Conn {
 
     /// Reads once and hands out every whole frame. Gives the bytes read; none is no error.
     pub fn receive(&mut self, mut each: impl FnMut(&Frame<'_>)) -> io::Result<usize> {
-        let read = match self.stream.read(&mut self.bytes[self.end..]) {
+        let room = self.bytes.len().min(self.end + self.read_max);
+        let read = match self.stream.read(&mut self.bytes[self.end..room]) {
             Ok(0) => {
                 return Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"));
             }
@@ -87,7 +105,7 @@ impl Conn {
         if self.begin == self.end {
             self.begin = 0;
             self.end = 0;
-        } else if self.bytes.len() - self.begin < frame_len.max(READ_BYTES / 2) {
+        } else if self.bytes.len() - self.begin < frame_len.max(self.bytes.len() / 2) {
             self.bytes.copy_within(self.begin..self.end, 0);
             self.end -= self.begin;
             self.begin = 0;
@@ -99,4 +117,5 @@ impl Conn {
 }
 
 const READ_BYTES: usize = 512 * 1024;
+const READ_BYTES_OF_MANY: usize = 4 * 1024;
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);

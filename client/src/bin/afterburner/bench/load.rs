@@ -6,7 +6,8 @@
 //!            so a server that stalls is charged for everything that had to wait (no coordinated omission)
 //! ```
 //!
-//! One at a time on one connection (`ping`) is the closed load with C = W = 1.
+//! One at a time on one connection (`ping`) is the closed load with C = W = 1. Looking at the server takes a moment in
+//! which nobody takes replies, so a moment after the look is not measured either; what was served then counts for costs.
 
 use super::conn::Conn;
 use super::frames::{Template, glance};
@@ -22,12 +23,18 @@ pub struct Load {
     pub addr: SocketAddr,
     /// Connection c takes the c-th, over again.
     pub templates: Vec<Template>,
+    /// Bytes of a message's body.
+    pub size: usize,
     pub connections: usize,
     pub window: usize,
     /// Messages in one request.
     pub batch: usize,
     /// Requests a second; `None` is a closed loop.
     pub rate: Option<f64>,
+    /// Lets others run on this core whenever there is nothing to read: a server that is free to use it may have to.
+    pub yields: bool,
+    /// A closed loop ends after so many messages, if the time has not come before.
+    pub limit: u64,
     pub warmup: Duration,
     pub measured: Duration,
 }
@@ -37,6 +44,8 @@ pub struct Load {
 pub struct Outcome {
     pub messages: u64,
     pub took: Duration,
+    /// Messages between the two looks at the server: those measured, and the few around them.
+    pub served: u64,
     /// Nanoseconds.
     pub latency: Histogram<u64>,
     /// Replies that say no, and the code of the first.
@@ -51,6 +60,7 @@ impl Outcome {
         Outcome {
             messages: 0,
             took: Duration::ZERO,
+            served: 0,
             latency: Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("the bounds are sound"),
             refused: 0,
             first_refusal: None,
@@ -75,22 +85,43 @@ pub fn run(load: &Load, begins: &mut dyn FnMut(), ends: &mut dyn FnMut()) -> io:
         let template = load.templates[number % load.templates.len()].clone();
         lanes.push(Lane::new(Conn::connect(load.addr)?, template, load.window));
     }
-    let mut outcome = Outcome::new();
-    let start = Instant::now();
-    drive(load, &mut lanes, start, load.warmup, &mut outcome)?;
-    let mut outcome = Outcome::new();
-    begins();
-    let from = Instant::now();
-    drive(load, &mut lanes, start, load.warmup + load.measured, &mut outcome)?;
-    outcome.took = from.elapsed();
-    ends();
+    let mut driven = |start: Instant, until: Duration, outcome: &mut Outcome| match load.rate {
+        Some(rate) => drive_open(load, &mut lanes, start, until, rate, outcome),
+        None => drive_closed(load, &mut lanes, start, until, outcome),
+    };
+    let (start, mut outcome) = phases(load.warmup, load.measured, begins, ends, &mut driven)?;
     finish(&mut lanes, start, &mut outcome)?;
     Ok(outcome)
 }
 
+/// Drives the load until the time since `start`, and puts what came into the outcome.
+pub type Drive<'a> = dyn FnMut(Instant, Duration, &mut Outcome) -> io::Result<()> + 'a;
+
+/// Warming up, a look, settling, what is measured, another look.
+pub fn phases(
+    warmup: Duration,
+    measured: Duration,
+    begins: &mut dyn FnMut(),
+    ends: &mut dyn FnMut(),
+    drive: &mut Drive<'_>,
+) -> io::Result<(Instant, Outcome)> {
+    let start = Instant::now();
+    drive(start, warmup, &mut Outcome::new())?;
+    begins();
+    let mut settling = Outcome::new();
+    drive(start, start.elapsed() + SETTLE, &mut settling)?;
+    let mut outcome = Outcome::new();
+    let from = Instant::now();
+    drive(start, start.elapsed() + measured, &mut outcome)?;
+    outcome.took = from.elapsed();
+    outcome.served = settling.messages + outcome.messages;
+    ends();
+    Ok((start, outcome))
+}
+
 /// A connection and the requests under way on it. An opaque is a place in `since`.
-struct Lane {
-    conn: Conn,
+pub struct Lane {
+    pub conn: Conn,
     template: Template,
     free: Vec<u32>,
     /// When each request under way was sent, or due: nanoseconds since the start.
@@ -98,12 +129,16 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(conn: Conn, template: Template, window: usize) -> Lane {
+    pub fn new(conn: Conn, template: Template, window: usize) -> Lane {
         let slots = u32::try_from(window).expect("a window is small");
         Lane { conn, template, free: (0..slots).rev().collect(), since: vec![0; window] }
     }
 
-    fn push(&mut self, since_ns: u64) {
+    pub fn is_idle(&self) -> bool {
+        self.free.len() == self.since.len()
+    }
+
+    pub fn push(&mut self, since_ns: u64) {
         if let Some(slot) = self.free.pop() {
             self.since[slot as usize] = since_ns;
             self.conn.push(&self.template, slot);
@@ -111,7 +146,7 @@ impl Lane {
     }
 
     /// Takes the replies that are there.
-    fn receive(&mut self, start: Instant, batch: u64, outcome: &mut Outcome) -> io::Result<usize> {
+    pub fn receive(&mut self, start: Instant, batch: u64, outcome: &mut Outcome) -> io::Result<usize> {
         let (free, since) = (&mut self.free, &self.since);
         let mut now_ns = 0;
         self.conn.receive(|frame| {
@@ -132,19 +167,6 @@ impl Lane {
     }
 }
 
-fn drive(
-    load: &Load,
-    lanes: &mut [Lane],
-    start: Instant,
-    until: Duration,
-    outcome: &mut Outcome,
-) -> io::Result<()> {
-    match load.rate {
-        Some(rate) => drive_open(load, lanes, start, until, rate, outcome),
-        None => drive_closed(load, lanes, start, until, outcome),
-    }
-}
-
 fn drive_closed(
     load: &Load,
     lanes: &mut [Lane],
@@ -155,13 +177,13 @@ fn drive_closed(
     let (batch, until_ns) = (load.batch as u64, nanos(until));
     let refill = load.window.div_ceil(REFILL_PARTS);
     loop {
-        let mut idle = load.window > 1;
+        let mut idle = load.window > 1 || load.yields;
         for lane in lanes.iter_mut() {
             let received = lane.receive(start, batch, outcome)?;
             idle &= received == 0;
             if lane.free.len() >= refill {
                 let now_ns = nanos(start.elapsed());
-                if now_ns >= until_ns {
+                if now_ns >= until_ns || outcome.messages >= load.limit {
                     return Ok(());
                 }
                 while !lane.free.is_empty() {
@@ -210,11 +232,18 @@ fn drive_open(
             lane.push(due_ns(sent));
             sent += 1;
         }
+        let mut received = 0;
         for lane in lanes.iter_mut() {
+            if lane.is_idle() {
+                continue; // A call of the kernel for nothing would delay the others.
+            }
             if lane.conn.waiting() > 0 {
                 lane.conn.flush()?;
             }
-            lane.receive(start, batch, outcome)?;
+            received += lane.receive(start, batch, outcome)?;
+        }
+        if load.yields && received == 0 {
+            std::thread::yield_now();
         }
     }
 }
@@ -233,13 +262,15 @@ fn finish(lanes: &mut [Lane], start: Instant, outcome: &mut Outcome) -> io::Resu
     Ok(())
 }
 
-fn nanos(since: Duration) -> u64 {
+pub fn nanos(since: Duration) -> u64 {
     since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
 }
 
 /// A connection writes again when this part of its window is free: so a reply does not cost a system call of its own, and
 /// at least three quarters of the window are always under way.
 const REFILL_PARTS: usize = 4;
+/// Longer than a look at the server takes, and its answers to what was under way meanwhile.
+const SETTLE: Duration = Duration::from_millis(20);
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 const OPEN_WAITING_MAX: usize = 1 << 20;

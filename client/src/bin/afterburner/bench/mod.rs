@@ -1,38 +1,36 @@
 //! `afterburner bench`: how fast a broker takes and gives messages, and what that costs it.
 //!
 //! ```text
-//!   for every round:  for every server (tap, xdp, kernel, stub, or one that runs):  for every load:
-//!      warm up -> look at the server -> measure -> look again
+//!   for every round:  for every server (tap, xdp, kernel, stub, peers, or one that runs):  for every load:
+//!      warm up -> look at the server -> settle -> measure -> look again
 //! ```
 //!
-//! Servers take turns within each round, so that a busy neighbour hits all of them. The load is one thread on a core
+//! A server that cannot be had here is skipped, and why is said. Servers take turns within each round, so that a busy neighbour hits all of them. The load is one thread on a core
 //! of its own that polls; the server has the other core. `stub` is the load generator's own ceiling: where a server's
 //! figure comes near it, the generator is what was measured.
 
+mod beside;
 mod conn;
 mod frames;
 mod load;
+mod measure;
 mod pull;
 mod report;
+mod rota;
 mod server;
 mod stub;
+mod subject;
 mod target;
 mod veth;
 
-use std::io::Write;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::ValueEnum;
-use frames::{Template, send_request};
-use load::Load;
-use protocol::frame::Codec;
-use pull::PullLoad;
-use report::{Figures, Round, Row};
-use server::{Usage, Used, Who};
-use target::{Start, Subject, Target};
+use report::{Figures, Row, Skipped};
+use subject::{Ours, Peer, Peers, Subject, resolve};
+use target::{Start, Target};
 
 use crate::Outcome;
 
@@ -40,9 +38,14 @@ use crate::Outcome;
 pub struct Args {
     /// Start our broker on each of these devices and alternate between them: tap; kernel, over loopback; xdp, over a veth
     /// pair; kernel-veth, kernel sockets over the same; kernel-veth-mtu, with segments of the MTU as xdp has them; stub
-    /// measures the load generator itself
+    /// measures the load generator itself. A device may be followed by settings of its broker, as in
+    /// tap+flushDiskType=SYNC_FLUSH, and the TAP by that of the host's route to it, tap+rto_min=200ms
     #[arg(long, value_name = "DEVICES", value_delimiter = ',', default_value = "tap,kernel")]
     compare: Vec<String>,
+    /// Alternate with this broker too, which runs already; with its process it is stopped while others have their turn.
+    /// May be given many times
+    #[arg(long, value_name = "NAME=HOST:PORT[,PID]", conflicts_with_all = ["broker", "namesrv"])]
+    peer: Vec<Peer>,
     /// Measure this broker, which runs already, instead
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "namesrv")]
     broker: Option<String>,
@@ -61,13 +64,16 @@ pub struct Args {
     /// Messages in one request (pipeline, open)
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
-    /// Connections (pipeline, open, pull)
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Connections (pipeline, open, pull, rota)
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=20_000))]
     connections: u16,
-    /// Requests under way on each connection (pipeline)
+    /// Requests under way on each connection (pipeline), or on all of them together (rota)
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     window: u16,
-    /// Queues that each connection pulls at a time (pull)
+    /// Further connections, which say nothing
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=20_000))]
+    idle: u16,
+    /// Queues that each connection pulls at a time (pull, beside)
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pull_queues: u16,
     /// Messages a second (open)
@@ -113,8 +119,14 @@ enum LoadKind {
     Pipeline,
     /// Send at a fixed rate, whatever the server does; latency counts from when a request was due
     Open,
-    /// Pull messages that were sent before
+    /// Pull messages that were sent before and are still in memory
     Pull,
+    /// Send 100 bytes, one request at a time on one connection
+    Small,
+    /// The same, while another connection pulls as fast as it can
+    Beside,
+    /// Send on `connections` in turn, `window` of them at a time with one request each
+    Rota,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -125,6 +137,8 @@ enum CodecName {
 
 pub fn run(args: Args) -> Outcome {
     let subjects = subjects(&args)?;
+    let _peers = Peers::stopped(&args.peer);
+    raise_limit_of_files(usize::from(args.connections) + usize::from(args.idle));
     let start = Start {
         server_core: Some(args.server_core),
         hot_log_mib: args.hot_log_mib,
@@ -135,24 +149,57 @@ pub fn run(args: Args) -> Outcome {
         .iter()
         .map(|subject| args.loads.iter().map(|kind| row(subject, *kind, &args)).collect())
         .collect();
+    let mut skipped: Vec<Skipped> = Vec::new();
+    let shows_progress = std::io::stderr().is_terminal();
     for round in 1..=args.rounds {
         for (subject, rows) in subjects.iter().zip(&mut rows) {
-            let target = Target::ready(subject, &start)?;
+            let is_out = |skipped: &[Skipped], load: &str| {
+                skipped.iter().any(|out| {
+                    out.server == subject.name() && out.load.as_deref().is_none_or(|out| out == load)
+                })
+            };
+            if is_out(&skipped, "") {
+                continue;
+            }
+            let target = match Target::ready(subject, &start) {
+                Ok(target) => target,
+                Err(why) => {
+                    skipped.push(Skipped { server: subject.name(), load: None, why });
+                    continue;
+                }
+            };
             for (kind, row) in args.loads.iter().zip(rows.iter_mut()) {
-                if *subject == Subject::Stub && *kind == LoadKind::Pull {
+                if *subject == Subject::Stub && matches!(kind, LoadKind::Pull | LoadKind::Beside) {
                     continue; // It has nothing to give.
                 }
-                eprint!("\rround {round}/{}: {} {}        ", args.rounds, row.subject, row.load);
-                let measured = on_core(args.client_core, || measure(*kind, &target, &args));
-                row.add(measured.map_err(|reason| format!("{} {}: {reason}", row.subject, row.load))?);
+                if is_out(&skipped, &row.load) {
+                    continue;
+                }
+                if shows_progress {
+                    eprint!("\r{:78}\rround {round}/{}: {} {}", "", args.rounds, row.subject, row.load);
+                }
+                match on_core(args.client_core, || measure::measure(*kind, &target, &args)) {
+                    Ok(measured) => row.add(measured),
+                    Err(why) => {
+                        skipped.push(Skipped { server: subject.name(), load: Some(row.load.clone()), why });
+                    }
+                }
             }
         }
     }
-    eprintln!("\r{:60}\r", "");
+    if shows_progress {
+        eprint!("\r{:78}\r", "");
+    }
     let figures: Vec<Figures> = rows.iter().flatten().filter(|row| row.has_run()).map(Row::figures).collect();
-    let table = report::table(&figures);
+    let mut table = report::table(&figures);
+    table.extend(skipped.iter().map(|skipped| format!("{skipped}\n")));
     if args.json {
-        let text = serde_json::json!({ "machine": machine(), "codec": format!("{:?}", args.codec), "rows": figures });
+        let text = serde_json::json!({
+            "machine": machine(),
+            "codec": format!("{:?}", args.codec),
+            "rows": figures,
+            "skipped": skipped,
+        });
         eprint!("{table}");
         println!("{text:#}");
     } else {
@@ -160,15 +207,13 @@ pub fn run(args: Args) -> Outcome {
     }
     // A broken pipe is the reader's choice.
     let _ = std::io::stdout().flush();
-    let is_clean = figures.iter().all(|row| row.refused == 0 && row.messages > 0);
+    let is_clean = figures.iter().all(|row| row.refused == 0 && row.messages > 0)
+        && skipped.iter().all(|skipped| skipped.load.is_none())
+        && !figures.is_empty();
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
-    let resolve = |text: &str| -> Result<SocketAddr, String> {
-        let mut found = text.to_socket_addrs().map_err(|error| format!("{text} is no address: {error}"))?;
-        found.next().ok_or_else(|| format!("{text} is no address"))
-    };
     let running = match (&args.broker, &args.namesrv) {
         (Some(addr), _) => Some(resolve(addr)?),
         (None, Some(addr)) => Some(target::first_master(resolve(addr)?)?),
@@ -177,11 +222,11 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
     if let Some(addr) = running {
         return Ok(vec![Subject::Running { addr, pid: args.server_pid }]);
     }
-    let named = args.compare.iter().map(|name| match name.as_str() {
+    let named = args.compare.iter().filter(|name| !name.is_empty()).map(|name| match name.as_str() {
         "stub" => Subject::Stub,
-        device => Subject::Ours { device: device.to_owned() },
+        ours => Subject::Ours(Ours::named(ours)),
     });
-    Ok(named.collect())
+    Ok(named.chain(args.peer.iter().cloned().map(Subject::Peer)).collect())
 }
 
 fn row(subject: &Subject, kind: LoadKind, args: &Args) -> Row {
@@ -190,113 +235,21 @@ fn row(subject: &Subject, kind: LoadKind, args: &Args) -> Row {
         LoadKind::Pipeline => format!("{} x {}", args.connections, args.window),
         LoadKind::Open => format!("{} at {}/s", args.connections, args.rate),
         LoadKind::Pull => format!("{} x {}", args.connections, args.pull_queues),
+        LoadKind::Small => "1 x 1".to_owned(),
+        LoadKind::Beside => "1 x 1, and pulls".to_owned(),
+        LoadKind::Rota => format!("{} of {}", args.window.min(args.connections), args.connections),
     };
+    let shape = if args.idle > 0 { format!("{shape}, {} idle", args.idle) } else { shape };
     let batch = if args.batch > 1 { format!(" of {}", args.batch) } else { String::new() };
     let load = match kind {
-        LoadKind::Ping => format!("send {} B", args.size),
+        LoadKind::Ping | LoadKind::Rota => format!("send {} B", args.size),
+        LoadKind::Small => format!("send {SMALL_BYTES} B"),
+        LoadKind::Beside => format!("send {SMALL_BYTES} B, pull {} B", args.size),
         LoadKind::Pipeline | LoadKind::Open => format!("send {} B{batch}", args.size),
         LoadKind::Pull => format!("pull {} B", args.size),
     };
-    Row::new(&subject.name(), &load, &shape, args.size)
-}
-
-fn measure(kind: LoadKind, target: &Target, args: &Args) -> Result<Round, String> {
-    let queues = usize::from(args.connections.max(8) * args.pull_queues.max(1));
-    let topic = format!("Bench_{}_{queues}", args.size);
-    let is_stub = matches!(target.who, Some(Who::Thread(_)));
-    if !is_stub {
-        target::create_topic(target.addr, &topic, queues)?;
-    }
-    let codec = match args.codec {
-        CodecName::Json => Codec::Json,
-        CodecName::Binary => Codec::Binary,
-    };
-    let seconds = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0));
-    let (connections, window, batch) = match kind {
-        LoadKind::Ping => (1, 1, 1),
-        LoadKind::Pipeline | LoadKind::Pull => {
-            (usize::from(args.connections), usize::from(args.window), usize::from(args.batch))
-        }
-        LoadKind::Open => (usize::from(args.connections), OPEN_WINDOW, usize::from(args.batch)),
-    };
-    let send = Load {
-        addr: target.addr,
-        templates: (0..queues as i32)
-            .map(|queue| Template::new(&send_request(&topic, queue, args.size, batch), codec))
-            .collect(),
-        connections,
-        window,
-        batch,
-        rate: (kind == LoadKind::Open).then_some(args.rate / batch as f64),
-        warmup: seconds(args.warmup),
-        measured: seconds(args.seconds),
-    };
-    let mut look = Look::new(target.who.clone());
-    let mut later = look.clone();
-    let (outcome, bytes) = if kind == LoadKind::Pull {
-        fill(&send, queues, args)?;
-        let pull = PullLoad {
-            addr: target.addr,
-            topic,
-            codec,
-            connections,
-            queues_each: usize::from(args.pull_queues),
-            count: 32,
-            warmup: seconds(args.warmup),
-            measured: seconds(args.seconds),
-        };
-        let pulled = pull::run(&pull, &mut || look.take(), &mut || later.take());
-        pulled.map(|(outcome, pulled)| (outcome, pulled.bytes))
-    } else {
-        let sent = load::run(&send, &mut || look.take(), &mut || later.take());
-        sent.map(|outcome| {
-            let bytes = outcome.messages * args.size as u64;
-            (outcome, bytes)
-        })
-    }
-    .map_err(|error| error.to_string())?;
-    let (used, client) = look.until(&later);
-    let own_kib = target.who.as_ref().and_then(Who::own_kib);
-    Ok(Round { outcome, used, client, bytes, own_kib })
-}
-
-/// Gives every queue messages to be pulled.
-fn fill(send: &Load, queues: usize, args: &Args) -> Result<(), String> {
-    let mut send = send.clone();
-    send.connections = queues; // Each connection writes to a queue of its own.
-    send.window = 16;
-    send.warmup = Duration::ZERO;
-    send.measured = FILL_TIME;
-    let filled = load::run(&send, &mut || (), &mut || ()).map_err(|error| error.to_string())?;
-    match filled.first_refusal {
-        Some(code) => Err(format!("the broker refuses messages to pull later: code {code}")),
-        None if filled.messages < args.pull_queues.into() => Err("the broker takes no messages".to_owned()),
-        None => Ok(()),
-    }
-}
-
-/// The server and this thread at one moment.
-#[derive(Clone)]
-struct Look {
-    who: Option<Who>,
-    server: Option<Usage>,
-    client: Option<Usage>,
-}
-
-impl Look {
-    fn new(who: Option<Who>) -> Look {
-        Look { who, server: None, client: None }
-    }
-
-    fn take(&mut self) {
-        self.server = self.who.as_ref().and_then(Who::look);
-        self.client = Who::Thread(rustix::thread::gettid().as_raw_nonzero().get()).look();
-    }
-
-    fn until(&self, later: &Look) -> (Option<Used>, Used) {
-        let used = |from: Option<Usage>, to: Option<Usage>| Some(from?.until(to?));
-        (used(self.server, later.server), used(self.client, later.client).unwrap_or_default())
-    }
+    let bytes = if matches!(kind, LoadKind::Small | LoadKind::Beside) { SMALL_BYTES } else { args.size };
+    Row::new(&subject.name(), &load, &shape, bytes)
 }
 
 /// Runs the load on a thread of its own: what is started from here must not inherit the core.
@@ -334,6 +287,19 @@ fn scratch_folder() -> PathBuf {
         .to_owned()
 }
 
+/// Of this process and those it starts: each connection is a file at both ends.
+fn raise_limit_of_files(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = connections as u64 + FILES_BESIDE;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < wanted) {
+        let new = Rlimit { current: Some(maximum.map_or(wanted, |maximum| maximum.min(wanted))), maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, new) {
+            eprintln!("afterburner: cannot have {wanted} files open: {error}");
+        }
+    }
+}
+
 fn machine() -> serde_json::Value {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
@@ -345,7 +311,7 @@ fn machine() -> serde_json::Value {
     })
 }
 
-const OPEN_WINDOW: usize = 4096;
-const FILL_TIME: Duration = Duration::from_millis(500);
+const SMALL_BYTES: usize = 100;
+const FILES_BESIDE: u64 = 200;
 const STORE_BYTES_MIN: u64 = 8 << 30;
 const TMPFS_MAGIC: i64 = 0x0102_1994;

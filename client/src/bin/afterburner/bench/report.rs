@@ -18,7 +18,6 @@ pub struct Row {
     used: Option<Used>,
     client_cpu_s: f64,
     bytes: u64,
-    own_kib: Option<u64>,
 }
 
 /// What one round adds.
@@ -27,7 +26,24 @@ pub struct Round {
     pub used: Option<Used>,
     pub client: Used,
     pub bytes: u64,
-    pub own_kib: Option<u64>,
+}
+
+/// What could not be measured, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Skipped {
+    pub server: String,
+    /// `None`: all of them, because the server could not be had.
+    pub load: Option<String>,
+    pub why: String,
+}
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.load {
+            Some(load) => write!(out, "failed: {}, {load}: {}", self.server, self.why),
+            None => write!(out, "skipped: {}: {}", self.server, self.why),
+        }
+    }
 }
 
 impl Row {
@@ -42,29 +58,34 @@ impl Row {
             used: None,
             client_cpu_s: 0.0,
             bytes: 0,
-            own_kib: None,
         }
     }
 
     pub fn add(&mut self, round: Round) {
-        let Round { outcome, used, client, bytes, own_kib } = round;
+        let Round { outcome, used, client, bytes } = round;
         self.rates.push(rate(outcome.messages, outcome.took));
         self.outcome.latency.add(&outcome.latency).expect("all histograms have the same bounds");
         self.outcome.messages += outcome.messages;
+        self.outcome.served += outcome.served;
         self.outcome.took += outcome.took;
         self.outcome.refused += outcome.refused;
         self.outcome.unanswered += outcome.unanswered;
         self.outcome.first_refusal = self.outcome.first_refusal.or(outcome.first_refusal);
         if let Some(used) = used {
-            let sum = self.used.get_or_insert_default();
+            let sum = self.used.get_or_insert(Used { own_kib: used.own_kib, ..Used::default() });
+            let add =
+                |sum: &mut Option<u64>, more: Option<u64>| *sum = more.map(|more| sum.unwrap_or(0) + more);
             sum.cpu_s += used.cpu_s;
             sum.shard_cpu_s += used.shard_cpu_s;
+            add(&mut sum.shard_busy_ns, used.shard_busy_ns);
+            add(&mut sum.shard_faults, used.shard_faults);
+            add(&mut sum.shard_allocations, used.shard_allocations);
             sum.faults_minor += used.faults_minor;
             sum.faults_major += used.faults_major;
+            sum.own_kib = sum.own_kib.zip(used.own_kib).map(|(at, more)| (at.0, more.1));
         }
         self.client_cpu_s += client.cpu_s;
         self.bytes += bytes;
-        self.own_kib = self.own_kib.max(own_kib);
     }
 
     pub fn has_run(&self) -> bool {
@@ -72,8 +93,8 @@ impl Row {
     }
 
     pub fn figures(&self) -> Figures {
-        let Outcome { messages, took, latency, refused, first_refusal, unanswered } = &self.outcome;
-        let per_million = |cpu_s: f64| cpu_s * 1e6 / (*messages).max(1) as f64;
+        let Outcome { messages, took, served, latency, refused, first_refusal, unanswered } = &self.outcome;
+        let per_million = |cpu_s: f64| cpu_s * 1e6 / (*served).max(1) as f64;
         Figures {
             subject: self.subject.clone(),
             load: self.load.clone(),
@@ -90,11 +111,15 @@ impl Row {
             server_cpu_s_per_million: self.used.map(|used| per_million(used.cpu_s)),
             server_ns_per_msg: self.used.map(|used| {
                 let polls = used.shard_cpu_s > 0.0;
-                per_million(if polls { used.shard_cpu_s } else { used.cpu_s }) * 1e3
+                let cpu_s = if polls { used.shard_cpu_s } else { used.cpu_s };
+                per_million(used.shard_busy_ns.map_or(cpu_s, |ns| ns as f64 / 1e9)) * 1e3
             }),
             server_faults_minor: self.used.map(|used| used.faults_minor),
             server_faults_major: self.used.map(|used| used.faults_major),
-            server_own_kib: self.own_kib,
+            shard_faults: self.used.and_then(|used| used.shard_faults),
+            shard_allocations: self.used.and_then(|used| used.shard_allocations),
+            server_own_kib_begin: self.used.and_then(|used| used.own_kib).map(|kib| kib.0),
+            server_own_kib_end: self.used.and_then(|used| used.own_kib).map(|kib| kib.1),
             client_cpu_s_per_million: per_million(self.client_cpu_s),
             refused: *refused,
             first_refusal: *first_refusal,
@@ -119,12 +144,16 @@ pub struct Figures {
     pub mb_per_s: f64,
     pub latency_us: Latency,
     pub server_cpu_s_per_million: Option<f64>,
-    /// CPU time of the threads that serve (of all threads, when those are not known) over messages. A thread that
-    /// polls uses all of its core whatever it does: where the load is the limit, this is an upper bound.
+    /// How long the turns with work took, of a server that tells; else CPU time of the threads that poll; else of all threads.
+    /// Over messages.
     pub server_ns_per_msg: Option<f64>,
     pub server_faults_minor: Option<u64>,
     pub server_faults_major: Option<u64>,
-    pub server_own_kib: Option<u64>,
+    /// Of the threads that poll, of a server that tells.
+    pub shard_faults: Option<u64>,
+    pub shard_allocations: Option<u64>,
+    pub server_own_kib_begin: Option<u64>,
+    pub server_own_kib_end: Option<u64>,
     pub client_cpu_s_per_million: f64,
     pub refused: u64,
     pub first_refusal: Option<i32>,
@@ -166,10 +195,12 @@ pub fn table(rows: &[Figures]) -> String {
         "p50 µs",
         "p99 µs",
         "p99.9 µs",
+        "p99.99 µs",
         "max µs",
         "server ns/msg",
         "CPU s/M",
         "faults",
+        "allocs",
         "RSS MiB",
         "errors",
     ];
@@ -202,13 +233,13 @@ fn line(row: &Figures) -> Vec<String> {
         micros(latency.p50),
         micros(latency.p99),
         micros(latency.p99_9),
+        micros(latency.p99_99),
         micros(latency.max),
         or_dash(row.server_ns_per_msg.map(|ns| format!("{ns:.0}"))),
         or_dash(row.server_cpu_s_per_million.map(|cpu_s| format!("{cpu_s:.3}"))),
-        or_dash(
-            row.server_faults_minor.map(|minor| (minor + row.server_faults_major.unwrap_or(0)).to_string()),
-        ),
-        or_dash(row.server_own_kib.map(|kib| format!("{:.0}", kib as f64 / 1024.0))),
+        or_dash(row.shard_faults.map(|faults| faults.to_string())),
+        or_dash(row.shard_allocations.map(|allocations| allocations.to_string())),
+        or_dash(row.server_own_kib_end.map(|kib| format!("{:.0}", kib as f64 / 1024.0))),
         errors(row),
     ]
 }
@@ -251,15 +282,23 @@ mod tests {
         for (messages, latency_ns) in [(1_000_000, 5_000), (3_000_000, 7_000)] {
             let mut outcome = Outcome::new();
             outcome.messages = messages;
+            outcome.served = messages;
             outcome.took = Duration::from_secs(1);
             outcome.record(latency_ns);
-            let used = Some(Used { cpu_s: 1.0, shard_cpu_s: 0.0, faults_minor: 2, faults_major: 0 });
-            row.add(Round { outcome, used, client: Used::default(), bytes: messages, own_kib: Some(2048) });
+            let used = Some(Used {
+                cpu_s: 1.0,
+                faults_minor: 2,
+                own_kib: Some((messages, 2 * messages)),
+                ..Used::default()
+            });
+            row.add(Round { outcome, used, client: Used::default(), bytes: messages });
         }
         let figures = row.figures();
         assert!((figures.msg_per_s - 2e6).abs() < 1.0);
         assert!((figures.server_ns_per_msg.unwrap() - 500.0).abs() < 1e-6);
         assert_eq!((figures.msg_per_s_min, figures.msg_per_s_max), (1e6, 3e6));
+        let kib = (figures.server_own_kib_begin, figures.server_own_kib_end);
+        assert_eq!(kib, (Some(1_000_000), Some(6_000_000)), "of the first look, and of the last");
         let text = table(&[figures]);
         let ends: Vec<usize> =
             text.lines().map(|line| line.find("msg/s").or(line.find("2,000,000")).unwrap()).collect();

@@ -1,17 +1,37 @@
-//! What a server costs, read from /proc: CPU time, page faults, memory.
+//! What a server costs: CPU time, page faults and memory from /proc, and of our own broker what it counts itself.
 //!
 //! Of our broker the threads that poll, `ab-shard..`, are told apart from the ordinary ones beside them: the first
-//! bound what it can serve, the sum is what it takes from the machine.
+//! bound what it can serve, the sum is what it takes from the machine. How long turns with work took, it tells through its
+//! socket, and its allocations with its runtime figures (code 28).
 
+use super::target;
+use crate::sight::Broker;
+use protocol::RemotingCommand;
+use protocol::code::request;
+use serde_json::{Value, json};
 use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// One look at a process, or at one thread of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     cpu_s: f64,
-    shard_cpu_s: f64,
     faults_minor: u64,
     faults_major: u64,
+    own_kib: Option<u64>,
+    shard: Shard,
+}
+
+/// What is known of the threads that poll.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shard {
+    cpu_s: f64,
+    faults: u64,
+    busy_ns: Option<u64>,
+    allocations: Option<u64>,
+    /// What looking allocates.
+    allocations_of_a_look: u64,
 }
 
 /// What a process used between two looks.
@@ -20,60 +40,108 @@ pub struct Used {
     pub cpu_s: f64,
     /// The part of the threads that poll; 0 when there are none of that name.
     pub shard_cpu_s: f64,
+    /// How long their turns with work took.
+    pub shard_busy_ns: Option<u64>,
+    pub shard_faults: Option<u64>,
+    pub shard_allocations: Option<u64>,
     pub faults_minor: u64,
     pub faults_major: u64,
+    /// Memory of its own at the first look and at the last.
+    pub own_kib: Option<(u64, u64)>,
 }
 
 /// Whom to look at.
 #[derive(Clone, Debug)]
 pub enum Who {
     Process(u32),
+    /// A broker of ours, which tells about itself.
+    Ours {
+        pid: u32,
+        socket: PathBuf,
+        addr: SocketAddr,
+    },
     /// A thread of this process.
     Thread(i32),
 }
 
 impl Who {
-    pub fn look(&self) -> Option<Usage> {
-        let read = |path: String| parse_stat(&fs::read_to_string(path).ok()?);
+    /// The first look of a pair asks before it reads, the other one after: so little of the asking is between them.
+    pub fn look(&self, first: bool) -> Option<Usage> {
         match self {
-            Who::Process(pid) => {
-                let shard_cpu_s = shard_cpu_s(*pid);
-                Some(Usage { shard_cpu_s, ..read(format!("/proc/{pid}/stat"))? })
+            Who::Process(pid) => process(*pid),
+            Who::Ours { pid, socket, addr } => {
+                let before = if first { asked(socket, *addr, true) } else { Shard::default() };
+                let usage = process(*pid)?;
+                let told = if first { before } else { asked(socket, *addr, false) };
+                let shard = Shard { cpu_s: usage.shard.cpu_s, faults: usage.shard.faults, ..told };
+                Some(Usage { shard, ..usage })
             }
-            Who::Thread(tid) => read(format!("/proc/self/task/{tid}/stat")),
+            Who::Thread(tid) => parse_stat(&fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?),
         }
-    }
-
-    /// Memory of its own, in KiB: what is shared with others, as a hot log on tmpfs is, does not count.
-    pub fn own_kib(&self) -> Option<u64> {
-        let Who::Process(pid) = self else { return None };
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let of = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<u64>().ok()
-        };
-        Some(of("RssAnon:")? + of("RssFile:")?)
     }
 }
 
 impl Usage {
     pub fn until(self, later: Usage) -> Used {
+        let grown = |from: Option<u64>, to: Option<u64>| Some(to?.saturating_sub(from?));
+        let (from, to) = (&self.shard, &later.shard);
+        let allocations = grown(from.allocations, to.allocations);
         Used {
             cpu_s: later.cpu_s - self.cpu_s,
-            shard_cpu_s: later.shard_cpu_s - self.shard_cpu_s,
+            shard_cpu_s: to.cpu_s - from.cpu_s,
+            shard_busy_ns: grown(from.busy_ns, to.busy_ns),
+            shard_faults: allocations.map(|_| to.faults.saturating_sub(from.faults)),
+            shard_allocations: allocations.map(|count| count.saturating_sub(from.allocations_of_a_look)),
             faults_minor: later.faults_minor.saturating_sub(self.faults_minor),
             faults_major: later.faults_major.saturating_sub(self.faults_major),
+            own_kib: self.own_kib.zip(later.own_kib),
         }
     }
 }
 
-fn shard_cpu_s(pid: u32) -> f64 {
+fn process(pid: u32) -> Option<Usage> {
+    let usage = parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    Some(Usage { own_kib: own_kib(pid), shard: shard(pid), ..usage })
+}
+
+/// Memory of its own, in KiB: what is shared with others, as a hot log on tmpfs is, does not count.
+fn own_kib(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    Some(of("RssAnon:")? + of("RssFile:")?)
+}
+
+fn shard(pid: u32) -> Shard {
+    let mut sum = Shard::default();
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return 0.0;
+        return sum;
     };
     let stats = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
-    let shards = stats.filter(|stat| stat.contains("(ab-shard"));
-    shards.filter_map(|stat| parse_stat(&stat)).map(|usage| usage.cpu_s).sum()
+    for usage in stats.filter(|stat| stat.contains("(ab-shard")).filter_map(|stat| parse_stat(&stat)) {
+        sum.cpu_s += usage.cpu_s;
+        sum.faults += usage.faults_minor + usage.faults_major;
+    }
+    sum
+}
+
+/// What our broker tells; of an older one, which does not, nothing.
+fn asked(socket: &std::path::Path, addr: SocketAddr, twice: bool) -> Shard {
+    let busy_ns = || -> Option<u64> {
+        let (answer, _) = Broker::at(socket.to_owned()).ask(&json!({ "ask": "stats" })).ok()?;
+        answer["stats"]["counts"]["polls"]["busyNs"].as_u64()
+    };
+    let allocations = || -> Option<u64> {
+        let answer = target::ask(addr, &RemotingCommand::request(request::GET_BROKER_RUNTIME_INFO)).ok()?;
+        let figures: Value = serde_json::from_slice(&answer.body).ok()?;
+        figures["table"]["shardAllocations"].as_str()?.parse().ok()
+    };
+    let earlier = if twice { allocations() } else { None };
+    let allocations = allocations();
+    let allocations_of_a_look = earlier.zip(allocations).map_or(0, |(from, to)| to.saturating_sub(from));
+    Shard { busy_ns: busy_ns(), allocations, allocations_of_a_look, ..Shard::default() }
 }
 
 /// `pid (name) state ppid ..`: the name may hold anything, so the fields are counted from its last bracket.
@@ -83,9 +151,9 @@ fn parse_stat(text: &str) -> Option<Usage> {
     let number = |field: usize| fields.get(field - FIRST_FIELD)?.parse::<u64>().ok();
     Some(Usage {
         cpu_s: (number(14)? + number(15)?) as f64 / TICKS_PER_S,
-        shard_cpu_s: 0.0,
         faults_minor: number(10)?,
         faults_major: number(12)?,
+        ..Usage::default()
     })
 }
 
@@ -106,7 +174,8 @@ mod tests {
         let usage = parse_stat(text).unwrap();
         assert!((usage.cpu_s - 3.0).abs() < 1e-9);
         assert_eq!((usage.faults_minor, usage.faults_major), (700, 3));
-        assert!(Who::Process(std::process::id()).look().is_some());
-        assert!(Who::Process(std::process::id()).own_kib().is_some_and(|kib| kib > 100));
+        let look = Who::Process(std::process::id()).look(true).unwrap();
+        assert!(look.own_kib.is_some_and(|kib| kib > 100));
+        assert_eq!(look.until(look).shard_allocations, None, "a process that does not count them");
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured: a broker that runs already, one started for the purpose, or the stub.
+//! What is measured, ready for requests: a broker that runs already, one started for the purpose, or the stub.
 //!
 //! A broker started here has a store of its own that ends with it, no name server, and the core it was given. It is
 //! started afresh for every round, so that one device's leavings (a log still being written out) are not charged to
@@ -6,7 +6,9 @@
 
 use super::server::Who;
 use super::stub::Stub;
+use super::subject::{Awake, Ours, Subject};
 use super::veth::{Segments, Veth};
+use crate::host::Lack;
 use crate::up::child::Child;
 use crate::up::memory::{self, HugeLease};
 use crate::up::network::{self, Network, TapLease};
@@ -19,31 +21,6 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// What to measure, as it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    Stub,
-    /// A broker of ours on this device, started here.
-    Ours {
-        device: String,
-    },
-    /// A broker that runs already.
-    Running {
-        addr: SocketAddr,
-        pid: Option<u32>,
-    },
-}
-
-impl Subject {
-    pub fn name(&self) -> String {
-        match self {
-            Subject::Stub => "stub".to_owned(),
-            Subject::Ours { device } => device.clone(),
-            Subject::Running { addr, .. } => addr.to_string(),
-        }
-    }
-}
 
 /// How brokers are started.
 #[derive(Clone, Debug)]
@@ -58,6 +35,8 @@ pub struct Start {
 pub struct Target {
     pub addr: SocketAddr,
     pub who: Option<Who>,
+    /// It is free to use the core that the load polls on.
+    pub shares_our_core: bool,
     _held: Held,
 }
 
@@ -65,27 +44,36 @@ pub struct Target {
 enum Held {
     Nothing,
     Stub { _stub: Stub },
+    Peer { _awake: Option<Awake> },
     Broker { _child: Child, _path: Route, _huge: Option<HugeLease>, _store: Scratch },
 }
 
 impl Target {
+    fn new(addr: SocketAddr, who: Option<Who>, shares_our_core: bool, held: Held) -> Target {
+        Target { addr, who, shares_our_core, _held: held }
+    }
+
     pub fn ready(subject: &Subject, start: &Start) -> Result<Target, String> {
         match subject {
             Subject::Running { addr, pid } => {
-                Ok(Target { addr: *addr, who: pid.map(Who::Process), _held: Held::Nothing })
+                Ok(Target::new(*addr, pid.map(Who::Process), true, Held::Nothing))
             }
             Subject::Stub => {
                 let stub =
                     Stub::start(start.server_core).map_err(|error| format!("no stub server: {error}"))?;
                 let who = Some(Who::Thread(stub.thread_id));
-                Ok(Target { addr: stub.addr, who, _held: Held::Stub { _stub: stub } })
+                Ok(Target::new(stub.addr, who, false, Held::Stub { _stub: stub }))
             }
-            Subject::Ours { device } => ours(device, start),
+            Subject::Peer(peer) => {
+                let held = Held::Peer { _awake: peer.pid.map(Awake::now) };
+                Ok(Target::new(peer.addr, peer.pid.map(Who::Process), true, held))
+            }
+            Subject::Ours(ours) => started(ours, start),
         }
     }
 }
 
-fn ours(device: &str, start: &Start) -> Result<Target, String> {
+fn started(ours: &Ours, start: &Start) -> Result<Target, String> {
     let this = std::env::current_exe().map_err(|error| format!("cannot find my own program: {error}"))?;
     let program = this.with_file_name("afterburner-dataplane");
     if !program.is_file() {
@@ -94,10 +82,11 @@ fn ours(device: &str, start: &Start) -> Result<Target, String> {
     }
     let store = Scratch::new(&start.store)?;
     let huge = memory::lease(start.hot_log_mib << 20, &store.path.join("store")).ok();
-    let (path, device, addr) = route(device)?;
+    let (path, device, addr) = route(ours)?;
+    let folder = store.path.join("store");
     let mut settings = vec![
         format!("listenPort={}", addr.port()),
-        format!("storePathRootDir={}", store.path.join("store").display()),
+        format!("storePathRootDir={}", folder.display()),
         format!("hotLogBytes={}M", start.hot_log_mib),
         format!("device={device}"),
     ];
@@ -109,7 +98,7 @@ fn ours(device: &str, start: &Start) -> Result<Target, String> {
     if let Some(core) = start.server_core {
         settings.push(format!("cores={core}"));
     }
-    settings.extend(start.set.iter().cloned());
+    settings.extend(start.set.iter().chain(&ours.set).cloned());
     let arguments: Vec<String> = settings.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect();
     let (program, arguments) = match &path {
         Route::Veth(veth) => veth.inside(&program, arguments)?,
@@ -123,8 +112,9 @@ fn ours(device: &str, start: &Start) -> Result<Target, String> {
         }
         std::thread::sleep(BOOT_POLL);
     }
-    let who = Some(Who::Process(child.id()));
-    Ok(Target { addr, who, _held: Held::Broker { _child: child, _path: path, _huge: huge, _store: store } })
+    let who = Some(Who::Ours { pid: child.id(), socket: folder.join(SOCKET), addr });
+    let held = Held::Broker { _child: child, _path: path, _huge: huge, _store: store };
+    Ok(Target::new(addr, who, false, held))
 }
 
 /// How a broker is reached; undone when dropped.
@@ -135,16 +125,20 @@ enum Route {
 }
 
 /// Sets up the way to a broker on this device: what it is called in the settings, and where it will listen.
-fn route(device: &str) -> Result<(Route, String, SocketAddr), String> {
+fn route(ours: &Ours) -> Result<(Route, String, SocketAddr), String> {
     let network: Network = TAP_NETWORK.parse().expect("a network as it should be written");
     let over_veth = SocketAddr::from((Veth::network().address, BROKER_PORT));
     let kernel = |segments| -> Result<(Route, String, SocketAddr), String> {
         let veth = Veth::make(segments, true)?;
         Ok((Route::Veth(veth), format!("kernel:{}", over_veth.ip()), over_veth))
     };
-    match device {
+    match ours.device.as_str() {
         "tap" => {
-            let lease = network::lease(TAP, network).map_err(|lack| format!("{}; {}", lack.why, lack.fix))?;
+            let lacking = |lack: Lack| format!("{}; {}", lack.why, lack.fix);
+            let lease = network::lease(TAP, network).map_err(lacking)?;
+            if let Some(rto_min) = &ours.rto_min {
+                network::quicken(TAP, network.host_side(), rto_min).map_err(lacking)?;
+            }
             let addr = SocketAddr::from((network.address, BROKER_PORT));
             Ok((Route::Tap { _lease: lease }, format!("tap:{TAP}"), addr))
         }
@@ -239,6 +233,20 @@ pub fn create_topic(addr: SocketAddr, topic: &str, queues: usize) -> Result<(), 
     }
 }
 
+/// Where each queue's next message will be.
+pub fn ends(addr: SocketAddr, topic: &str, queues: usize) -> Result<Vec<i64>, String> {
+    let end = |queue: usize| -> Result<i64, String> {
+        let command =
+            RemotingCommand::request(request::GET_MAX_OFFSET).field("topic", topic).field("queueId", queue);
+        let answer = ask(addr, &command)?;
+        let offset = answer.ext_fields.iter().find(|(name, _)| name == "offset");
+        offset.and_then(|(_, offset)| offset.parse().ok()).ok_or_else(|| {
+            format!("{addr} does not tell the end of queue {queue} of {topic}: {}", answer.code)
+        })
+    };
+    (0..queues).map(end).collect()
+}
+
 /// The first master the name server knows.
 pub fn first_master(name_server: SocketAddr) -> Result<SocketAddr, String> {
     let answer = ask(name_server, &RemotingCommand::request(request::GET_BROKER_CLUSTER_INFO))?;
@@ -249,6 +257,8 @@ pub fn first_master(name_server: SocketAddr) -> Result<SocketAddr, String> {
     addrs.next().ok_or_else(|| format!("{name_server} knows no broker"))
 }
 
+/// In a broker's store: where it is looked into.
+const SOCKET: &str = "afterburner.sock";
 const TAP: &str = "ab-bench0";
 const TAP_NETWORK: &str = "10.77.40.2/24";
 const BROKER_PORT: u16 = 10911;

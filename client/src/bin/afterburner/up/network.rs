@@ -93,21 +93,21 @@ pub fn lease(name: &str, broker: Network) -> Result<TapLease, Lack> {
     }
     if host::has_capability(host::CAP_NET_ADMIN) {
         ip(&["link", "set", "dev", name, "up"])?;
-        quicken(name, host_side);
+        if let Err(lack) = quicken(name, host_side, RTO_MIN) {
+            super::warn(format_args!("clients on this host repeat lost requests late: {}", lack.why));
+        }
     }
     Ok(lease)
 }
 
-/// Clients on this host send a lost request again after 4 ms, not after the kernel's 200: on a TAP nothing takes longer.
-fn quicken(name: &str, host_side: Network) {
+/// Sets how soon clients on this host send a lost request again. The kernel's own is 200 ms.
+pub fn quicken(name: &str, host_side: Network, rto_min: &str) -> Result<(), Lack> {
     let network =
         Network { address: Ipv4Addr::from(u32::from(host_side.address) & host_side.mask()), ..host_side };
     let (network, source) = (network.to_string(), host_side.address.to_string());
     let route =
         ["route", "change", &network, "dev", name, "proto", "kernel", "scope", "link", "src", &source];
-    if let Err(lack) = ip(&[&route[..], &["rto_min", "4ms"]].concat()) {
-        super::warn(format_args!("clients on this host repeat lost requests late: {}", lack.why));
-    }
+    ip(&[&route[..], &["rto_min", rto_min]].concat()).map(drop)
 }
 
 impl Drop for TapLease {
@@ -180,6 +180,9 @@ pub fn ip(arguments: &[&str]) -> Result<String, Lack> {
         Err(Lack { why: format!("{}: {}", line(), why.trim()), fix: "run as root".to_owned() })
     }
 }
+
+/// On a TAP nothing takes longer.
+const RTO_MIN: &str = "4ms";
 
 #[cfg(test)]
 mod tests {
