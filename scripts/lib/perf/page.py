@@ -52,6 +52,12 @@ def percentiles(rows, label=lambda row: plain(row["subject"])):
     return [name for _, name in QUANTILES], {label(row): [row["latency_us"][key] for key, _ in QUANTILES] for row in rows}
 
 
+def stem(name):
+    """Of a part that is one of several: `open-5000` is one of `open`."""
+    front, _, last = name.rpartition("-")
+    return front if last.isdigit() else name
+
+
 class Page:
     def __init__(self, folder, figures):
         self.folder, self.parts, self.machine = folder, figures["parts"], figures["machine"]
@@ -70,11 +76,11 @@ class Page:
                f"{each['server']}, {each['load']}: {each['why']}" for part in parts for each in part["skipped"]}
         for each in sorted(out):
             self.text += f"skipped: {each}\n\n"
-        if parts:
-            self.text += "```console\n" + "".join(f"$ {part['command']}\n" for part in parts) + "```\n\n"
+        names = ",".join(dict.fromkeys(stem(part["name"]) for part in parts))
+        self.text += f"```console\n$ {parts[0]['command'] if names == 'soak' else f'scripts/bench --only {names}'}\n```\n\n"
 
     def group(self, name):
-        found = [part for key, part in self.parts.items() if key.rsplit("-", 1)[0] == name and key.rsplit("-", 1)[1].isdigit()]
+        found = [part for key, part in self.parts.items() if stem(key) == name != key]
         return sorted(found, key=lambda part: int(part["name"].rsplit("-", 1)[1]))
 
     def opening(self):

@@ -77,7 +77,7 @@ def runs(options, peers):
         return [lambda: soak(options, options.soak)]
     chosen = plan.quick() if options.quick else plan.parts()
     wanted = options.only.split(",") if options.only else []
-    is_wanted = lambda name: not wanted or name in wanted or name.rsplit("-", 1)[0] in wanted
+    is_wanted = lambda name: not wanted or name in wanted or page.stem(name) in wanted
     found = [lambda part=part: bench(part, options, peers) for part in chosen if is_wanted(part.name)]
     if not options.quick:
         others = {"raw-disk": raw_disk, "scale": scale, "shard": shard, "netem": netem}
