@@ -68,6 +68,7 @@ pub struct Running {
     keeper: Worker<()>,
     reads: Worker<()>,
     clean: Worker<()>,
+    ground: Option<Worker<()>>,
     disk: Worker<Result<(), StoreError>>,
     sight: Option<SightServer>,
     waker: Waker,
@@ -115,6 +116,12 @@ impl Running {
         let disk = DiskThread { cold, facts: facts.clone(), root: config.store_path_root_dir.clone(), sync };
         let trash = disk.cold.trash();
         let clean = Worker::start(plan.thread_name("ab-clean"), move |stop| clean::run(&trash, stop))?;
+        let ground = match disk.cold.ground() {
+            Some(ground) => Some(Worker::start(plan.thread_name("ab-ground"), move |stop| {
+                clean::run_ground(&ground, stop)
+            })?),
+            None => None,
+        };
         let disk = Worker::start(plan.thread_name("ab-disk"), move |stop| disk.run(stop))?;
 
         let waker = net.waker();
@@ -197,6 +204,7 @@ impl Running {
             keeper,
             reads,
             clean,
+            ground,
             disk,
             sight,
             waker,
@@ -273,6 +281,7 @@ impl Running {
         let _ = self.keeper.end();
         let _ = self.reads.end();
         let _ = self.clean.end();
+        let _ = self.ground.map(Worker::end);
         shard?;
         self.disk.end().map_err(|_| RunError::ShardPanicked)??;
         Ok(())

@@ -17,6 +17,7 @@ use crate::clean::Cleaning;
 use crate::config::{FlushMode, StoreConfig};
 use crate::disk::{Disk, TakeInError};
 use crate::error::{MediumError, StoreError};
+use crate::ground::Ground;
 use crate::marks::Marks;
 use crate::medium::Medium;
 use crate::offsets::{PhysicalOffset, QueueOffset};
@@ -166,6 +167,11 @@ impl ColdStore {
         Arc::clone(&self.trash)
     }
 
+    /// Under SYNC_FLUSH: what is to be made ready ahead of the log, step by step, by a thread that nobody waits for.
+    pub fn ground(&self) -> Option<Arc<Ground>> {
+        self.disk.log.ground()
+    }
+
     /// First byte of the log that is kept.
     pub fn min_physical(&self) -> PhysicalOffset {
         self.marks.min_physical()
@@ -232,7 +238,9 @@ impl ColdStore {
 
     /// Writes at most one step's bytes of one hot segment.
     fn write_some(&mut self, now_ms: i64) -> Result<usize, Failure> {
+        let began = self.medium.elapsed_ns();
         let taken = self.disk.take_in(&self.hot.pending(), STEP_BYTES_MAX, false)?;
+        self.marks.times.write.record(self.medium.elapsed_ns() - began);
         self.disk.queues.write_out()?;
         self.hot.pass(taken.bytes);
         self.note_space();
@@ -259,7 +267,9 @@ impl ColdStore {
     fn sync_log(&mut self, now_ms: i64) -> Result<(), Failure> {
         let to = self.marks.written_to();
         let timestamp = self.disk.store_timestamp;
+        let began = self.medium.elapsed_ns();
         self.disk.log.sync()?;
+        self.marks.times.sync.record(self.medium.elapsed_ns() - began);
         self.marks.set_synced_to(to);
         self.disk.checkpoint.physic_timestamp = timestamp;
         self.last_sync_ms = now_ms;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::arena::PAGE_BYTES;
 use crate::error::{MediumError, StoreError};
+use crate::ground::Ground;
 use crate::medium::{Medium, MediumFile};
 use crate::offsets::PhysicalOffset;
 use crate::trash::Trash;
@@ -32,6 +33,11 @@ pub(crate) struct LogFiles {
     unsynced: Vec<Box<dyn MediumFile>>,
     current_unsynced: bool,
     names_unsynced: bool,
+    /// A spare file has lost its name to the log.
+    spare_unsynced: bool,
+    /// Who works ahead of us, and up to where in the current file it has left the ground to us.
+    ground: Option<Arc<Ground>>,
+    ground_to: u64,
 }
 
 impl LogFiles {
@@ -75,6 +81,9 @@ impl LogFiles {
             unsynced: Vec::new(),
             current_unsynced: false,
             names_unsynced: true,
+            spare_unsynced: false,
+            ground: None,
+            ground_to: u64::MAX,
         })
     }
 
@@ -108,6 +117,7 @@ impl LogFiles {
         let from = (at.0 - start) as u64;
         assert!(from + bytes.len() as u64 <= self.file_bytes);
         self.open_for_writing(start)?;
+        self.reach(from + bytes.len() as u64);
         let (_, file) = self.current.as_ref().expect("opened just now");
         file.write_at(from, bytes)?;
         self.current_unsynced = true;
@@ -127,6 +137,7 @@ impl LogFiles {
             && self.file_bytes.is_multiple_of(PAGE_BYTES as u64)
             && with_lead.as_ptr().align_offset(PAGE_BYTES) == 0;
         self.open_for_writing(start)?;
+        self.reach((from + with_lead.len() as u64).next_multiple_of(PAGE_BYTES as u64));
         let Some(direct) =
             self.direct.as_ref().filter(|_| is_aligned && with_lead.len() >= self.direct_bytes_from)
         else {
@@ -163,6 +174,11 @@ impl LogFiles {
             self.current_unsynced = false;
         }
         if self.names_unsynced && !self.starts.is_empty() {
+            if let Some(ground) = self.ground.as_ref().filter(|_| self.spare_unsynced) {
+                // First here, or a power cut might leave a file of the log under the name of the spare one, too.
+                ground.sync_spare_dir()?;
+                self.spare_unsynced = false;
+            }
             self.medium.sync_dir(&self.dir)?;
             self.names_unsynced = false;
         }
@@ -181,6 +197,18 @@ impl LogFiles {
             self.current_unsynced = true;
         }
         Ok(())
+    }
+
+    /// The log goes on at `end`, and somebody works ahead of it from now on.
+    pub fn prepare(&mut self, ground: Arc<Ground>, end: PhysicalOffset) {
+        if let Some((start, _)) = self.current.as_ref().filter(|(start, _)| *start == self.start_of(end)) {
+            self.ground_to = ground.enter(&self.path_of(*start), (end.0 - start) as u64, false);
+        }
+        self.ground = Some(ground);
+    }
+
+    pub fn ground(&self) -> Option<Arc<Ground>> {
+        self.ground.clone()
     }
 
     /// Fills `out` from `at` on, within one file; returns how much there was.
@@ -233,6 +261,19 @@ impl LogFiles {
         self.file_bytes
     }
 
+    /// The current file is about to be written up to `to`.
+    fn reach(&mut self, to: u64) {
+        let Some(ground) = &self.ground else { return };
+        if to > self.ground_to {
+            self.ground_to = ground.reach(to);
+        }
+        ground.note(to);
+    }
+
+    fn path_of(&self, start: i64) -> PathBuf {
+        self.dir.join(name_of_offset(start))
+    }
+
     fn open_for_writing(&mut self, start: i64) -> Result<(), MediumError> {
         if self.current.as_ref().is_some_and(|(current, _)| *current == start) {
             return Ok(());
@@ -243,22 +284,32 @@ impl LogFiles {
             self.unsynced.push(file);
             self.current_unsynced = false;
         }
-        let path = self.dir.join(name_of_offset(start));
-        let file = match self.starts.contains(&start) {
-            true => self.medium.open(&path)?,
-            false => None,
+        let path = self.path_of(start);
+        let is_new = !self.starts.contains(&start);
+        let is_ground = match &self.ground {
+            Some(ground) if is_new => ground.take_spare(&path)?,
+            _ => false,
+        };
+        let file = match is_new && !is_ground {
+            true => None,
+            false => self.medium.open(&path)?,
         };
         let file = match file {
             Some(file) => file,
             None => {
                 let file = self.medium.create(&path, self.file_bytes)?;
-                if !self.starts.contains(&start) {
-                    self.starts.push(start);
-                }
                 self.names_unsynced = true;
                 file
             }
         };
+        if is_new {
+            self.starts.push(start);
+            self.names_unsynced = true;
+            self.spare_unsynced |= is_ground;
+        }
+        if let Some(ground) = &self.ground {
+            self.ground_to = ground.enter(&path, 0, is_ground);
+        }
         self.current = Some((start, file));
         self.direct = self.medium.open_direct(&path)?;
         Ok(())

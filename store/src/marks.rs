@@ -6,6 +6,7 @@ use crossbeam::queue::SegQueue;
 use crossbeam::utils::CachePadded;
 
 use crate::error::AppendError;
+use crate::latency::DiskTimes;
 use crate::offsets::PhysicalOffset;
 use crate::retention::Cause;
 
@@ -23,6 +24,8 @@ pub struct Marks {
     removed: [AtomicU64; Cause::ALL.len()],
     removed_bytes: AtomicU64,
     disk_full_times: AtomicU64,
+    /// What the disk takes.
+    pub times: DiskTimes,
     /// Queues that begin later than they did.
     pub new_mins: SegQueue<NewMin>,
 }

@@ -19,7 +19,7 @@ pub trait Medium: Send + Sync {
 
     /// Opens an existing file for reading and writing; `None` when there is none.
     fn open(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError>;
-    /// Opens an existing file for writes past the page cache, which come and go in whole aligned blocks of 4096 bytes, in
+    /// Opens an existing file for reads and writes past the page cache, which come and go in whole aligned blocks of 4096 bytes, in
     /// memory too. `None`: there is none, or its file system cannot.
     fn open_direct(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError>;
     /// Creates a file of `bytes` zero bytes, sparse, with its directories. Its name survives a power cut after `sync_dir`.
@@ -52,8 +52,13 @@ pub trait Medium: Send + Sync {
     fn boot_id(&self) -> String;
     /// Our process number, as the abort file tells it.
     fn pid(&self) -> u32;
-    /// Milliseconds of a clock that only goes forward.
-    fn elapsed_ms(&self) -> u64;
+    /// Nanoseconds of a clock that only goes forward.
+    fn elapsed_ns(&self) -> u64;
+
+    /// The same clock in milliseconds.
+    fn elapsed_ms(&self) -> u64 {
+        self.elapsed_ns() / 1_000_000
+    }
 }
 
 /// An open file. Positioned reads and writes only: no two users share a cursor.
@@ -65,6 +70,17 @@ pub trait MediumFile: Send {
     /// Everything written so far survives a power cut when this returns.
     fn sync(&self) -> Result<(), MediumError>;
     fn len(&self) -> Result<u64, MediumError>;
+
+    /// Takes blocks for these bytes, which stay zero. A medium that cannot does nothing.
+    fn reserve(&self, _at: u64, _bytes: u64) -> Result<(), MediumError> {
+        Ok(())
+    }
+
+    /// The first byte from `from` on that lies in a block which was never written; the end of the file when there is none. A medium
+    /// that does not know says `from`.
+    fn hole_after(&self, from: u64) -> Result<u64, MediumError> {
+        Ok(from)
+    }
 
     fn is_empty(&self) -> Result<bool, MediumError> {
         Ok(self.len()? == 0)

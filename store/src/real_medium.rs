@@ -9,7 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, SeekFrom};
+use rustix::io::Errno;
 
 use crate::arena::HotMap;
 use crate::error::MediumError;
@@ -98,7 +99,7 @@ impl Medium for RealMedium {
 
     fn open_direct(&self, path: &Path) -> Result<Option<Box<dyn MediumFile>>, MediumError> {
         let mut options = OpenOptions::new();
-        match options.write(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path) {
+        match options.read(true).write(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path) {
             Ok(file) => Ok(Some(Box::new(RealFile { file, path: path.to_path_buf() }))),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
                 Ok(None)
@@ -233,8 +234,8 @@ impl Medium for RealMedium {
         std::process::id()
     }
 
-    fn elapsed_ms(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
+    fn elapsed_ns(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
     }
 }
 
@@ -263,6 +264,21 @@ impl MediumFile for RealFile {
 
     fn sync(&self) -> Result<(), MediumError> {
         self.file.sync_data().map_err(MediumError::at("sync", &self.path))
+    }
+
+    fn reserve(&self, at: u64, bytes: u64) -> Result<(), MediumError> {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), at, bytes) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(MediumError::at("reserve", &self.path)(error.into())),
+        }
+    }
+
+    fn hole_after(&self, from: u64) -> Result<u64, MediumError> {
+        match rustix::fs::seek(&self.file, SeekFrom::Hole(from)) {
+            Ok(hole) => Ok(hole),
+            Err(Errno::INVAL | Errno::NXIO) => Ok(from),
+            Err(error) => Err(MediumError::at("look at", &self.path)(error.into())),
+        }
     }
 
     fn len(&self) -> Result<u64, MediumError> {

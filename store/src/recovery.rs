@@ -27,6 +27,7 @@ use crate::config::{FlushMode, StoreConfig};
 use crate::consumequeue::{Dispatched, QueueFiles};
 use crate::disk::{Disk, TakeInError};
 use crate::error::{MediumError, StoreError};
+use crate::ground::Ground;
 use crate::identity::Identity;
 use crate::index::{IndexFiles, LogBounds};
 use crate::marks::Marks;
@@ -159,6 +160,11 @@ pub fn open(
     recovery.remarks = remarks;
     recovery.ms = medium.elapsed_ms() - began;
     let store = Store::new(writer, Arc::clone(&marks), &recovery.queues, &config);
+    if config.flush == FlushMode::Sync
+        && let Some(ground) = Ground::new(Arc::clone(&medium), &config.commitlog_dir(), config.commitlog_file_bytes)
+    {
+        disk.log.prepare(Arc::new(ground), end);
+    }
     let trash = Trash::load(Arc::clone(&medium), &config.commitlog_dir())?;
     let parts = Parts { hot: reader, marks, disk, medium, config, trash, hot_dir: place.dir, lock };
     Ok((store, ColdStore::new(parts), recovery))

@@ -386,8 +386,8 @@ impl Medium for SimMedium {
         1
     }
 
-    fn elapsed_ms(&self) -> u64 {
-        self.world().clock_ms
+    fn elapsed_ns(&self) -> u64 {
+        self.world().clock_ms * 1_000_000
     }
 }
 

@@ -18,6 +18,7 @@ use protocol::record::{self, BLANK_BYTES, RecordDraft, RecordView, Stamp};
 use crate::arena::HotWriter;
 use crate::config::{FlushMode, StoreConfig};
 use crate::error::AppendError;
+use crate::latency::DiskTimes;
 use crate::marks::{Marks, Removed};
 use crate::offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
 use crate::units::{HotUnits, Units};
@@ -282,6 +283,11 @@ impl Store {
     /// Whether a failed write has ended all appending.
     pub fn is_read_only(&self) -> bool {
         self.marks.read_only()
+    }
+
+    /// What the disk takes for writes, syncs and reads of the log.
+    pub fn disk_times(&self) -> &DiskTimes {
+        &self.marks.times
     }
 
     /// Whether the disk is too full to append.

@@ -82,10 +82,10 @@ impl Gate {
         self.arrivals.push_back(Arrival { end, queue, next_offset, tags_code });
     }
 
-    /// The next answer that has waited enough.
-    fn next(&mut self, synced_to: PhysicalOffset, now_ms: u64) -> Option<Waiting> {
+    /// The next answer that has waited enough. When a sync has `failed` none waits any longer: no other will follow.
+    fn next(&mut self, synced_to: PhysicalOffset, failed: bool, now_ms: u64) -> Option<Waiting> {
         let first = self.answers.front()?;
-        let over = first.end <= synced_to || first.deadline_ms <= now_ms;
+        let over = first.end <= synced_to || failed || first.deadline_ms <= now_ms;
         if over { self.answers.pop_front() } else { None }
     }
 
@@ -105,6 +105,8 @@ impl Broker {
         if self.gate.is_empty() {
             return 0;
         }
+        // In this order: what was synced before the failure is told so.
+        let failed = self.store.is_read_only();
         let synced_to = self.store.synced_to();
         let mut released = 0;
         while let Some(arrival) = self.gate.arrivals.front().copied()
@@ -114,7 +116,7 @@ impl Broker {
             self.holds.arrived(arrival.queue, arrival.next_offset, arrival.tags_code);
         }
         while released < GATE_PER_TURN_MAX
-            && let Some(waiting) = self.gate.next(synced_to, now.mono_ms())
+            && let Some(waiting) = self.gate.next(synced_to, failed, now.mono_ms())
         {
             let code =
                 if waiting.end <= synced_to { response::SUCCESS } else { response::FLUSH_DISK_TIMEOUT };

@@ -38,6 +38,7 @@ impl DiskThread {
             let worked = self.cold.written_to() > before;
             match nap.rest(worked, matches!(work, Work::Did { .. })) {
                 Rest::Again => {}
+                Rest::Yield => std::thread::yield_now(),
                 Rest::Nap(time) => std::thread::sleep(time),
                 Rest::Park(time) => std::thread::park_timeout(time),
             }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! looks that find work ..... again at once while there is a backlog
+//! idle for an instant ...... again, when the core is free    (SYNC_FLUSH: an answer brings the next send)
 //! idle for a moment ........ short naps          (the shard makes no system call for us)
 //! idle for longer .......... deep sleep          (whoever brings work wakes us with one)
 //! ```
@@ -16,6 +17,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
     Again,
+    /// Again, after whoever else wants this core.
+    Yield,
     /// Sleep without being woken: nobody needs to make a system call for us.
     Nap(Duration),
     /// Park until woken or until the time is over.
@@ -44,6 +47,7 @@ impl Nap {
         }
         match (more, self.sync) {
             (true, _) => Rest::Again,
+            (false, true) if self.idle_looks < SYNC_YIELDS => Rest::Yield,
             (false, true) if self.idle_looks < SYNC_IDLE_LOOKS => Rest::Nap(SYNC_NAP),
             (false, true) => Rest::Park(PARK_MAX),
             (false, false) if self.idle_looks < ASYNC_IDLE_LOOKS => Rest::Park(ASYNC_NAP),
@@ -52,10 +56,12 @@ impl Nap {
     }
 }
 
+/// About as long as a sync takes: the next send most often comes within that time of the last answer.
+const SYNC_YIELDS: u32 = 128;
 /// With the kernel's usual slack this comes out near 100 µs.
 const SYNC_NAP: Duration = Duration::from_micros(40);
 /// Some 20 ms without work.
-const SYNC_IDLE_LOOKS: u32 = 200;
+const SYNC_IDLE_LOOKS: u32 = SYNC_YIELDS + 200;
 /// A quiet broker looks around this often anyway.
 const PARK_MAX: Duration = Duration::from_secs(1);
 /// At 3 GB/s the hot log takes 3 MB meanwhile.
@@ -73,11 +79,13 @@ mod tests {
     fn sync_naps_are_short_until_it_is_quiet() {
         let mut nap = Nap::new(true);
         assert_eq!(nap.rest(true, true), Rest::Again);
-        assert_eq!(nap.rest(true, false), Rest::Nap(SYNC_NAP));
+        assert_eq!(nap.rest(true, false), Rest::Yield);
+        let yields = (0..1_000).take_while(|_| nap.rest(false, false) == Rest::Yield).count();
+        assert_eq!(yields, SYNC_YIELDS as usize - 1);
         let naps = (0..1_000).take_while(|_| nap.rest(false, false) == Rest::Nap(SYNC_NAP)).count();
-        assert_eq!(naps, SYNC_IDLE_LOOKS as usize - 1);
+        assert_eq!(naps, (SYNC_IDLE_LOOKS - SYNC_YIELDS) as usize - 1);
         assert_eq!(nap.rest(false, false), Rest::Park(PARK_MAX));
-        assert_eq!(nap.rest(true, false), Rest::Nap(SYNC_NAP), "work makes it attentive again");
+        assert_eq!(nap.rest(true, false), Rest::Yield, "work makes it attentive again");
     }
 
     #[test]

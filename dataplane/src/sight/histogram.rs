@@ -8,6 +8,8 @@
 
 use std::fmt;
 
+use store::latency::{BUCKETS, Latency, NS_MAX, bucket_of, end_of};
+
 /// Times in nanoseconds.
 #[derive(Clone)]
 pub struct Histogram {
@@ -75,6 +77,16 @@ impl Histogram {
         (self.count, self.max) = (other.count, other.max);
     }
 
+    /// Becomes a copy of what another thread counts.
+    pub fn read(&mut self, latency: &Latency) {
+        self.clear();
+        for (ns, count) in latency.buckets() {
+            self.counts[bucket_of(ns)] = count;
+            self.count += count;
+        }
+        self.max = latency.max_ns();
+    }
+
     pub fn add(&mut self, other: &Histogram) {
         for (ours, theirs) in self.counts.iter_mut().zip(&*other.counts) {
             *ours += theirs;
@@ -95,56 +107,21 @@ impl fmt::Debug for Histogram {
     }
 }
 
-#[inline]
-fn bucket_of(ns: u64) -> usize {
-    if ns < SUBS {
-        return ns as usize;
-    }
-    let power = 63 - ns.leading_zeros();
-    let sub = (ns >> (power - SUB_BITS)) & (SUBS - 1);
-    (u64::from(power - SUB_BITS + 1) * SUBS + sub) as usize
-}
-
-/// The longest time of a bucket.
-fn end_of(bucket: usize) -> u64 {
-    let bucket = bucket as u64;
-    if bucket < SUBS {
-        return bucket;
-    }
-    let (power, sub) = (bucket / SUBS - 1, bucket % SUBS);
-    ((SUBS + sub + 1) << power) - 1
-}
-
-const SUB_BITS: u32 = 4;
-const SUBS: u64 = 1 << SUB_BITS;
-/// 18 minutes; what is longer counts as this.
-const NS_MAX: u64 = (1 << 40) - 1;
-const BUCKETS: usize = (40 - SUB_BITS as usize + 1) * SUBS as usize;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Goal: every time lies in its bucket, buckets touch, and none is wider than a sixteenth of what is in it.
-    #[test]
-    fn buckets_are_narrow_and_without_gaps() {
-        for bucket in 0..BUCKETS {
-            let end = end_of(bucket);
-            assert_eq!(bucket_of(end), bucket);
-            let start = if bucket == 0 { 0 } else { end_of(bucket - 1) + 1 };
-            assert_eq!(bucket_of(start), bucket);
-            assert!((end - start) * SUBS <= start.max(SUBS), "{start}..={end}");
-        }
-        assert_eq!(end_of(BUCKETS - 1), NS_MAX);
-        let mut histogram = Histogram::default();
-        histogram.record(u64::MAX);
-        assert_eq!((histogram.max(), histogram.buckets().next()), (u64::MAX, Some((NS_MAX, 1))));
-    }
 
     #[test]
     fn quantiles_and_sums() {
         let mut histogram = Histogram::default();
         assert_eq!(histogram.quantile(0.99), 0);
+        histogram.record(u64::MAX);
+        assert_eq!((histogram.max(), histogram.buckets().next()), (u64::MAX, Some((NS_MAX, 1))));
+        let latency = Latency::default();
+        (1..=3).for_each(|micros| latency.record(micros * 1_000));
+        histogram.read(&latency);
+        assert_eq!((histogram.count(), histogram.max(), histogram.quantile(1.0)), (3, 3_000, 3_000));
+        histogram.clear();
         (1..=1_000).for_each(|micros| histogram.record(micros * 1_000));
         let about = |quantile: f64, ns: u64| {
             let found = histogram.quantile(quantile);

@@ -25,6 +25,8 @@ pub struct StatsPage {
     pub busy_ns: u64,
     pub busy: Histogram,
     pub stages: StageTimes,
+    /// What the disk takes: a run written, the log synced, a block read.
+    pub disk: [Histogram; 3],
     /// What there is of each just now.
     pub now: Levels,
 }
@@ -38,6 +40,9 @@ pub struct Levels {
     /// Stored, and not yet written to the files; written, and not yet synced.
     pub unwritten_bytes: u64,
     pub unsynced_bytes: u64,
+    /// A write or a sync has failed: nothing is stored any more.
+    pub log_read_only: bool,
+    pub disk_full: bool,
     pub allocations: u64,
 }
 
@@ -55,6 +60,7 @@ impl StatsPage {
             busy_ns: 0,
             busy: Histogram::default(),
             stages: StageTimes::default(),
+            disk: Default::default(),
             now: Levels::default(),
         }
     }
@@ -82,6 +88,10 @@ impl<N: Net> Shard<N> {
         (page.turns, page.busy_turns, page.busy_ns) = (pace.turns, pace.busy_turns, pace.busy_ns);
         page.busy.copy_from(&pace.busy);
         page.stages.copy_from(&self.broker.admin.stages.times);
+        let times = self.broker.store.disk_times();
+        for (copy, of) in page.disk.iter_mut().zip([&times.write, &times.sync, &times.read]) {
+            copy.read(of);
+        }
         page.now = levels(&self.broker, self.net.conns_len());
     }
 }
@@ -94,6 +104,8 @@ fn levels(broker: &Broker, connections: usize) -> Levels {
         errands: broker.errands.len(),
         unwritten_bytes: published.since(broker.store.written_to()),
         unsynced_bytes: published.since(broker.store.synced_to()),
+        log_read_only: broker.store.is_read_only(),
+        disk_full: broker.store.is_disk_full(),
         allocations: crate::alloc::on_this_thread(),
     }
 }

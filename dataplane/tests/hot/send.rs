@@ -16,6 +16,7 @@ use protocol::frame::Codec;
 use protocol::ids::parse_offset_id;
 use protocol::properties;
 use protocol::record::RecordView;
+use store::sim_medium::{Fault, FaultKind, SimMedium};
 use store::{PhysicalOffset, QueueOffset, UnitAt};
 
 use crate::requests::{pull, send, set};
@@ -465,6 +466,35 @@ fn a_late_flush_answers_its_own_code() {
     world.cold_runs = true;
     world.pass(20);
     assert_eq!(world.call(conn, pull("T", 1, 0)).ext("nextBeginOffset"), Some("2"));
+}
+
+/// D-7. Goal: after a failed sync who waits is answered 10 at once and is not acknowledged later, sends are refused with 14, pulls go
+/// on, and operators see it. Method: break the sync of the log under a waiting send.
+#[test]
+fn a_failed_sync_refuses_and_is_seen() {
+    let medium = SimMedium::new(1);
+    let config = Config { flush_disk_type: FlushDiskType::SyncFlush, ..Settings::default().config };
+    let mut world =
+        World::with(Settings { config, medium: Arc::new(medium.clone()), ..Settings::default() });
+    world.topic("T", 1);
+    let conn = world.connect();
+    ok(&mut world, conn, send("T", 0, "", b"kept"));
+    assert!(world.shard.broker.store.disk_times().sync.buckets().count() > 0);
+    medium.set_fault(Some(Fault { path_part: "commitlog", what: FaultKind::Sync }));
+    world.post(conn, send("T", 0, "", b"lost"), Codec::Json);
+    world.pass(20);
+    let late = world.next(conn).expect("nothing is left to wait for");
+    assert_eq!((late.code, late.ext("queueOffset")), (10, Some("1")));
+    assert_eq!(world.call(conn, send("T", 0, "", b"refused")).code, 14);
+    assert!(world.shard.broker.store.is_read_only());
+    let pulled = world.call(conn, pull("T", 0, 0));
+    assert_eq!((pulled.code, pulled.ext("maxOffset")), (0, Some("1")), "what was not synced is not shown");
+    let status = world.call(conn, RemotingCommand::request(request::GET_BROKER_RUNTIME_INFO));
+    let status = String::from_utf8(status.body.to_vec()).unwrap();
+    assert!(status.contains("\"logReadOnly\":\"true\""), "{status}");
+    medium.set_fault(None);
+    world.pass(20);
+    assert_eq!(world.next(conn), None, "nobody is acknowledged by accident");
 }
 
 /// Goal: a full log makes senders wait in TCP, answers nobody "busy", loses nothing, and lets consumers go on.

@@ -169,6 +169,9 @@ impl World {
         self.now_ms += self.random.below(30) as i64;
         if let Some((_, cold)) = &mut self.running {
             cold.step(self.now_ms);
+            if let Some(ground) = cold.ground() {
+                ground.step();
+            }
         }
     }
 

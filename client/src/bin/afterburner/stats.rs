@@ -183,14 +183,17 @@ fn print_times(stats: &Stats) -> Result<(), String> {
     Ok(())
 }
 
-/// In the order of a send's walk.
-const STAGES: [(&str, &str); 6] = [
+/// In the order of a send's walk; then what the loop and the disk take.
+const STAGES: [(&str, &str); 9] = [
     ("parsed", "its segment came -> its header is read"),
     ("appended", "-> it is in the hot log"),
     ("durable", "-> it is on the disk (SYNC_FLUSH)"),
     ("replied", "-> its answer is with the network"),
     ("whole", "all of these"),
     ("turn", "turns of the polling loop with work"),
+    ("diskWrite", "the disk: a run of the log written"),
+    ("diskSync", "the disk: the log synced"),
+    ("diskRead", "the disk: a block of old messages read"),
 ];
 
 #[cfg(test)]

@@ -104,6 +104,13 @@ impl Broker {
         }
         put("commitLogBytesDeleted", removed.bytes.to_string());
         put("diskFullTimes", removed.disk_full_times.to_string());
+        put("logReadOnly", self.store.is_read_only().to_string());
+        let mut syncs = Histogram::default();
+        syncs.read(&self.store.disk_times().sync);
+        put("diskSyncTimes", syncs.count().to_string());
+        put("diskSyncLatency50", millis(syncs.quantile(0.5)));
+        put("diskSyncLatency99", millis(syncs.quantile(0.99)));
+        put("diskSyncLatencyMax", millis(syncs.max()));
         put("shardAllocations", crate::alloc::on_this_thread().to_string());
 
         for pool in ["send", "pull", "litePull", "query", "ack"] {

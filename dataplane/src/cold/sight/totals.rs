@@ -28,7 +28,8 @@ pub fn json(page: &StatsPage) -> Value {
         tell("allocations", page.now.allocations);
     });
     let mut times = Map::new();
-    for (name, histogram) in page.stages.named().into_iter().chain([("turn", &page.busy)]) {
+    let disk = ["diskWrite", "diskSync", "diskRead"].into_iter().zip(&page.disk);
+    for (name, histogram) in page.stages.named().into_iter().chain([("turn", &page.busy)]).chain(disk) {
         times.insert(name.to_owned(), histogram_json(histogram));
     }
     let now = &page.now;
@@ -40,6 +41,8 @@ pub fn json(page: &StatsPage) -> Value {
             "errands": now.errands,
             "unwrittenBytes": now.unwritten_bytes,
             "unsyncedBytes": now.unsynced_bytes,
+            "logReadOnly": u8::from(now.log_read_only),
+            "diskFull": u8::from(now.disk_full),
         },
         "times": times,
     })
@@ -74,10 +77,14 @@ mod tests {
         page.requests.put_messages = 7;
         page.net.push(("drop_not_ours", 3));
         page.stages.whole.record(5);
+        page.disk[1].record(7);
+        page.now.log_read_only = true;
         let json = json(&page);
         assert_eq!(json["counts"]["requests"]["putMessages"], 7);
         assert_eq!(json["counts"]["net"]["dropNotOurs"], 3);
         assert_eq!(json["times"]["whole"], json!({ "count": 1, "maxNs": 5, "buckets": [[5, 1]] }));
+        assert_eq!(json["times"]["diskSync"]["maxNs"], 7);
+        assert_eq!(json["levels"]["logReadOnly"], 1);
         assert_eq!(json["counts"]["polls"]["busyNs"], 0);
     }
 }
