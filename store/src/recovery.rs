@@ -161,7 +161,8 @@ pub fn open(
     recovery.ms = medium.elapsed_ms() - began;
     let store = Store::new(writer, Arc::clone(&marks), &recovery.queues, &config);
     if config.flush == FlushMode::Sync
-        && let Some(ground) = Ground::new(Arc::clone(&medium), &config.commitlog_dir(), config.commitlog_file_bytes)
+        && let Some(ground) =
+            Ground::new(Arc::clone(&medium), &config.commitlog_dir(), config.commitlog_file_bytes)
     {
         disk.log.prepare(Arc::new(ground), end);
     }

@@ -474,8 +474,7 @@ fn a_late_flush_answers_its_own_code() {
 fn a_failed_sync_refuses_and_is_seen() {
     let medium = SimMedium::new(1);
     let config = Config { flush_disk_type: FlushDiskType::SyncFlush, ..Settings::default().config };
-    let mut world =
-        World::with(Settings { config, medium: Arc::new(medium.clone()), ..Settings::default() });
+    let mut world = World::with(Settings { config, medium: Arc::new(medium.clone()), ..Settings::default() });
     world.topic("T", 1);
     let conn = world.connect();
     ok(&mut world, conn, send("T", 0, "", b"kept"));
