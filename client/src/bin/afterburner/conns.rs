@@ -1,4 +1,4 @@
-//! `afterburner conns`: every connection of a broker on this host, and how it is doing.
+//! `afterburner conns`: every connection of the brokers of a dataplane on this host, and how it is doing.
 
 use std::cmp::Reverse;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::cluster_access::print_table;
-use crate::sight::{self, About, Broker};
+use crate::sight::{self, Broker};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -50,6 +50,9 @@ enum Sort {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Conn {
+    /// Whose it is; the broker itself does not say.
+    #[serde(default)]
+    broker: String,
     peer: String,
     local: String,
     state: String,
@@ -69,21 +72,29 @@ struct Conn {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let (answer, _) = args.broker.ask(&json!({ "ask": "conns" }))?;
-    let mut conns: Vec<Conn> = sight::part(&answer, "conns")?;
+    let answers = args.broker.ask(&json!({ "ask": "conns" }))?;
+    let mut conns = Vec::new();
+    for answer in &answers {
+        let mut theirs: Vec<Conn> = sight::part(&answer.value, "conns")?;
+        theirs.iter_mut().for_each(|conn| conn.broker.clone_from(&answer.about.name));
+        conns.append(&mut theirs);
+    }
     let all = conns.len();
     sort(&mut conns, args.sort);
     if args.limit > 0 {
         conns.truncate(args.limit);
     }
     if args.json {
-        println!("{}", json!({ "broker": answer["broker"], "connections": all, "conns": conns }));
+        let brokers: Vec<_> = answers.iter().map(|answer| &answer.value["broker"]).collect();
+        println!("{}", json!({ "brokers": brokers, "connections": all, "conns": conns }));
         return Ok(ExitCode::SUCCESS);
     }
-    let about: About = sight::part(&answer, "broker")?;
-    let rows: Vec<Vec<String>> = conns.iter().map(cells).collect();
-    print_table(&HEAD, &rows, &NUMBERS);
-    eprintln!("{} of {all} connections of {} at {}, {}", rows.len(), about.name, about.address, about.device);
+    // Of one broker everybody knows whose they are.
+    let own = usize::from(answers.len() == 1);
+    let rows: Vec<Vec<String>> = conns.iter().map(|conn| cells(conn).split_off(own)).collect();
+    print_table(&HEAD[own..], &rows, &NUMBERS.map(|column| column - own));
+    let brokers: Vec<String> = answers.iter().map(|answer| answer.about.line()).collect();
+    eprintln!("{} of {all} connections of {}", rows.len(), brokers.join("; "));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,6 +124,7 @@ fn cells(conn: &Conn) -> Vec<String> {
         groups += &format!(",+{more}");
     }
     vec![
+        conn.broker.clone(),
         conn.peer.clone(),
         conn.local.rsplit(':').next().unwrap_or_default().to_owned(),
         conn.state.clone(),
@@ -151,11 +163,11 @@ fn span(ms: u64) -> String {
     }
 }
 
-const HEAD: [&str; 14] = [
-    "peer", "port", "state", "client", "groups", "rtt us", "resent", "shut ms", "in", "out", "unread",
-    "unsent", "idle", "age",
+const HEAD: [&str; 15] = [
+    "broker", "peer", "port", "state", "client", "groups", "rtt us", "resent", "shut ms", "in", "out",
+    "unread", "unsent", "idle", "age",
 ];
-const NUMBERS: [usize; 9] = [5, 6, 7, 8, 9, 10, 11, 12, 13];
+const NUMBERS: [usize; 9] = [6, 7, 8, 9, 10, 11, 12, 13, 14];
 
 #[cfg(test)]
 mod tests {
@@ -163,6 +175,7 @@ mod tests {
 
     fn conn(peer: &str, rtt_micros: Option<f64>, outbox_bytes: u64) -> Conn {
         Conn {
+            broker: "b".into(),
             peer: peer.into(),
             local: "10.77.0.2:10911".into(),
             state: "established".into(),
@@ -201,6 +214,7 @@ mod tests {
         assert_eq!(
             cells,
             [
+                "b",
                 "a:1",
                 "10911",
                 "established",

@@ -1,4 +1,5 @@
-//! `afterburner stats`: what a broker on this host counts and measures, since its start or during a while.
+//! `afterburner stats`: what the brokers of a dataplane on this host count and measure, since their start or during a
+//! while: core by core in one table, when there are several, then each with everything.
 //!
 //! ```text
 //! answer now ─(--during S)─▶ answer later ─▶ later - now: counts, buckets of histograms
@@ -14,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Outcome;
 use crate::cluster_access::print_table;
-use crate::sight::{self, About, Broker};
+use crate::sight::{self, About, Answer, Broker};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -47,30 +48,80 @@ struct Times {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let (about, mut stats) = ask(&args.broker)?;
+    let mut shards = ask(&args.broker)?;
     if let Some(seconds) = args.during {
         let pause = Duration::try_from_secs_f64(seconds).map_err(|error| format!("--during: {error}"))?;
         std::thread::sleep(pause);
-        let (later_about, later) = ask(&args.broker)?;
-        if later_about["pid"] != about["pid"] {
+        let later = ask(&args.broker)?;
+        let is_same = |earlier: &Shard, later: &Shard| earlier.broker["pid"] == later.broker["pid"];
+        if later.len() != shards.len()
+            || !shards.iter().zip(&later).all(|(earlier, later)| is_same(earlier, later))
+        {
             return Err("the broker was started again meanwhile".into());
         }
-        stats = later.since(&stats)?;
+        let pairs = later.into_iter().zip(&shards);
+        shards = pairs
+            .map(|(later, earlier)| Ok(Shard { stats: later.stats.since(&earlier.stats)?, ..later }))
+            .collect::<Result<_, String>>()?;
     }
     if args.json {
-        println!("{}", json!({ "broker": about, "stats": stats }));
+        println!("{}", json!({ "brokers": shards }));
         return Ok(ExitCode::SUCCESS);
     }
-    let about = About::deserialize(&about).map_err(|error| format!("the broker's answer: {error}"))?;
-    println!("{} at {}, {}", about.name, about.address, about.device);
-    print!("{}", describe(&stats)?);
-    print_times(&stats)?;
+    if shards.len() > 1 {
+        let rows = shards.iter().map(Shard::summary).collect::<Result<Vec<_>, _>>()?;
+        print_table(&SUMMARY, &rows, &SUMMARY_NUMBERS);
+        println!();
+    }
+    for (at, shard) in shards.iter().enumerate() {
+        if at > 0 {
+            println!();
+        }
+        println!("{}", shard.about.line());
+        print!("{}", describe(&shard.stats)?);
+        print_times(&shard.stats)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(broker: &Broker) -> Result<(Value, Stats), String> {
-    let (answer, _) = broker.ask(&json!({ "ask": "stats" }))?;
-    Ok((answer["broker"].clone(), sight::part(&answer, "stats")?))
+/// One shard's answer.
+#[derive(Serialize)]
+struct Shard {
+    /// As the broker tells it.
+    broker: Value,
+    #[serde(skip)]
+    about: About,
+    stats: Stats,
+}
+
+fn ask(broker: &Broker) -> Result<Vec<Shard>, String> {
+    let answers = broker.ask(&json!({ "ask": "stats" }))?;
+    let shard = |answer: Answer| {
+        let stats = sight::part(&answer.value, "stats")?;
+        Ok(Shard { broker: answer.value["broker"].clone(), about: answer.about, stats })
+    };
+    answers.into_iter().map(shard).collect()
+}
+
+impl Shard {
+    /// Its line in the table of all.
+    fn summary(&self) -> Result<Vec<String>, String> {
+        let (about, stats) = (&self.about, &self.stats);
+        let busy = stats.count("polls", "busyNs") as f64 / stats.count("polls", "elapsedNs").max(1) as f64;
+        let turns = stats.times_of("turn")?;
+        let turn_p99_ns = turns.histogram()?.value_at_quantile(0.99);
+        Ok(vec![
+            about.shard.to_string(),
+            about.core.map_or_else(|| "-".to_owned(), |core| core.to_string()),
+            about.name.clone(),
+            about.address.clone(),
+            stats.levels.get("connections").and_then(Value::as_u64).unwrap_or(0).to_string(),
+            stats.count("requests", "putMessages").to_string(),
+            stats.count("requests", "pulls").to_string(),
+            format!("{:.2}", 100.0 * busy),
+            if turns.count == 0 { "-".to_owned() } else { format!("{:.1}", turn_p99_ns as f64 / 1e3) },
+        ])
+    }
 }
 
 impl Stats {
@@ -196,9 +247,23 @@ const STAGES: [(&str, &str); 9] = [
     ("diskRead", "the disk: a block of old messages read"),
 ];
 
+const SUMMARY: [&str; 9] =
+    ["shard", "core", "broker", "address", "conns", "messages in", "pulls", "busy %", "turn p99 us"];
+const SUMMARY_NUMBERS: [usize; 7] = [0, 1, 4, 5, 6, 7, 8];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a core's line tells whose it is and how busy it is.
+    #[test]
+    fn a_line_for_each_core() {
+        let about = json!({ "name": "b-1", "address": "a:1", "device": "kernel", "shard": 1, "core": null });
+        let shard =
+            Shard { about: About::deserialize(&about).unwrap(), broker: about, stats: stats(7, 1, 1_900) };
+        assert_eq!(shard.summary().unwrap(), ["1", "-", "b-1", "a:1", "2", "7", "0", "25.00", "-"]);
+        assert!(serde_json::to_value(&shard).unwrap()["broker"]["shard"].is_u64());
+    }
 
     fn stats(puts: u64, bucket: u64, max_ns: u64) -> Stats {
         serde_json::from_value(json!({

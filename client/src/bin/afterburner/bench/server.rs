@@ -130,8 +130,8 @@ fn shard(pid: u32) -> Shard {
 /// What our broker tells; of an older one, which does not, nothing.
 fn asked(socket: &std::path::Path, addr: SocketAddr, twice: bool) -> Shard {
     let busy_ns = || -> Option<u64> {
-        let (answer, _) = Broker::at(socket.to_owned()).ask(&json!({ "ask": "stats" })).ok()?;
-        answer["stats"]["counts"]["polls"]["busyNs"].as_u64()
+        let answers = Broker::at(socket.to_owned()).ask(&json!({ "ask": "stats" })).ok()?;
+        answers.first()?.value["stats"]["counts"]["polls"]["busyNs"].as_u64()
     };
     let allocations = || -> Option<u64> {
         let answer = target::ask(addr, &RemotingCommand::request(request::GET_BROKER_RUNTIME_INFO)).ok()?;

@@ -51,9 +51,15 @@ pub fn lease(bytes: u64, store: &Path) -> Result<HugeLease, Lack> {
 }
 
 impl HugeLease {
-    /// This store's hot log, when it was not written out.
+    /// A hot log of this store, or of one of its shards, that was not written out.
     fn left(&self) -> Option<PathBuf> {
-        hot_log_folder(&self.store).filter(|folder| folder.starts_with(&self.mount) && folder.exists())
+        let entries = fs::read_dir(&self.store).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_shard = |folder: &PathBuf| {
+            folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-"))
+        };
+        let stores = std::iter::once(self.store.clone()).chain(entries.filter(is_shard));
+        let mut hot_logs = stores.filter_map(|store| hot_log_folder(&store));
+        hot_logs.find(|folder| folder.starts_with(&self.mount) && folder.exists())
     }
 
     /// Whether no store at all has a hot log on the mount.

@@ -11,6 +11,7 @@
 pub(crate) mod child;
 pub(crate) mod memory;
 pub(crate) mod network;
+mod shards;
 
 use std::fmt::Display;
 use std::fs;
@@ -176,9 +177,12 @@ struct Site {
     broker: Option<Child>,
     namesrv: Option<Child>,
     device: Device,
-    tap: Option<TapLease>,
+    /// One for each shard, when it is a TAP.
+    taps: Vec<TapLease>,
     huge: Option<HugeLease>,
     store: PathBuf,
+    /// How many the broker runs.
+    shards: usize,
     /// Held for as long as this store is ours.
     _lock: fs::File,
 }
@@ -201,15 +205,16 @@ impl Site {
                 store.display()
             )
         })?;
-        let (device, tap) = find_network(args)?;
-        let huge = match memory::lease(args.hot_log_mib << 20, &store.join("store")) {
+        let shards = shards::count(&args.set, args.broker_config.as_deref());
+        let (device, taps) = find_network(args, shards)?;
+        let huge = match memory::lease((args.hot_log_mib << 20) * shards as u64, &store.join("store")) {
             Ok(lease) => Some(lease),
             Err(lack) => {
                 fell_back("the hot log lies on tmpfs instead of huge pages", &lack);
                 None
             }
         };
-        Ok(Self { broker: None, namesrv: None, device, tap, huge, store, _lock: lock })
+        Ok(Self { broker: None, namesrv: None, device, taps, huge, store, shards, _lock: lock })
     }
 
     async fn start(&mut self, args: &Args, programs: &Programs) -> Result<(), String> {
@@ -280,10 +285,10 @@ impl Site {
 
     /// The broker first, so that it can sign off; then what was set up.
     fn stop(self) {
-        let Self { broker, namesrv, tap, huge, .. } = self;
+        let Self { broker, namesrv, taps, huge, .. } = self;
         drop(broker);
         drop(namesrv);
-        drop(tap);
+        drop(taps);
         drop(huge);
     }
 
@@ -301,10 +306,16 @@ impl Site {
         let hot_log = hot_log.display();
         let store = self.store.display();
         let hot_log_mib = args.hot_log_mib;
+        let more = match self.shards {
+            1 => String::new(),
+            count => format!(
+                "\n  shards       {count}, a broker each; this is the first, `afterburner cluster -n {namesrv}` lists all"
+            ),
+        };
         format!(
             "Afterburner is up, in {:.2} s.\n\n  \
              name server  {namesrv}, on every address of this host\n  \
-             broker       {broker}, {network}\n  \
+             broker       {broker}, {network}{more}\n  \
              hot log      {hot_log_mib} MiB in {hot_log}\n  \
              store        {store}/store, output of both programs in {store}/logs\n\n\
              Point any RocketMQ client at it:\n\n  \
@@ -324,21 +335,24 @@ impl Args {
 }
 
 /// The device that was asked for, or the best there is.
-fn find_network(args: &Args) -> Result<(Device, Option<TapLease>), String> {
+fn find_network(args: &Args, shards: usize) -> Result<(Device, Vec<TapLease>), String> {
     let name = match &args.device {
         Some(Device::Kernel { .. } | Device::Xdp { .. }) => None, // Nothing to set up.
         Some(Device::Tap { name }) => Some(name.as_str()),
         None => Some(TAP),
     };
     let Some(name) = name else {
-        return Ok((args.device.clone().expect("it was matched above"), None));
+        return Ok((args.device.clone().expect("it was matched above"), Vec::new()));
     };
-    match (network::lease(name, args.address), &args.device) {
-        (Ok(lease), _) => Ok((Device::Tap { name: name.to_owned() }, Some(lease))),
+    let taps = shards::taps(name, args.address, shards);
+    let leases: Result<Vec<_>, _> =
+        taps.iter().map(|(name, address)| network::lease(name, *address)).collect();
+    match (leases, &args.device) {
+        (Ok(leases), _) => Ok((Device::Tap { name: name.to_owned() }, leases)),
         (Err(lack), Some(_)) => Err(format!("{}; {}", lack.why, lack.fix)),
         (Err(lack), None) => {
             fell_back("kernel sockets on 127.0.0.1 instead of our own stack on a TAP", &lack);
-            Ok((Device::Kernel { address: Ipv4Addr::LOCALHOST }, None))
+            Ok((Device::Kernel { address: Ipv4Addr::LOCALHOST }, Vec::new()))
         }
     }
 }

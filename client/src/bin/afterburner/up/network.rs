@@ -50,6 +50,12 @@ impl Network {
         Self { address, ..self }
     }
 
+    /// The same address of the network that lies so many networks further; none when addresses end before.
+    pub fn further(self, networks: usize) -> Option<Self> {
+        let step = u32::try_from(networks).ok()?.checked_mul(1 << (32 - self.prefix_len))?;
+        Some(Self { address: u32::from(self.address).checked_add(step)?.into(), ..self })
+    }
+
     fn mask(self) -> u32 {
         u32::MAX << (32 - self.prefix_len)
     }
