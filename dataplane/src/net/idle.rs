@@ -134,9 +134,14 @@ impl Idle {
         self.worked_at_ns = now.mono_ns;
     }
 
+    /// Whether the spin after the last work is over.
+    pub fn may_sleep(&self, now: &TurnTime) -> bool {
+        now.mono_ns.saturating_sub(self.worked_at_ns) >= self.spin_ns
+    }
+
     /// Runs `sleep` if the spin is over and nobody wants us. `sleep` polls and may be told to return at once.
     pub fn sleep_with(&mut self, now: &TurnTime, max: Duration, sleep: impl FnOnce(Duration)) {
-        if now.mono_ns.saturating_sub(self.worked_at_ns) < self.spin_ns {
+        if !self.may_sleep(now) {
             // Others may have waited for this core; a spin that starves them helps nobody.
             std::hint::spin_loop();
             return;

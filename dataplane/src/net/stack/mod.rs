@@ -285,7 +285,8 @@ impl<D: Device> Net for Stack<D> {
         if !self.core.tx.dirty.is_empty() || !self.core.tx.events.is_empty() {
             return;
         }
-        if self.core.give_back_when_idle(now) {
+        // Before a sleep only: in a spin it would make every look at the device later.
+        if self.idle.may_sleep(now) && self.core.give_back_when_idle(now) {
             return;
         }
         let bell = self.idle.bell_fd();

@@ -72,8 +72,8 @@ impl Core {
         let slots = self.tx.conns.len();
         let mut given = 0;
         for _ in 0..SLOTS_PER_STEP.min(slots) {
-            let slot = self.tx.stamps.at % slots;
-            self.tx.stamps.at = slot + 1;
+            let slot = self.tx.stamps.at;
+            self.tx.stamps.at = if slot + 1 < slots { slot + 1 } else { 0 };
             let stamp = self.tx.stamps.seconds[slot];
             if stamp == 0 || now_s.saturating_sub(stamp) < QUIET_SECONDS {
                 continue;
