@@ -314,8 +314,8 @@ impl StackTx {
     fn orphan(&mut self, slot: u32) {
         let conn = &mut self.conns[slot as usize];
         conn.phase = Phase::Orphan;
-        conn.deadline_ns = self.now_ns + super::ORPHAN_NANOS;
-        conn.orphan_ends_ns = self.now_ns + super::ORPHAN_NANOS_MAX;
+        conn.deadline_ns = self.now_ns + super::ends::ORPHAN_NANOS;
+        conn.orphan_ends_ns = self.now_ns + super::ends::ORPHAN_NANOS_MAX;
         conn.pending.only_opening();
         self.events.raise(slot, &mut conn.pending, Pending::CLOSED);
         self.mark_dirty(slot);

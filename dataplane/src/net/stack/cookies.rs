@@ -14,7 +14,8 @@
 use super::flows::FlowKey;
 use super::gauge::Gauge;
 use super::options;
-use super::{Core, Progress};
+use super::Core;
+use super::outward::Progress;
 use crate::device::{DeviceTx, TxOffload};
 use crate::net::front::{Budget, Segment};
 use crate::net::packet::{self, IPV4_BYTES, PROTOCOL_TCP, TCP_BYTES, Tcp, flag};

@@ -14,7 +14,8 @@ use super::conn::{Conn, Phase};
 use super::options::{self, Offer};
 use super::recovery::{LossCounters, Recovery};
 use super::wire::{self, Sent};
-use super::{Core, feed};
+use super::Core;
+use super::engine::feed;
 use crate::device::{DeviceCaps, DeviceTx};
 use crate::net::front::Segment;
 use crate::net::packet::{

@@ -1,0 +1,59 @@
+//! How connections end.
+//!
+//! ```text
+//!   the peer's reset, or its silence ─▶ let_go ─▶ `Closed` for the shard ─▶ slot free
+//!   our close ─▶ orphan: delivers its last bytes, throws away what comes ─▶ let_go
+//! ```
+
+use super::Core;
+use super::conn::{Conn, Phase};
+use super::wheel::NEVER;
+use crate::net::events::Pending;
+
+impl Core {
+    /// The connection is over for the network. The shard is told if it has been told of the connection at all.
+    pub fn let_go(&mut self, slot: u32) {
+        let conn = &mut self.tx.conns[slot as usize];
+        self.flows.remove(conn.key);
+        self.wheel.set(slot, NEVER);
+        if conn.phase != Phase::Handshake {
+            self.roll.strike(slot);
+        }
+        match conn.phase {
+            Phase::Handshake => {
+                self.half_open -= 1;
+                self.tx.free_slot(slot);
+            }
+            Phase::Open => {
+                conn.phase = Phase::Dead;
+                conn.pending.only_opening();
+                self.counters.closed += 1;
+                self.tx.events.raise(slot, &mut conn.pending, Pending::CLOSED);
+            }
+            Phase::Orphan => {
+                // `Closed` was raised when we closed; raising nothing makes the queue free the slot after it.
+                conn.phase = Phase::Dead;
+                self.counters.closed += 1;
+                self.tx.events.raise(slot, &mut conn.pending, 0);
+            }
+            Phase::Free | Phase::Dead => unreachable!("not in the table of flows"),
+        }
+    }
+}
+
+/// What comes for a connection that nobody reads any more.
+pub fn throw_away(conn: &mut Conn) {
+    let mut thrown = 0;
+    while conn.socket().can_recv() {
+        match conn.socket_mut().recv(|run| (run.len(), run.len())) {
+            Ok(len) => thrown += len,
+            Err(_) => break,
+        }
+    }
+    conn.consumed += thrown as u64;
+}
+
+/// How long a connection we have closed may take to end while nothing of ours is on its way.
+pub const ORPHAN_NANOS: u64 = 10_000_000_000;
+/// How long it may take to deliver our last bytes to a peer that is heard now and then.
+pub const ORPHAN_NANOS_MAX: u64 = 60_000_000_000;

@@ -1,0 +1,125 @@
+//! From the connections to the device: the dirty ones in turn, a few frames each.
+//!
+//! ```text
+//!   dirty ─▶ recovery: again what is lost ─▶ smoltcp: what is new, acknowledgements ─▶ wheel: when to look again
+//! ```
+
+use super::conn::Phase;
+use super::wheel::NEVER;
+use super::wire::Wire;
+use super::{Core, ends, tails};
+use crate::device::DeviceTx;
+use crate::time::TurnTime;
+use smoltcp::socket::tcp::State;
+
+/// How far a connection came.
+pub enum Progress {
+    Done,
+    More,
+    NoRoom,
+}
+
+impl Core {
+    /// Sends what the dirty connections have to send, a few frames each in turn.
+    pub fn put_out(&mut self, tx: &mut impl DeviceTx, now: &TurnTime, frames_max: usize) -> u32 {
+        let mut frames = 0;
+        // A connection with more to send comes again behind the others: in this call, as long as there is budget.
+        while frames < frames_max as u32 {
+            let Some(slot) = self.tx.dirty.pop_front() else { break };
+            self.tx.conns[slot as usize].is_dirty = false;
+            match self.put_out_one(slot, tx, now, &mut frames) {
+                Progress::Done => (),
+                Progress::More => self.tx.mark_dirty(slot),
+                Progress::NoRoom => {
+                    self.tx.conns[slot as usize].is_dirty = true;
+                    self.tx.dirty.push_front(slot);
+                    break;
+                }
+            }
+        }
+        self.counters.frames_out += u64::from(frames);
+        frames
+    }
+
+    pub fn put_out_one(
+        &mut self,
+        slot: u32,
+        tx: &mut impl DeviceTx,
+        now: &TurnTime,
+        frames: &mut u32,
+    ) -> Progress {
+        let conn = &mut self.tx.conns[slot as usize];
+        match conn.phase {
+            Phase::Free | Phase::Dead => return Progress::Done,
+            Phase::Handshake if conn.deadline_ns <= now.mono_ns => {
+                self.counters.handshakes_expired += 1;
+                self.let_go(slot);
+                return Progress::Done;
+            }
+            Phase::Orphan => {
+                ends::throw_away(conn);
+                if conn.deadline_ns <= now.mono_ns {
+                    let is_undelivered = conn.socket().send_queue() > 0;
+                    let is_hopeful =
+                        conn.heard_ns + ends::ORPHAN_NANOS > now.mono_ns && conn.orphan_ends_ns > now.mono_ns;
+                    if conn.socket().state() == State::TimeWait {
+                        self.let_go(slot);
+                        return Progress::Done;
+                    }
+                    if is_undelivered && is_hopeful {
+                        conn.deadline_ns = now.mono_ns + ends::ORPHAN_NANOS;
+                    } else {
+                        conn.socket_mut().abort();
+                    }
+                }
+            }
+            Phase::Handshake | Phase::Open => (),
+        }
+        if conn.phase != Phase::Handshake {
+            *frames += self.speak_again(slot, tx, now);
+        }
+        let conn = &mut self.tx.conns[slot as usize];
+        let stack_now = conn.clock.at(now.mono_ns);
+        let mut sent = conn.sent();
+        let mut next = None;
+        let progress = loop {
+            if !tx.has_room() {
+                break Progress::NoRoom;
+            }
+            let frames_before = sent.frames;
+            let mut wire = Wire { packet: None, tx, caps: &self.caps, to: conn.mac, sent: &mut sent };
+            self.iface.poll_egress(stack_now, &mut wire, &mut conn.set);
+            next = self.iface.poll_at(stack_now, &conn.set);
+            if next.is_none_or(|at| at > stack_now) || sent.frames == frames_before {
+                break Progress::Done;
+            }
+            if sent.frames >= FRAMES_PER_CONN_MAX {
+                break Progress::More;
+            }
+        };
+        *frames += sent.frames;
+        tails::note_sent(conn, &sent, now, &mut self.counters.loss);
+        if conn.socket().state() == State::Closed && conn.socket().remote_endpoint().is_none() {
+            self.let_go(slot);
+            return Progress::Done;
+        }
+        // What smoltcp wants now and could not do now is tried again in a while.
+        let mut due_ns = next.map_or(NEVER, |at| conn.clock.real_ns(at));
+        if conn.phase != Phase::Handshake {
+            due_ns = due_ns.min(conn.recovery.deadline_ns());
+        }
+        if matches!(conn.phase, Phase::Handshake | Phase::Orphan) {
+            due_ns = due_ns.min(conn.deadline_ns);
+        }
+        if matches!(progress, Progress::Done) {
+            self.wheel.set(slot, due_ns.max(now.mono_ns + RETRY_NANOS));
+        }
+        self.tx.check_room(slot);
+        progress
+    }
+}
+
+/// After this a connection waits until the other ones have had their turn.
+const FRAMES_PER_CONN_MAX: u32 = 4;
+/// smoltcp wants something now that it cannot do now.
+const RETRY_NANOS: u64 = 1_000_000;
