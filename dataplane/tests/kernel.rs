@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::Running;
+use common::{Echo, Running};
+use dataplane::net::NetLimits;
 use std::net::Ipv4Addr;
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -39,5 +40,19 @@ fn ends() {
     let (_server, port) = start();
     for _ in 0..20 {
         common::ends(HERE, port);
+    }
+}
+
+/// T-32. Goal: what came before a reset is served. Method: a peer that sends and resets while nobody looks; with rings
+/// that hold all of it, and with smaller ones.
+#[test]
+fn last_words() {
+    for ring_bytes in [128 << 10, 4 << 10] {
+        let limits = NetLimits { conns_max: 64, rx_ring_bytes: ring_bytes, tx_ring_bytes: ring_bytes };
+        let ((net, echo), _) = common::on_free_ports(|port| {
+            let mut net = common::kernel_net(limits);
+            Echo::new(&mut net, port).map(|echo| (net, echo))
+        });
+        common::last_words(net, echo, HERE);
     }
 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::Running;
+use common::{Echo, Running};
 use dataplane::device::mac_for;
 use dataplane::device::tap::{Tap, TapConfig, TapError};
 use dataplane::net::front::Address;
@@ -89,6 +89,14 @@ fn ends() {
     for _ in 0..20 {
         common::ends(ip, PORT);
     }
+}
+
+/// T-32. Goal: what came before a reset is served. Method: a peer that sends and resets while nobody looks.
+#[test]
+fn last_words() {
+    let Some((mut stack, ip)) = stack(19) else { return };
+    let echo = Echo::new(&mut stack, PORT).unwrap();
+    common::last_words(stack, echo, ip);
 }
 
 /// Goal: the host's own tools find us. Method: ping, and the host's neighbour table.

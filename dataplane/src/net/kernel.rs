@@ -78,6 +78,8 @@ struct TxSlot {
     /// epoll has said that an end or an error lies behind the bytes.
     end_seen: bool,
     peer_finished: bool,
+    /// Takes nothing any more: what is sent to it is thrown away.
+    is_deaf: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +90,9 @@ enum Phase {
     Flushing,
     /// Our end is shut; the peer's bytes are thrown away until it shuts its end, or we have waited enough.
     Lingering,
+    /// The peer has ended it with a reset, and bytes that came before are still to be read: it ends as one whose peer
+    /// has finished.
+    Reset,
     /// The socket is gone; the slot waits for `Closed` to be told.
     Dead,
 }
@@ -195,6 +200,7 @@ impl KernelNet {
         conn.wants_room = false;
         conn.end_seen = false;
         conn.peer_finished = false;
+        conn.is_deaf = false;
         self.tx.conns_len += 1;
         self.tx.events.raise(slot, &mut conn.pending, Pending::OPENED);
         if !conn.is_hungry {
@@ -226,6 +232,7 @@ impl KernelNet {
             wants_room: false,
             end_seen: false,
             peer_finished: false,
+            is_deaf: false,
         });
         slot
     }
@@ -237,7 +244,7 @@ impl KernelNet {
         match conn.phase {
             Phase::Open => (),
             Phase::Flushing | Phase::Lingering => return self.throw_away(slot),
-            Phase::Free | Phase::Dead => return,
+            Phase::Free | Phase::Reset | Phase::Dead => return,
         }
         let ring = &mut self.rx.slots[slot as usize].ring;
         let room = ring.room();
@@ -263,8 +270,27 @@ impl KernelNet {
                     self.hungry.push_back(slot);
                 }
             }
-            Err(error) if is_transient(&error) => (),
-            Err(_) => self.tx.lose(slot),
+            Err(error) if is_transient(&error) && !conn.is_deaf => (),
+            Err(_) if self.rx.slots[slot as usize].ring.is_empty() => self.tx.lose(slot),
+            Err(_) => self.tx.reset(slot),
+        }
+    }
+
+    /// It cannot be written to any more. What came before that may still lie in the socket.
+    fn deafen(&mut self, slot: u32) {
+        let conn = &mut self.tx.slots[slot as usize];
+        if conn.phase != Phase::Open {
+            return self.tx.lose(slot);
+        }
+        conn.is_deaf = true;
+        conn.ring.clear();
+        if conn.wants_room {
+            self.tx.deaf_has_room(slot);
+        }
+        let conn = &mut self.tx.slots[slot as usize];
+        if !conn.is_hungry {
+            conn.is_hungry = true;
+            self.hungry.push_back(slot);
         }
     }
 
@@ -297,7 +323,7 @@ impl KernelNet {
                     conn.bytes_out += len as u64;
                 }
                 Err(error) if is_transient(&error) => (), // epoll tells when there is room again.
-                Err(_) => return self.tx.lose(slot),
+                Err(_) => return self.deafen(slot),
             }
         }
         let conn = &mut self.tx.slots[slot as usize];
@@ -480,12 +506,12 @@ impl NetRx for KernelRx {
 impl KernelTx {
     fn open(&self, conn: ConnId) -> Option<&TxSlot> {
         let slot = self.slots.get(conn.slot as usize)?;
-        (slot.generation == conn.generation && slot.phase == Phase::Open).then_some(slot)
+        (slot.generation == conn.generation && slot.is_there()).then_some(slot)
     }
 
     fn open_mut(&mut self, conn: ConnId) -> Option<&mut TxSlot> {
         let slot = self.slots.get_mut(conn.slot as usize)?;
-        (slot.generation == conn.generation && slot.phase == Phase::Open).then_some(slot)
+        (slot.generation == conn.generation && slot.is_there()).then_some(slot)
     }
 
     fn mark_dirty(&mut self, slot: u32) {
@@ -496,20 +522,36 @@ impl KernelTx {
         }
     }
 
+    /// There always is room for what is thrown away.
+    fn deaf_has_room(&mut self, slot: u32) {
+        let conn = &mut self.slots[slot as usize];
+        conn.wants_room = false;
+        self.events.raise(slot, &mut conn.pending, Pending::WRITABLE);
+    }
+
     /// The socket is dropped; if the shard has not been told of the end yet, it will be.
     fn lose(&mut self, slot: u32) {
         let conn = &mut self.slots[slot as usize];
         conn.stream = None;
         conn.ring.clear();
-        let was_open = conn.phase == Phase::Open;
+        let was_there = conn.is_there();
         conn.phase = Phase::Dead;
-        if was_open {
+        if was_there {
             conn.pending.only_opening();
             self.events.raise(slot, &mut conn.pending, Pending::CLOSED);
         } else {
             // `Closed` was raised by `close`; if it has been told already, this makes the queue bury the slot.
             self.events.raise(slot, &mut conn.pending, 0);
         }
+    }
+
+    /// The socket is dropped; what it has brought is read still.
+    fn reset(&mut self, slot: u32) {
+        let conn = &mut self.slots[slot as usize];
+        (conn.stream, conn.phase, conn.is_deaf) = (None, Phase::Reset, true);
+        conn.ring.clear();
+        let told = Pending::READABLE | Pending::WRITABLE | Pending::FINISHED;
+        self.events.raise(slot, &mut conn.pending, told);
     }
 
     fn bury(&mut self, slot: u32) {
@@ -534,7 +576,9 @@ impl NetTx for KernelTx {
         let (first, _) = slot.ring.free();
         let len = fill(first);
         slot.ring.filled(len);
-        if len > 0 {
+        if slot.is_deaf {
+            slot.ring.clear();
+        } else if len > 0 {
             self.mark_dirty(conn.slot);
         }
         len
@@ -542,6 +586,9 @@ impl NetTx for KernelTx {
 
     fn send(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
         let Some(slot) = self.open_mut(conn) else { return 0 };
+        if slot.is_deaf {
+            return bytes.len();
+        }
         let len = slot.ring.put(bytes);
         slot.wants_room |= len < bytes.len();
         if len > 0 {
@@ -553,13 +600,18 @@ impl NetTx for KernelTx {
     fn want_room(&mut self, conn: ConnId) {
         if let Some(slot) = self.open_mut(conn) {
             slot.wants_room = true;
-            self.mark_dirty(conn.slot);
+            match slot.is_deaf {
+                true => self.deaf_has_room(conn.slot),
+                false => self.mark_dirty(conn.slot),
+            }
         }
     }
 
     fn close(&mut self, conn: ConnId) {
-        if self.open(conn).is_none() {
-            return;
+        match self.open(conn) {
+            Some(slot) if slot.phase == Phase::Reset => return self.lose(conn.slot),
+            Some(_) => (),
+            None => return,
         }
         let slot = &mut self.slots[conn.slot as usize];
         slot.phase = Phase::Flushing;
@@ -588,10 +640,21 @@ impl NetTx for KernelTx {
             heard_ns: slot.heard_ns,
             // The rest is the kernel's: `ss --tcp --info` shows it.
             tcp: TcpInfo {
-                state: if slot.peer_finished { "close-wait" } else { "established" },
+                state: match (slot.phase, slot.peer_finished) {
+                    (Phase::Reset, _) => "closed",
+                    (_, true) => "close-wait",
+                    (_, false) => "established",
+                },
                 ..TcpInfo::default()
             },
         })
+    }
+}
+
+impl TxSlot {
+    /// The shard has not closed it, nor been told that it is.
+    fn is_there(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Reset)
     }
 }
 

@@ -56,7 +56,8 @@ pub enum NetEvent {
     Readable(ConnId),
     /// There is room again, after a send that did not take everything.
     Writable(ConnId),
-    /// The peer will send no more; what it sent is readable still, and it may still read. Answer with `close`.
+    /// The peer will send no more; what it sent is readable still. Answer with `close`. It may still read, unless it has
+    /// ended with a reset: then what is sent to it vanishes.
     PeerFinished(ConnId),
     /// Gone, for whatever reason; the id is dead.
     Closed(ConnId),

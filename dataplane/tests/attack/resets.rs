@@ -1,8 +1,8 @@
 //! Segments that would end or restart a connection if they were believed (RFC 5961).
 
 use crate::script::World;
-use crate::wire::Seg;
-use dataplane::net::NetEvent;
+use crate::wire::{Out, Seg};
+use dataplane::net::{Net, NetEvent};
 use dataplane::net::packet::flag;
 use std::time::Duration;
 
@@ -141,4 +141,67 @@ fn every_mixture_of_flags() {
             world.assert_witness_lives();
         }
     }
+}
+
+/// T-32. Goal: what came before a reset is served, whatever the reset's burst brought; then the connection ends like one
+/// whose peer has finished, and nothing leaves for it any more. Method: data and reset before one turn; then read,
+/// answer and close, or abort, or close unread.
+#[test]
+fn bytes_before_a_reset_are_served() {
+    for ending in ["read", "abort", "close"] {
+        let mut world = World::new();
+        let id = world.conn.id;
+        for row in ["PA 0 ack 0 'send me'", "A 7 ack 0 ' too'", "R 11"] {
+            let seg = world.read_row(row);
+            world.port.give(&seg.frame());
+        }
+        world.turns();
+        let told = world.take_events();
+        assert!(told.contains(&NetEvent::Readable(id)), "{told:?}");
+        assert_eq!(told.last(), Some(&NetEvent::PeerFinished(id)), "and not yet closed");
+        assert_eq!(world.counters().ended_unread, 1);
+        if ending == "read" {
+            let conn = world.conn;
+            assert_eq!(world.read(conn), b"send me too");
+            // An answer of any length goes where the peer has gone, and keeps nobody waiting for room.
+            assert_eq!(world.stack.send(id, &[7; 1 << 20]), 1 << 20);
+            assert!(world.stack.send_with(id, &mut |run| run.len()) > 0);
+            assert!(world.stack.send_room(id) > 0);
+        }
+        let out = world.drain();
+        assert!(out.iter().all(|frame| Out::parse(frame).data.is_empty()), "acknowledgements at most");
+        match ending {
+            "abort" => world.stack.abort(id),
+            _ => world.stack.close(id),
+        }
+        assert!(world.wait(Duration::from_secs(1)).is_empty(), "nobody is there to hear anything");
+        assert_eq!(world.take_events(), [NetEvent::Closed(id)]);
+        assert!(world.stack.readable(id).0.is_empty(), "the id is dead");
+        assert_eq!(world.stack.send(id, b"more"), 0);
+        world.assert_witness_lives();
+    }
+}
+
+/// T-32. Goal: connections that were reset and are not read cost slots, as open ones do, and no more; their addresses
+/// and slots can be used again. Method: twice as many as there are slots, from one port each.
+#[test]
+fn unread_resets_are_bounded() {
+    let mut world = World::new();
+    for round in 0..128u16 {
+        let peer = world.open(20_000 + round % 2, u32::from(round) << 20);
+        let mut data = Seg::new(flag::ACK | flag::PSH, peer.port, peer.seq, peer.ack);
+        data.data = vec![7; 1_000];
+        world.port.give(&data.frame());
+        world.port.give(&Seg::new(flag::RST, peer.port, peer.seq.wrapping_add(1_000), 0).frame());
+        world.turns();
+        world.drain();
+        assert_eq!(world.stack.conns_len(), 3, "two of the world's, and this one");
+        assert_eq!(world.read(peer).len(), 1_000);
+        world.stack.close(peer.id);
+        world.turns();
+        assert_eq!(world.stack.conns_len(), 2);
+        world.take_events();
+    }
+    assert_eq!(world.counters().ended_unread, 128);
+    world.assert_witness_lives();
 }

@@ -12,8 +12,10 @@ use dataplane::net::kernel::KernelNet;
 use dataplane::net::{ConnId, Net, NetEvent, NetLimits, NetRx, NetTx, Spin};
 use dataplane::rng::Rng;
 use dataplane::time::{Clock, RealClock, TurnTime};
+use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -25,6 +27,8 @@ pub struct Echo {
     finishing: Vec<ConnId>,
     pub opened: u64,
     pub closed: u64,
+    /// Bytes that came and were served.
+    pub heard: u64,
 }
 
 impl Echo {
@@ -32,7 +36,7 @@ impl Echo {
         for port in port..port + 3 {
             net.listen(port)?;
         }
-        Ok(Self { port, finishing: Vec::new(), opened: 0, closed: 0 })
+        Ok(Self { port, finishing: Vec::new(), opened: 0, closed: 0, heard: 0 })
     }
 
     /// One turn of the shard's shape.
@@ -75,6 +79,7 @@ impl Echo {
         }
         let is_all = len == first.len() + second.len();
         net.consume(conn, len);
+        self.heard += len as u64;
         if is_all && self.finishing.contains(&conn) {
             net.close(conn);
         }
@@ -135,11 +140,18 @@ impl Drop for Running {
 
 /// A server on the host's own sockets, on ports that no outgoing connection of another test is given.
 pub fn start_on_kernel_sockets() -> (Running, u16) {
+    on_free_ports(|port| Running::start(kernel_net(NetLimits::default()), port))
+}
+
+pub fn kernel_net(limits: NetLimits) -> KernelNet {
+    KernelNet::new(IpAddr::V4(Ipv4Addr::LOCALHOST), limits, Spin::Adaptive).unwrap()
+}
+
+/// The first ports on which `start` succeeds.
+pub fn on_free_ports<T>(mut start: impl FnMut(u16) -> io::Result<T>) -> (T, u16) {
     let first = 10_000 + (std::process::id() % 5_000) as u16;
     for port in (first..30_000).step_by(4) {
-        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let net = KernelNet::new(ip, NetLimits::default(), Spin::Adaptive).unwrap();
-        match Running::start(net, port) {
+        match start(port) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             started => return (started.unwrap(), port),
         }
@@ -238,12 +250,45 @@ pub fn churn(ip: Ipv4Addr, port: u16, rounds: usize) {
         let mut stream = connect(ip, port);
         stream.write_all(b"hello").unwrap();
         if round % 2 == 0 {
-            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         } else {
             stream.read_exact(&mut [0; 5]).unwrap();
         }
     }
 }
+
+/// What a peer sent before it ended with a reset is served, however late we look. Method: turns stop while it sends and
+/// ends.
+pub fn last_words(mut net: impl Net, mut echo: Echo, ip: Ipv4Addr) {
+    let port = echo.port;
+    let mut clock = RealClock::start();
+    let mut turn_until = |what: &str, is_so: &dyn Fn(&Echo) -> bool| {
+        eventually(what, || {
+            echo.turn(&mut net, &clock.read());
+            is_so(&echo)
+        });
+    };
+    for round in 1..=20 {
+        let (go, gone) = (mpsc::channel(), mpsc::channel());
+        let peer = std::thread::spawn(move || {
+            let mut stream = connect(ip, port);
+            go.1.recv().unwrap();
+            stream.write_all(&[7; LAST_WORDS_BYTES]).unwrap();
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(stream);
+            gone.0.send(()).unwrap();
+        });
+        turn_until("it connects", &|echo| echo.opened == round);
+        go.0.send(()).unwrap();
+        gone.1.recv().unwrap();
+        turn_until("the connection ends", &|echo| echo.closed == round);
+        turn_until("all was heard", &|echo| echo.heard == round * LAST_WORDS_BYTES as u64);
+        peer.join().unwrap();
+    }
+}
+
+/// More than a ring of 4 KiB, less than what a peer sends before it hears of a window.
+const LAST_WORDS_BYTES: usize = 9_000;
 
 /// Waits for something to become true.
 pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   SYN ─▶ Handshake ─▶ Open ─▶ (close | abort) Orphan ─▶ gone ─▶ slot free, generation moved on
-//!              │          └─▶ (reset, timeout) ──────────▶ Dead until `Closed` is told
+//!              │          └─▶ (reset, timeout) ─▶ bytes unread: Reset until we close ─▶ Dead until `Closed` is told
 //!              └─▶ expired or reset: nobody was told, slot free at once
 //! ```
 //!
-//! This file is what the shard sees ([`StackRx`], [`StackTx`]); stack.rs moves packets in and out of it.
+//! This file is what the shard sees ([`StackRx`], [`StackTx`]); inward.rs and outward.rs move packets in and out of it.
 
 use super::clock::StackClock;
 use super::flows::FlowKey;
@@ -32,6 +32,9 @@ pub enum Phase {
     Open,
     /// Closed or aborted by us; the stack sees it off.
     Orphan,
+    /// Gone for the network, with bytes that the shard has yet to read: it ends as one whose peer has finished, and what
+    /// is sent to it is thrown away.
+    Reset,
     /// Gone; `Closed` is still to be told.
     Dead,
 }
@@ -148,6 +151,8 @@ pub struct StackTx {
     pub stamps: Stamps,
     slab: Slab,
     conns_max: usize,
+    /// Where goes what is sent to nobody.
+    void: Box<[u8]>,
 }
 
 impl StackTx {
@@ -162,6 +167,7 @@ impl StackTx {
             stamps: Stamps::with_capacity(conns_max),
             slab,
             conns_max,
+            void: vec![0; VOID_BYTES].into_boxed_slice(),
         }
     }
 
@@ -281,15 +287,23 @@ impl StackTx {
         }
     }
 
+    /// The phase of a connection that the shard has not been told is closed, and has not closed.
+    fn phase(&self, conn: ConnId) -> Option<Phase> {
+        let slot = self.conns.get(conn.slot as usize).filter(|slot| slot.generation == conn.generation)?;
+        Some(slot.phase).filter(|phase| matches!(phase, Phase::Open | Phase::Reset))
+    }
+
     fn is_open(&self, conn: ConnId) -> bool {
-        self.conns
-            .get(conn.slot as usize)
-            .is_some_and(|slot| slot.generation == conn.generation && slot.phase == Phase::Open)
+        self.phase(conn) == Some(Phase::Open)
+    }
+
+    fn is_reset(&self, conn: ConnId) -> bool {
+        self.phase(conn) == Some(Phase::Reset)
     }
 
     /// Gives received bytes back to the ring.
     pub fn consume(&mut self, rx: &mut StackRx, id: ConnId, len: usize) {
-        if len == 0 || !self.is_open(id) {
+        if len == 0 || self.phase(id).is_none() {
             return;
         }
         let view = &mut rx.views[id.slot as usize];
@@ -319,6 +333,14 @@ impl StackTx {
         conn.pending.only_opening();
         self.events.raise(slot, &mut conn.pending, Pending::CLOSED);
         self.mark_dirty(slot);
+    }
+
+    /// The network has been done with it for a while; now the shard is.
+    fn bury(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
+        conn.phase = Phase::Dead;
+        conn.pending.only_opening();
+        self.events.raise(slot, &mut conn.pending, Pending::CLOSED);
     }
 
     fn after_send(&mut self, slot: u32, len: usize, wanted_more: bool) {
@@ -362,12 +384,16 @@ impl NetRx for StackRx {
 
 impl NetTx for StackTx {
     fn send_room(&self, conn: ConnId) -> usize {
-        if self.is_open(conn) { self.conns[conn.slot as usize].room() } else { 0 }
+        match self.phase(conn) {
+            Some(Phase::Open) => self.conns[conn.slot as usize].room(),
+            Some(_) => VOID_BYTES,
+            None => 0,
+        }
     }
 
     fn send_with(&mut self, conn: ConnId, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> usize {
         if !self.is_open(conn) {
-            return 0;
+            return if self.is_reset(conn) { fill(&mut self.void) } else { 0 };
         }
         let socket = self.conns[conn.slot as usize].socket_mut();
         if !socket.can_send() {
@@ -385,9 +411,9 @@ impl NetTx for StackTx {
 
     fn send(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
         if !self.is_open(conn) {
-            return 0;
+            return if self.is_reset(conn) { bytes.len() } else { 0 };
         }
-        // Refused only after the peer's reset, of which `Closed` tells.
+        // Refused only after our own end.
         let len = self.conns[conn.slot as usize].socket_mut().send_slice(bytes).unwrap_or(0);
         self.after_send(conn.slot, len, len < bytes.len());
         len
@@ -397,6 +423,9 @@ impl NetTx for StackTx {
         if self.is_open(conn) {
             self.conns[conn.slot as usize].wants_room = true;
             self.check_room(conn.slot);
+        } else if self.is_reset(conn) {
+            let pending = &mut self.conns[conn.slot as usize].pending;
+            self.events.raise(conn.slot, pending, Pending::WRITABLE);
         }
     }
 
@@ -404,6 +433,8 @@ impl NetTx for StackTx {
         if self.is_open(conn) {
             self.conns[conn.slot as usize].socket_mut().close();
             self.orphan(conn.slot);
+        } else if self.is_reset(conn) {
+            self.bury(conn.slot);
         }
     }
 
@@ -411,13 +442,13 @@ impl NetTx for StackTx {
         if self.is_open(conn) {
             self.conns[conn.slot as usize].socket_mut().abort();
             self.orphan(conn.slot);
+        } else if self.is_reset(conn) {
+            self.bury(conn.slot);
         }
     }
 
     fn info(&self, conn: ConnId) -> Option<ConnInfo> {
-        if !self.is_open(conn) {
-            return None;
-        }
+        self.phase(conn)?;
         let conn = &self.conns[conn.slot as usize];
         Some(ConnInfo {
             peer: SocketAddr::V4(conn.peer),
@@ -453,4 +484,6 @@ fn state_name(state: tcp::State) -> &'static str {
     }
 }
 
+/// As much as a turn may want to write in one piece.
+const VOID_BYTES: usize = 64 << 10;
 const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);

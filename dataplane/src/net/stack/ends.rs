@@ -1,9 +1,12 @@
 //! How connections end.
 //!
 //! ```text
-//!   the peer's reset, or its silence ─▶ let_go ─▶ `Closed` for the shard ─▶ slot free
+//!   the peer's reset, or its silence ─▶ let_go ─▶ unread bytes are served ─▶ `Closed` for the shard ─▶ slot free
 //!   our close ─▶ orphan: delivers its last bytes, throws away what comes ─▶ let_go
 //! ```
+//!
+//! Bytes that came before a reset were sent in good faith: an application that sends one-way messages and ends without
+//! reading its answers ends with a reset. They are served first, as by the kernel's sockets, and their answers vanish.
 
 use super::Core;
 use super::conn::{Conn, Phase};
@@ -24,6 +27,14 @@ impl Core {
                 self.half_open -= 1;
                 self.tx.free_slot(slot);
             }
+            Phase::Open if conn.socket().recv_queue() > 0 => {
+                conn.phase = Phase::Reset;
+                conn.finish_told = true;
+                self.counters.closed += 1;
+                self.counters.ended_unread += 1;
+                let told = Pending::READABLE | Pending::WRITABLE | Pending::FINISHED;
+                self.tx.events.raise(slot, &mut conn.pending, told);
+            }
             Phase::Open => {
                 conn.phase = Phase::Dead;
                 conn.pending.only_opening();
@@ -36,7 +47,7 @@ impl Core {
                 self.counters.closed += 1;
                 self.tx.events.raise(slot, &mut conn.pending, 0);
             }
-            Phase::Free | Phase::Dead => unreachable!("not in the table of flows"),
+            Phase::Free | Phase::Reset | Phase::Dead => unreachable!("not in the table of flows"),
         }
     }
 }

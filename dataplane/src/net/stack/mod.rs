@@ -90,6 +90,8 @@ impl StackConfig {
 pub struct StackCounters {
     pub opened: u64,
     pub closed: u64,
+    /// Of these, the ones that the peer ended at once while bytes of its were still to be read.
+    pub ended_unread: u64,
     pub handshakes_expired: u64,
     pub syns_dropped: u64,
     /// SYNs answered without remembering them, and those whose senders came back.
@@ -103,7 +105,7 @@ pub struct StackCounters {
     pub loss: LossCounters,
 }
 
-count_fields!(StackCounters: opened, closed, handshakes_expired, syns_dropped, resets_in, resets_ignored, frames_out,
+count_fields!(StackCounters: opened, closed, ended_unread, handshakes_expired, syns_dropped, resets_in, resets_ignored, frames_out,
     rings_given_back, cookies_given, cookies_taken; and loss);
 
 /// Connections over a device of our own.

@@ -50,7 +50,7 @@ impl Core {
     ) -> Progress {
         let conn = &mut self.tx.conns[slot as usize];
         match conn.phase {
-            Phase::Free | Phase::Dead => return Progress::Done,
+            Phase::Free | Phase::Reset | Phase::Dead => return Progress::Done,
             Phase::Handshake if conn.deadline_ns <= now.mono_ns => {
                 self.counters.handshakes_expired += 1;
                 self.let_go(slot);

@@ -82,7 +82,7 @@ impl Core {
             let is_unused = match conn.phase {
                 Phase::Free => true,
                 Phase::Open | Phase::Orphan => conn.has_empty_rings(),
-                Phase::Handshake | Phase::Dead => false,
+                Phase::Handshake | Phase::Reset | Phase::Dead => false,
             };
             if is_unused {
                 self.tx.stamps.seconds[slot] = 0;
