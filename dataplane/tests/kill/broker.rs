@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub struct Broker {
     pub address: SocketAddr,
@@ -18,22 +18,28 @@ pub struct Broker {
 
 impl Broker {
     pub fn start() -> Broker {
-        let folder = std::env::temp_dir().join(format!("afterburner-kill-{}", std::process::id()));
+        Broker::start_at("kill", 41)
+    }
+
+    /// A broker of that name in network 10.77.`net`.0.
+    pub fn start_at(name: &str, net: u8) -> Broker {
+        let folder = std::env::temp_dir().join(format!("afterburner-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("the temporary folder takes a folder");
         let port = free_port();
-        let tap = make_tap();
+        let tap = make_tap(name, net);
         let (device, lines, ip) = match &tap {
             Some(name) => {
-                (format!("tap:{name}"), format!("device=tap:{name}\naddress=10.77.41.2/24\n"), "10.77.41.2")
+                let ip = format!("10.77.{net}.2");
+                (format!("tap:{name}"), format!("device=tap:{name}\naddress={ip}/24\n"), ip)
             }
             None => {
                 println!("skipped: TAP (needs root and /dev/net/tun); the kernel device stands in");
-                ("kernel".to_string(), "device=kernel:127.0.0.1\n".to_string(), "127.0.0.1")
+                ("kernel".to_string(), "device=kernel:127.0.0.1\n".to_string(), "127.0.0.1".to_string())
             }
         };
         let store = folder.join("store");
         let config = format!(
-            "brokerName=broker-kill\nlistenPort={port}\nstorePathRootDir={}\nhotLogPath={}\nhotLogBytes=134217728\n{lines}",
+            "brokerName=broker-{name}\nlistenPort={port}\nstorePathRootDir={}\nhotLogPath={}\nhotLogBytes=134217728\n{lines}",
             store.display(),
             folder.join("hot").display()
         );
@@ -67,6 +73,17 @@ impl Broker {
         std::thread::spawn(move || lines.for_each(drop)); // Nobody may block on a full pipe.
         self.ready_ms = begin.elapsed().as_millis();
         self.child = Some(child);
+    }
+
+    /// CPU time of all its threads so far.
+    pub fn cpu(&self) -> Duration {
+        let id = self.child.as_ref().expect("it runs").id();
+        let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("its threads can be seen");
+        let nanos = threads.filter_map(Result::ok).filter_map(|thread| {
+            let schedstat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            schedstat.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanos.sum())
     }
 
     pub fn kill_9(&mut self) {
@@ -111,13 +128,14 @@ fn free_port() -> u16 {
 }
 
 /// A persistent interface of this test, so that it outlives the process that is killed.
-fn make_tap() -> Option<String> {
-    let name = format!("ab-kill{}", std::process::id() % 10_000);
+fn make_tap(name: &str, net: u8) -> Option<String> {
+    let name = format!("ab-{name}{}", std::process::id() % 10_000);
+    let host = format!("10.77.{net}.1/24");
     let ip = |arguments: &[&str]| {
         Command::new("ip").args(arguments).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     };
     let made = ip(&["tuntap", "add", "dev", &name, "mode", "tap"])
-        && ip(&["address", "add", "10.77.41.1/24", "dev", &name])
+        && ip(&["address", "add", &host, "dev", &name])
         && ip(&["link", "set", "dev", &name, "up"]);
     made.then_some(name)
 }

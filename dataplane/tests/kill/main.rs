@@ -4,6 +4,7 @@
 //! notes every acknowledged message; SIGKILL at a random instant; start again on the same store as a supervisor would;
 //! read every queue back over the wire and ask the notes. Twenty rounds on one store, `KILL_ROUNDS` for another number.
 
+#[allow(dead_code)] // Shared with a bench.
 mod broker;
 mod wire;
 
