@@ -6,7 +6,7 @@ use dataplane::device::sim::{SimDevice, SimPort};
 use dataplane::device::{DeviceCaps, Mac, TxOffload};
 use dataplane::net::front::Address;
 use dataplane::net::packet::{self, *};
-use dataplane::net::stack::{Stack, StackConfig};
+use dataplane::net::stack::{LossCounters, Stack, StackConfig};
 use dataplane::net::{ConnId, Net, NetEvent};
 use dataplane::rng::Rng;
 use dataplane::time::{Clock, SimClock};
@@ -852,6 +852,45 @@ fn a_lost_tail_is_found_by_a_probe() {
     assert_eq!((again[0].tcp.seq, again[6].tcp.seq), (una, end.wrapping_sub(2 * 1_460)));
     world.give_seg(Seg::new(flag::ACK, 1000, end));
     assert!(world.wait(Duration::from_secs(5)).is_empty());
+}
+
+/// T-33. Goal: after a long turn of ours nobody is probed who had no time to answer; a loss is found all the same, also by a
+/// shard whose turns are all long. Method: turns of 8 and 3 ms, with and without an answer.
+#[test]
+fn a_long_turn_is_no_silence() {
+    for (turn_ms, turns_until_answer) in [(8, 1), (3, 2)] {
+        let mut world = World::new();
+        let (conn, first) = open_with_sack(&mut world);
+        let mut una = first;
+        let long_turn = |world: &mut World, has_answer: bool| {
+            let now = world.clock.read();
+            world.stack.ingress(&now, 64);
+            while world.stack.next_event().is_some() {}
+            if has_answer {
+                world.stack.send(conn, b"an answer");
+            }
+            world.stack.egress(&now, 64);
+            world.clock.advance(Duration::from_millis(turn_ms));
+            world.drain().len()
+        };
+        for _ in 0..50 {
+            assert_eq!(long_turn(&mut world, true), 1);
+            for _ in 0..turns_until_answer {
+                assert_eq!(long_turn(&mut world, false), 0);
+            }
+            una = una.wrapping_add(9);
+            world.port.give(&Seg::new(flag::ACK, 1000, una).frame());
+        }
+        assert_eq!(world.stack.counters().1.loss, LossCounters::default(), "turns of {turn_ms} ms");
+        // From now on everything is lost.
+        let mut turns = 1;
+        long_turn(&mut world, true);
+        while world.stack.counters().1.loss.probes == 0 {
+            long_turn(&mut world, false);
+            turns += 1;
+            assert!(turns * turn_ms <= 40, "never looked for");
+        }
+    }
 }
 
 /// Goal: a window whose reopening was lost is asked for soon, and less and less often. Method: a closed window, silence.

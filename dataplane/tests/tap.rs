@@ -94,7 +94,7 @@ fn ends() {
 /// T-32. Goal: what came before a reset is served. Method: a peer that sends and resets while nobody looks.
 #[test]
 fn last_words() {
-    let Some((mut stack, ip)) = stack(19) else { return };
+    let Some((mut stack, ip)) = stack(22) else { return };
     let echo = Echo::new(&mut stack, PORT).unwrap();
     common::last_words(stack, echo, ip);
 }

@@ -1,8 +1,8 @@
 //! What may be in segments of an open connection: holes, overlaps, lies about lengths, windows that hardly open.
 
 use crate::script::World;
-use crate::wire::{self, Seg};
-use dataplane::net::Net;
+use crate::wire::{self, Out, Seg};
+use dataplane::net::{Net, NetEvent};
 use dataplane::net::packet::{ETHERNET_BYTES, IPV4_BYTES, flag};
 use dataplane::rng::Rng;
 use std::time::Duration;
@@ -288,4 +288,63 @@ fn tiny_segments_are_not_sent() {
         let out: Vec<wire::Out> = world.drain().iter().map(|frame| wire::Out::parse(frame)).collect();
         assert!(out[0].data.len() >= 48, "asked for {mss}, sent {}", out[0].data.len());
     }
+}
+
+/// T-34. Goal: a peer that lies about what it has beyond holes gets no more frames for it than it sends, and its bytes all the
+/// same when it turns out to have nothing. Method: thousands of reports, possible and impossible; then a receiver who begins
+/// with nothing and reports nothing.
+#[test]
+fn lying_reports() {
+    let mut world = World::new();
+    let mut rng = Rng::from_seed(34);
+    let mut syn = Seg::new(flag::SYN, 42_000, 499, 0);
+    syn.options = vec![2, 4, 5, 180, 1, 1, 4, 2];
+    let answer = world.give_seg(&syn).remove(0);
+    let first = answer.tcp.seq.wrapping_add(1);
+    world.give_seg(&Seg::new(flag::ACK, 42_000, 500, first));
+    let [NetEvent::Opened { conn, .. }] = world.take_events()[..] else { panic!("not opened") };
+    let mut bytes = vec![0; 60_000];
+    rng.fill(&mut bytes);
+    assert_eq!(world.stack.send(conn, &bytes), bytes.len());
+    world.turns();
+    let mut out = world.drain().len();
+
+    const LIES: usize = 5_000;
+    for _ in 0..LIES {
+        let mut lie = Seg::new(flag::ACK, 42_000, 500, first);
+        let blocks = 1 + rng.below(4) as usize;
+        lie.options = vec![1, 1, 5, 2 + 8 * blocks as u8];
+        for _ in 0..2 * blocks {
+            let at = match rng.below(4) {
+                0 => rng.next_u32(),
+                1 => rng.below(60_000) as u32,
+                _ => rng.below(15) as u32 * 1_460,
+            };
+            lie.options.extend_from_slice(&first.wrapping_add(at).to_be_bytes());
+        }
+        out += world.give(&lie.frame()).len();
+        if rng.below(10) == 0 {
+            out += world.wait(Duration::from_millis(1)).len();
+        }
+    }
+    assert!(out <= LIES, "{out} frames for {LIES} lies");
+    world.assert_witness_lives();
+
+    let (mut got, mut rounds, mut frames) = (Vec::new(), 0, Vec::new());
+    while got.len() < bytes.len() {
+        let later = world.wait(Duration::from_millis(20));
+        frames.extend(later.iter().map(|frame| Out::parse(frame)));
+        for frame in frames.drain(..).filter(|out| out.tcp.to_port == 42_000) {
+            let at = frame.tcp.seq.wrapping_sub(first) as usize;
+            if at <= got.len() && at + frame.data.len() > got.len() {
+                got.extend_from_slice(&frame.data[got.len() - at..]);
+            }
+        }
+        let acked = first.wrapping_add(got.len() as u32);
+        frames = world.give_seg(&Seg::new(flag::ACK, 42_000, 500, acked));
+        rounds += 1;
+        assert!(rounds < 5_000, "{} bytes came", got.len());
+    }
+    assert!(got == bytes);
+    world.assert_witness_lives();
 }

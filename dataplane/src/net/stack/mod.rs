@@ -21,6 +21,7 @@ mod inward;
 mod isn;
 mod options;
 mod outward;
+mod pause;
 mod quiet;
 mod recovery;
 mod roll;
@@ -44,6 +45,7 @@ use crate::rng::{KeyedHash, Rng};
 use crate::time::TurnTime;
 use cookies::Cookies;
 use flows::Flows;
+use pause::Pause;
 use roll::Roll;
 use slab::Slab;
 use smoltcp::iface::Interface;
@@ -134,6 +136,7 @@ struct Core {
     half_open: usize,
     /// Since when there has been more to read than was read.
     behind_since_ns: Option<u64>,
+    pause: Pause,
     roll: Roll,
     counters: StackCounters,
 }
@@ -179,6 +182,7 @@ impl<D: Device> Stack<D> {
             listening: Vec::new(),
             half_open: 0,
             behind_since_ns: None,
+            pause: Pause::default(),
             roll,
             counters: StackCounters::default(),
             config,
@@ -315,6 +319,7 @@ impl<D: Device> Net for Stack<D> {
 impl Core {
     fn run_timers(&mut self, now: &TurnTime) {
         self.tx.now_ns = now.mono_ns;
+        self.pause.turn(now.mono_ns, self.counters.frames_out);
         let tx = &mut self.tx;
         self.wheel.advance(now.mono_ns, |slot| tx.mark_dirty(slot));
     }

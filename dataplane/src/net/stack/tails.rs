@@ -64,6 +64,7 @@ impl Core {
         let queue = conn.socket().send_queue();
         let is_stalled = queue > 0 && conn.peer_window == 0;
         conn.recovery.stall(now.mono_ns, is_stalled);
+        conn.recovery.held_up(self.pause.from_ns, self.pause.to_ns);
         let counters = &mut self.counters.loss;
         // What a shard that was held up for a while has not read yet may be the news that a timer waits for.
         let may_time_out =

@@ -157,7 +157,9 @@ impl Recovery {
 
     /// How far beyond `una` smoltcp may send now: what the window leaves, whole segments only.
     pub fn limit(&self) -> u32 {
-        if self.episode.is_some_and(|episode| episode.by_timeout) {
+        // Its last resort is to begin again at `una`: then what lay beyond is on its way no more.
+        let has_begun_again = is_before(self.engine_next, self.next);
+        if has_begun_again || self.episode.is_some_and(|episode| episode.by_timeout) {
             return self.window.bytes();
         }
         let ahead = self.engine_next.wrapping_sub(self.una);
@@ -436,6 +438,16 @@ impl Recovery {
             self.is_stalled = is_stalled;
             self.news_ns = now_ns;
             self.backoff = 0;
+        }
+    }
+
+    /// We ourselves did nothing from one time to the other. What is noted as sent within it left before its end only, and
+    /// nobody could answer sooner.
+    pub fn held_up(&mut self, from_ns: u64, to_ns: u64) {
+        for at_ns in [&mut self.sent_ns, &mut self.news_ns] {
+            if (from_ns..to_ns).contains(at_ns) {
+                *at_ns = to_ns;
+            }
         }
     }
 

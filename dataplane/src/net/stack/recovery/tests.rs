@@ -96,6 +96,38 @@ fn sending_puts_the_probe_off() {
     assert_eq!(life.counters.timeouts, 1);
 }
 
+/// Goal: what left late is not missed early. Method: a pause over the sending; one before it, and one after it.
+#[test]
+fn our_own_pauses_are_no_silence() {
+    for (from_ms, to_ms, wait_ms) in [(0, 20, 25), (-10, 0, 5), (1, 4, 5)] {
+        let mut life = Life::new(MILLI / 20);
+        let at = |ms: i64| life.now_ns.saturating_add_signed(ms * MILLI as i64);
+        let (from_ns, to_ns) = (at(from_ms), at(to_ms));
+        life.send(1);
+        life.recovery.held_up(from_ns, to_ns);
+        assert_eq!(life.until_due(), wait_ms, "{from_ms} to {to_ms}");
+    }
+}
+
+/// Goal: when smoltcp begins again by itself it may send whole segments, however much was sent before (found by lying
+/// reports: it went on byte by byte).
+#[test]
+fn the_last_resort_is_no_crawl() {
+    let mut life = Life::new(MILLI / 20);
+    life.send(10);
+    life.until_due();
+    life.repeats();
+    life.until_due();
+    life.repeats();
+    let una = life.recovery.una();
+    life.recovery.sent_again(life.now_ns, una, una.wrapping_add(MSS), &mut life.counters);
+    for acked in 1..5 {
+        life.pass(MILLI);
+        life.hear(acked, &[]);
+        assert!(life.recovery.limit() >= MSS, "{} bytes after {acked} segments", life.recovery.limit());
+    }
+}
+
 /// Goal: on a local network a hole is filled at the first report; further away, only after some time or more reports.
 #[test]
 fn patience_grows_with_distance() {
