@@ -51,7 +51,12 @@ fn main() {
     }));
     let at = |times: &[Duration], share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e6;
     for (name, times) in [("one after the other", &warm), ("after sleep", &first)] {
-        println!("{name:>20}: p50 {:7.1}  p90 {:7.1}  p99 {:7.1} us", at(times, 50), at(times, 90), at(times, 99));
+        println!(
+            "{name:>20}: p50 {:7.1}  p90 {:7.1}  p99 {:7.1} us",
+            at(times, 50),
+            at(times, 90),
+            at(times, 99)
+        );
     }
     println!("{:>20}: p50 {:7.1} us more", "sleep costs", at(&first, 50) - at(&warm, 50));
 }

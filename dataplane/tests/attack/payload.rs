@@ -2,8 +2,8 @@
 
 use crate::script::World;
 use crate::wire::{self, Out, Seg};
-use dataplane::net::{Net, NetEvent};
 use dataplane::net::packet::{ETHERNET_BYTES, IPV4_BYTES, flag};
+use dataplane::net::{Net, NetEvent};
 use dataplane::rng::Rng;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use crate::script::World;
 use crate::wire::{Out, Seg};
-use dataplane::net::{Net, NetEvent};
 use dataplane::net::packet::flag;
+use dataplane::net::{Net, NetEvent};
 use std::time::Duration;
 
 /// T-6. Goal: a reset ends a connection only at exactly the expected number. Method: around the window's edges.

@@ -11,10 +11,10 @@
 //! out. A stranger who guesses a cookie (one in eight million tries) gets a connection, which he could have had anyway.
 //! The price, as everywhere: an answer that is lost is not sent again by us but asked for again by the peer.
 
+use super::Core;
 use super::flows::FlowKey;
 use super::gauge::Gauge;
 use super::options;
-use super::Core;
 use super::outward::Progress;
 use crate::device::{DeviceTx, TxOffload};
 use crate::net::front::{Budget, Segment};

@@ -135,7 +135,13 @@ impl Core {
         None
     }
 
-    pub fn take_in_known(&mut self, slot: u32, segment: &Segment<'_>, tx: &mut impl DeviceTx, now: &TurnTime) {
+    pub fn take_in_known(
+        &mut self,
+        slot: u32,
+        segment: &Segment<'_>,
+        tx: &mut impl DeviceTx,
+        now: &TurnTime,
+    ) {
         let conn = &mut self.tx.conns[slot as usize];
         let rcv_next = conn.rcv_next();
         let state = conn.socket().state();

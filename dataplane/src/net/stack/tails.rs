@@ -10,12 +10,12 @@
 //! *Invariants*: a repetition repeats what was sent: smoltcp holds its bytes until they are acknowledged. Repetitions
 //! acknowledge and announce what was last told, so they take nothing back and promise nothing new.
 
+use super::Core;
 use super::conn::{Conn, Phase};
+use super::engine::feed;
 use super::options::{self, Offer};
 use super::recovery::{LossCounters, Recovery};
 use super::wire::{self, Sent};
-use super::Core;
-use super::engine::feed;
 use crate::device::{DeviceCaps, DeviceTx};
 use crate::net::front::Segment;
 use crate::net::packet::{
