@@ -4,11 +4,11 @@
 //! takes it for a member of a group.
 
 use crate::config::ClientConfig;
-use crate::core::lifecycle::Lifecycle;
 use crate::core::{Answer, validate};
 use crate::error::{ClientError, Service};
 use crate::net::Shell;
-use crate::registry::{self, Share};
+use crate::registry;
+use crate::service::Membership;
 use protocol::RemotingCommand;
 use protocol::body::{
     Body, ClusterInfo, ConsumeStats, KVTable, MASTER_ID, SubscriptionGroupConfig, SubscriptionGroupWrapper,
@@ -16,19 +16,13 @@ use protocol::body::{
 };
 use protocol::code::{request, response};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 pub use protocol::body;
 
 /// Asks name servers and brokers what administrators want to know, and has them change it.
 pub struct Admin {
-    client: ClientConfig,
-    running: Mutex<Running>,
-}
-
-struct Running {
-    life: Lifecycle,
-    share: Option<Share>,
+    membership: Membership,
 }
 
 /// A broker process that has the master's part.
@@ -40,21 +34,17 @@ pub struct Master {
 
 impl Admin {
     pub fn new(client: ClientConfig) -> Admin {
-        let running = Running { life: Lifecycle::new(Service::Admin), share: None };
-        Admin { client, running: Mutex::new(running) }
+        Admin { membership: Membership::new(client, Service::Admin) }
     }
 
     pub async fn start(&self) -> Result<(), ClientError> {
-        let mut running = self.lock();
-        running.life.begin()?;
-        let share = registry::join(self.client.clone(), true);
-        running.life.started();
-        running.share = Some(share);
-        Ok(())
+        self.membership.begin()?;
+        let share = self.membership.join(true);
+        self.membership.settle(share, Ok(())).await
     }
 
     pub async fn shutdown(&self) {
-        if let Some(share) = self.stop() {
+        if let Some(share) = self.membership.stop() {
             registry::leave(&share.client_id).await;
         }
     }
@@ -118,7 +108,7 @@ impl Admin {
             let command = RemotingCommand::request(request::DELETE_TOPIC_IN_BROKER).field("topic", topic);
             self.ask(&master.addr, command).await?;
         }
-        for name_server in &self.client.name_servers {
+        for name_server in &self.membership.client().name_servers {
             let command = RemotingCommand::request(request::DELETE_TOPIC_IN_NAMESRV).field("topic", topic);
             let command = cluster.map_or(command.clone(), |cluster| command.field("clusterName", cluster));
             self.ask(name_server, command).await?;
@@ -175,7 +165,7 @@ impl Admin {
         let shell = self.shell()?;
         let addr: Arc<str> = Arc::from(addr);
         let asked = shell.ask(|core, token, now| {
-            core.call(token, &addr, command, self.client.api_timeout, now);
+            core.call(token, &addr, command, self.membership.client().api_timeout, now);
             Ok(())
         });
         let answer = match asked.end().await? {
@@ -191,7 +181,7 @@ impl Admin {
     /// Asks the name servers in turn until one answers, whatever it says.
     async fn ask_name_server(&self, command: &RemotingCommand) -> Result<RemotingCommand, ClientError> {
         let mut last = ClientError::NoNameServer;
-        for name_server in &self.client.name_servers {
+        for name_server in &self.membership.client().name_servers {
             match self.ask(name_server, command.clone()).await {
                 Err(error) if !matches!(error, ClientError::Refused { .. }) => last = error,
                 answered => return answered,
@@ -201,25 +191,13 @@ impl Admin {
     }
 
     fn shell(&self) -> Result<Arc<Shell>, ClientError> {
-        let running = self.lock();
-        running.life.check()?;
-        Ok(running.share.as_ref().expect("a running admin has its instance").shell.clone())
-    }
-
-    fn stop(&self) -> Option<Share> {
-        let mut running = self.lock();
-        running.life.stop();
-        running.share.take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().expect("nothing panics while the state is held")
+        self.membership.shell()
     }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        if let Some(share) = self.stop() {
+        if let Some(share) = self.membership.stop() {
             registry::leave_in_background(&share.client_id);
         }
     }

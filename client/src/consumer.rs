@@ -17,7 +17,6 @@
 //! ```
 
 use crate::config::{ClientConfig, PullConsumerConfig, PushConsumerConfig};
-use crate::core::lifecycle::Lifecycle;
 use crate::core::offsets::Offsets;
 use crate::core::{Answer, Consumed, Subscription, read_pull, records, validate};
 use crate::error::{ClientError, Invalid, Service, State};
@@ -25,6 +24,7 @@ use crate::message::{MessageExt, MessageQueue};
 use crate::net::{Listener, Shell};
 use crate::registry::{self, Share};
 use crate::result::{PullResult, PullStatus};
+use crate::service::Membership;
 use protocol::body::{Body, CheckClientRequestBody, MessageModel};
 use protocol::code::{request, response};
 use protocol::headers::{PULL_SUBSCRIPTION, PULL_SUSPEND, PullMessageRequestHeader};
@@ -34,34 +34,18 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-struct Running {
-    life: Lifecycle,
-    share: Option<Share>,
-    subscriptions: BTreeMap<String, Subscription>,
-}
-
-impl Running {
-    fn new(service: Service) -> Mutex<Running> {
-        Mutex::new(Running { life: Lifecycle::new(service), share: None, subscriptions: BTreeMap::new() })
-    }
-
-    fn shell(&self) -> Result<Arc<Shell>, ClientError> {
-        self.life.check()?;
-        Ok(self.share.as_ref().expect("a running consumer has its instance").shell.clone())
-    }
-}
-
 /// Calls a listener with the messages of its group. Start it, let it run, shut it down.
 pub struct PushConsumer {
-    client: ClientConfig,
     config: PushConsumerConfig,
     listener: Option<(Listener, bool)>,
-    running: Mutex<Running>,
+    subscriptions: Mutex<BTreeMap<String, Subscription>>,
+    membership: Membership,
 }
 
 impl PushConsumer {
     pub fn new(client: ClientConfig, config: PushConsumerConfig) -> PushConsumer {
-        PushConsumer { client, config, listener: None, running: Running::new(Service::PushConsumer) }
+        let membership = Membership::new(client, Service::PushConsumer);
+        PushConsumer { config, listener: None, subscriptions: Mutex::default(), membership }
     }
 
     /// `expression` is `*` or tags joined by `||`. Before the start or while it runs.
@@ -77,10 +61,10 @@ impl PushConsumer {
     }
 
     pub fn unsubscribe(&self, topic: &str) {
-        let mut running = self.lock();
-        running.subscriptions.remove(topic);
-        if let Some(share) = &running.share {
-            share.shell.with(|core, now| core.unsubscribe(&self.config.group, topic, now));
+        let mut subscriptions = self.lock();
+        subscriptions.remove(topic);
+        if let Some(shell) = self.membership.running_shell() {
+            shell.with(|core, now| core.unsubscribe(&self.config.group, topic, now));
         }
     }
 
@@ -103,7 +87,7 @@ impl PushConsumer {
     }
 
     pub async fn start(&self) -> Result<(), ClientError> {
-        self.lock().life.begin()?;
+        self.membership.begin()?;
         validate::consumer_group(&self.config.group)?;
         self.config.check()?;
         let Some((listener, is_orderly)) = self.listener.clone() else {
@@ -111,28 +95,15 @@ impl PushConsumer {
         };
         // Broadcasting keeps its offsets under the client id, which must be the same after a restart.
         let own = self.config.model == MessageModel::Clustering;
-        let share = registry::join(self.client.clone(), own);
-        match self.start_with(&share, listener, is_orderly).await {
-            Ok(()) => {
-                let mut running = self.lock();
-                running.life.started();
-                running.share = Some(share);
-                Ok(())
-            }
-            Err(error) => {
-                if matches!(error, ClientError::GroupTaken { .. }) {
-                    self.lock().life.retry();
-                }
-                registry::leave(&share.client_id).await;
-                Err(error)
-            }
-        }
+        let share = self.membership.join(own);
+        let opened = self.start_with(&share, listener, is_orderly).await;
+        self.membership.settle(share, opened).await
     }
 
     /// Keeps the offsets, frees the locks, tells the brokers. Listener calls that are under way after
     /// `await_termination` end unheard.
     pub async fn shutdown(&self) {
-        let Some(share) = self.stop() else {
+        let Some(share) = self.membership.stop() else {
             return;
         };
         let group = &self.config.group;
@@ -147,11 +118,11 @@ impl PushConsumer {
     }
 
     pub fn state(&self) -> State {
-        self.lock().life.state()
+        self.membership.state()
     }
 
     pub fn client_id(&self) -> Option<String> {
-        self.lock().share.as_ref().map(|share| share.client_id.clone())
+        self.membership.client_id()
     }
 
     async fn start_with(
@@ -160,7 +131,7 @@ impl PushConsumer {
         listener: Listener,
         is_orderly: bool,
     ) -> Result<(), ClientError> {
-        let subscriptions: Vec<Subscription> = self.lock().subscriptions.values().cloned().collect();
+        let subscriptions: Vec<Subscription> = self.lock().values().cloned().collect();
         for subscription in subscriptions.iter().filter(|subscription| subscription.is_sql()) {
             self.check_with_broker(share, subscription).await?;
         }
@@ -192,28 +163,22 @@ impl PushConsumer {
     }
 
     fn add(&self, subscription: Subscription) {
-        let mut running = self.lock();
-        running.subscriptions.insert(subscription.topic.clone(), subscription.clone());
-        if let Some(share) = &running.share {
-            share.shell.with(|core, now| core.subscribe(&self.config.group, subscription, now));
+        let mut subscriptions = self.lock();
+        subscriptions.insert(subscription.topic.clone(), subscription.clone());
+        if let Some(shell) = self.membership.running_shell() {
+            shell.with(|core, now| core.subscribe(&self.config.group, subscription, now));
         }
     }
 
-    fn stop(&self) -> Option<Share> {
-        let mut running = self.lock();
-        running.life.stop();
-        running.share.take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().expect("nothing panics while the state is held")
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Subscription>> {
+        self.subscriptions.lock().expect("nothing panics while the list is held")
     }
 }
 
 impl Drop for PushConsumer {
     /// A consumer that was not shut down leaves its group, but does not wait for the farewell to get out.
     fn drop(&mut self) {
-        if let Some(share) = self.stop() {
+        if let Some(share) = self.membership.stop() {
             share.shell.with(|core, now| core.push_stop(&self.config.group, now));
             registry::leave_in_background(&share.client_id);
         }
@@ -222,33 +187,25 @@ impl Drop for PushConsumer {
 
 /// Asks for messages when the caller wants some. Where to go on is the caller's to know; the broker can keep it.
 pub struct PullConsumer {
-    client: ClientConfig,
     config: PullConsumerConfig,
-    running: Mutex<Running>,
+    membership: Membership,
 }
 
 impl PullConsumer {
     pub fn new(client: ClientConfig, config: PullConsumerConfig) -> PullConsumer {
-        PullConsumer { client, config, running: Running::new(Service::PullConsumer) }
+        PullConsumer { config, membership: Membership::new(client, Service::PullConsumer) }
     }
 
     pub async fn start(&self) -> Result<(), ClientError> {
-        self.lock().life.begin()?;
+        self.membership.begin()?;
         validate::consumer_group(&self.config.group)?;
-        let share = registry::join(self.client.clone(), self.config.model == MessageModel::Clustering);
-        if let Err(error) = share.shell.with(|core, now| core.pull_start(self.config.clone(), now)) {
-            self.lock().life.retry();
-            registry::leave(&share.client_id).await;
-            return Err(error);
-        }
-        let mut running = self.lock();
-        running.life.started();
-        running.share = Some(share);
-        Ok(())
+        let share = self.membership.join(self.config.model == MessageModel::Clustering);
+        let opened = share.shell.with(|core, now| core.pull_start(self.config.clone(), now));
+        self.membership.settle(share, opened).await
     }
 
     pub async fn shutdown(&self) {
-        let Some(share) = self.stop() else {
+        let Some(share) = self.membership.stop() else {
             return;
         };
         share.shell.with(|core, now| core.pull_stop(&self.config.group, now));
@@ -386,23 +343,13 @@ impl PullConsumer {
     }
 
     fn shell(&self) -> Result<Arc<Shell>, ClientError> {
-        self.lock().shell()
-    }
-
-    fn stop(&self) -> Option<Share> {
-        let mut running = self.lock();
-        running.life.stop();
-        running.share.take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().expect("nothing panics while the state is held")
+        self.membership.shell()
     }
 }
 
 impl Drop for PullConsumer {
     fn drop(&mut self) {
-        if let Some(share) = self.stop() {
+        if let Some(share) = self.membership.stop() {
             share.shell.with(|core, now| core.pull_stop(&self.config.group, now));
             registry::leave_in_background(&share.client_id);
         }

@@ -22,6 +22,7 @@ pub mod result;
 mod net;
 mod offset_file;
 mod registry;
+mod service;
 
 pub use admin::Admin;
 pub use config::{

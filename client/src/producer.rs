@@ -13,60 +13,46 @@
 //! ```
 
 use crate::config::{ClientConfig, ProducerConfig};
-use crate::core::lifecycle::Lifecycle;
 use crate::core::{Answer, How, Order, Payload, TransactionState, validate};
 use crate::error::{ClientError, Service, State};
 use crate::message::{Message, MessageExt, MessageQueue};
 use crate::net::Shell;
-use crate::registry::{self, Share};
+use crate::registry;
 use crate::result::{SendResult, SendStatus};
+use crate::service::Membership;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Sends messages for one group. Start it, use it from any number of tasks, shut it down.
 pub struct Producer {
-    client: ClientConfig,
     config: ProducerConfig,
-    running: Mutex<Running>,
+    membership: Membership,
     async_room: Arc<Semaphore>,
-}
-
-struct Running {
-    life: Lifecycle,
-    share: Option<Share>,
 }
 
 impl Producer {
     pub fn new(client: ClientConfig, config: ProducerConfig) -> Producer {
         Producer {
-            client,
             config,
-            running: Mutex::new(Running { life: Lifecycle::new(Service::Producer), share: None }),
+            membership: Membership::new(client, Service::Producer),
             async_room: Arc::new(Semaphore::new(ASYNC_IN_FLIGHT_MAX)),
         }
     }
 
     /// CREATE_JUST → RUNNING. Refused settings leave START_FAILED; a group that is taken may be tried again later.
     pub async fn start(&self) -> Result<(), ClientError> {
-        self.lock().life.begin()?;
+        self.membership.begin()?;
         validate::producer_group(&self.config.group)?;
-        let share = registry::join(self.client.clone(), true);
-        if let Err(error) = share.shell.with(|core, now| core.producer_start(self.config.clone(), now)) {
-            self.lock().life.retry();
-            registry::leave(&share.client_id).await;
-            return Err(error);
-        }
-        let mut running = self.lock();
-        running.life.started();
-        running.share = Some(share);
-        Ok(())
+        let share = self.membership.join(true);
+        let opened = share.shell.with(|core, now| core.producer_start(self.config.clone(), now));
+        self.membership.settle(share, opened).await
     }
 
     /// Tells the brokers and closes what nobody else uses. Sends still under way fail.
     pub async fn shutdown(&self) {
-        let Some(share) = self.stop() else {
+        let Some(share) = self.membership.stop() else {
             return;
         };
         share.shell.with(|core, now| core.producer_stop(&self.config.group, now));
@@ -74,12 +60,12 @@ impl Producer {
     }
 
     pub fn state(&self) -> State {
-        self.lock().life.state()
+        self.membership.state()
     }
 
     /// `ip@instance[@unit]`, once it runs.
     pub fn client_id(&self) -> Option<String> {
-        self.lock().share.as_ref().map(|share| share.client_id.clone())
+        self.membership.client_id()
     }
 
     /// Sends and waits for the broker's answer, trying up to three brokers within the send timeout.
@@ -176,27 +162,14 @@ impl Producer {
     }
 
     fn shell(&self) -> Result<Arc<Shell>, ClientError> {
-        let running = self.lock();
-        running.life.check()?;
-        let share = running.share.as_ref().expect("a running producer has its instance");
-        Ok(share.shell.clone())
-    }
-
-    fn stop(&self) -> Option<Share> {
-        let mut running = self.lock();
-        running.life.stop();
-        running.share.take()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
-        self.running.lock().expect("nothing panics while the state is held")
+        self.membership.shell()
     }
 }
 
 impl Drop for Producer {
     /// A producer that was not shut down leaves its instance, but does not wait for the farewell to get out.
     fn drop(&mut self) {
-        if let Some(share) = self.stop() {
+        if let Some(share) = self.membership.stop() {
             share.shell.with(|core, now| core.producer_stop(&self.config.group, now));
             registry::leave_in_background(&share.client_id);
         }
