@@ -4,6 +4,9 @@
 //! cargo bench --package afterburner-dataplane --bench shard [-- --json]
 //! ```
 //!
+//! With `--shards 2` so many shards run the rows at the same time, each on a core of its own with a world of its own, after
+//! one has run them alone: what sharing a machine costs them, and what they carry together.
+//!
 //! With `--only TEXT` one row, with `--turns N` fewer turns: for callgrind, which counts the instructions of
 //! `Shard::turn` (`--toggle-collect='*turn*'`).
 //!
@@ -23,7 +26,7 @@ mod requests;
 mod world;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use dataplane::alloc;
@@ -48,16 +51,18 @@ struct Row {
     allocations: u64,
 }
 
-struct Bench {
+struct Bench<'a> {
     world: World,
+    /// All shards begin a row together.
+    all_ready: &'a Barrier,
     buffer: Vec<u8>,
     only: Option<String>,
     turns: usize,
     rows: Vec<Row>,
 }
 
-impl Bench {
-    fn new(root: &Path) -> Bench {
+impl<'a> Bench<'a> {
+    fn new(root: &Path, all_ready: &'a Barrier) -> Bench<'a> {
         let mut settings = Settings { store: StoreConfig::new(root.join("store")), ..Settings::default() };
         settings.store.hot_dir = Some(root.join("hot"));
         settings.medium = Arc::new(RealMedium::new());
@@ -69,7 +74,14 @@ impl Bench {
         let mut world = World::with(settings);
         world.topic("TopicTest", 4);
         let turns = argument("--turns").map_or(TURNS, |turns| turns.parse().expect("a number"));
-        Bench { world, buffer: vec![0; 1 << 20], only: argument("--only"), turns, rows: Vec::new() }
+        Bench {
+            world,
+            all_ready,
+            buffer: vec![0; 1 << 20],
+            only: argument("--only"),
+            turns,
+            rows: Vec::new(),
+        }
     }
 
     /// Times turns that serve `burst`, which holds `requests` requests of `messages` messages in all. The median turn
@@ -78,6 +90,7 @@ impl Bench {
         if self.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
             return;
         }
+        self.all_ready.wait();
         let mut turns = Vec::new();
         let mut allocations = 0;
         for turn in 0..WARM_UP + self.turns {
@@ -126,13 +139,39 @@ const PROPERTIES: &str = "KEYS\u{1}order-1234\u{2}UNIQ_KEY\u{1}7F00000100002A9F0
 
 fn main() {
     let root = PathBuf::from(format!("/dev/shm/afterburner-bench-{}", std::process::id()));
-    let rows = rows(&root);
+    let shards = argument("--shards").map_or(1, |shards| shards.parse().expect("a number"));
+    let together = side_by_side(&root, 1);
+    if shards == 1 {
+        print(&together[0]);
+    } else {
+        print_gain(&together[0], &side_by_side(&root, shards));
+    }
     std::fs::remove_dir_all(&root).expect("it is ours");
-    print(&rows);
 }
 
-fn rows(root: &Path) -> Vec<Row> {
-    let mut bench = Bench::new(root);
+/// The rows of each of so many shards that run them at the same time; alone, it is not pinned.
+fn side_by_side(root: &Path, shards: usize) -> Vec<Vec<Row>> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    assert!(shards == 1 || shards <= cores.len(), "each shard needs a core");
+    let all_ready = Barrier::new(shards);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..shards)
+            .map(|shard| {
+                let (all_ready, core) = (&all_ready, cores.get(shard).copied());
+                scope.spawn(move || {
+                    if let Some(core) = core.filter(|_| shards > 1) {
+                        assert!(core_affinity::set_for_current(core), "a shard could not be pinned");
+                    }
+                    rows(&root.join(format!("{shards}-{shard}")), all_ready)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("a bench does not panic")).collect()
+    })
+}
+
+fn rows(root: &Path, all_ready: &Barrier) -> Vec<Row> {
+    let mut bench = Bench::new(root, all_ready);
     let conn = bench.world.connect();
     // Untimed, once round the hot log: its pages are there from now on, as those of a real one are from the start.
     let burst = encoded((0..32).map(|at| send("TopicTest", at % 4, PROPERTIES, &[7; 2048])), Codec::Binary);
@@ -190,6 +229,34 @@ fn print(rows: &[Row]) {
             "{:<46} {:>9} {:>12.0} {:>12.0} {:>12}",
             row.name, row.messages, row.ns_per_request, row.ns_per_message, row.allocations
         );
+    }
+}
+
+/// One shard beside several: what a message costs, and how much more they carry together.
+fn print_gain(alone: &[Row], together: &[Vec<Row>]) {
+    let json = std::env::args().any(|arg| arg == "--json");
+    if !json {
+        println!("{:<46} {:>12} {:>24} {:>9}", "ns/message", "one alone", "each of several", "capacity");
+    }
+    for (at, one) in alone.iter().enumerate() {
+        let each: Vec<f64> = together.iter().map(|rows| rows[at].ns_per_message).collect();
+        let capacity: f64 = each.iter().map(|ns| one.ns_per_message / ns).sum();
+        let each: Vec<String> = each.iter().map(|ns| format!("{ns:.0}")).collect();
+        if json {
+            println!(
+                "{{\"name\":\"{}\",\"ns_alone\":{:.0},\"ns_each\":[{}],\"capacity\":{capacity:.2}}}",
+                one.name,
+                one.ns_per_message,
+                each.join(",")
+            );
+        } else {
+            println!(
+                "{:<46} {:>12.0} {:>24} {capacity:>8.2}x",
+                one.name,
+                one.ns_per_message,
+                each.join("  ")
+            );
+        }
     }
 }
 
