@@ -29,6 +29,13 @@ pub struct LaneOut<T> {
     ring: Arc<Ring<T>>,
 }
 
+/// Several may give to one lane.
+impl<T> Clone for LaneIn<T> {
+    fn clone(&self) -> Self {
+        Self { ring: Arc::clone(&self.ring) }
+    }
+}
+
 impl<T> LaneIn<T> {
     /// Puts `value` on the lane, or hands it back when the lane is full.
     pub fn push(&self, value: T) -> Result<(), T> {

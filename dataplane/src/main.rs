@@ -138,7 +138,7 @@ fn start(args: &Args, began: Instant) -> Result<(), StartError> {
             serve(nets, &plan, began, &signals, told)
         }
         Device::Xdp { .. } => {
-            let nets = each.map(xdp).collect::<Result<Vec<_>, _>>()?;
+            let nets = xdp(&each.collect::<Vec<_>>())?;
             serve(nets, &plan, began, &signals, told)
         }
         Device::Kernel { .. } => {
@@ -263,34 +263,45 @@ fn tap(config: &Config) -> Result<Stack<Tap>, StartError> {
     stack(tap, config, Some(host_end))
 }
 
-/// Our stack on a NIC that the host keeps using. Queues that a process which has just died still holds are waited for.
-fn xdp(config: &Config) -> Result<Stack<Xdp>, StartError> {
-    let Device::Xdp { interface } = &config.device else { unreachable!("asked for a card only") };
-    let ip = config.address.ip;
+/// A stack for each shard on a NIC that the host keeps using: one address, and ports of their own. Queues that a process
+/// which has just died still holds are waited for.
+fn xdp(shards: &[&Config]) -> Result<Vec<Stack<Xdp>>, StartError> {
+    let first = shards.first().expect("there is a shard");
+    let Device::Xdp { interface } = &first.device else { unreachable!("asked for a card only") };
+    let ip = first.address.ip;
+    let ports: Vec<Vec<u16>> =
+        shards.iter().map(|config| vec![config.listen_port, config.listen_port - 2]).collect();
     let scope = if host::has_address(ip) {
+        let told: Vec<String> = shards.iter().map(|config| config.listen_port.to_string()).collect();
         log::info!(
             "{interface}: {ip} is the host's own address too: TCP to port {} is taken, the host answers the rest",
-            config.listen_port
+            told.join(", ")
         );
-        Scope::Shared { ports: vec![config.listen_port, config.listen_port - 2] }
+        Scope::Shared { ports: ports.concat() }
     } else {
         Scope::Alone
     };
     let xdp_config = XdpConfig {
         interface: interface.to_owned(),
         steering: Steering { ip, scope },
-        polling: Polling { need_wakeup: config.xdp_need_wakeup, busy_poll_micros: config.xdp_busy_poll },
+        polling: Polling { need_wakeup: first.xdp_need_wakeup, busy_poll_micros: first.xdp_busy_poll },
     };
     let began = Instant::now();
-    let xdp = loop {
-        match Xdp::open(&xdp_config) {
+    let devices = loop {
+        match Xdp::open_shards(&xdp_config, &ports) {
             Err(error) if error.is_busy() && began.elapsed() < BUSY_WAIT_MAX => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             opened => break opened?,
         }
     };
-    stack(xdp, config, config.gateway)
+    let stack = |(device, config): (Xdp, &&Config)| {
+        let stack = stack(device, config, config.gateway)?;
+        let waker = stack.waker();
+        stack.device().woken_by(move || waker.wake());
+        Ok(stack)
+    };
+    devices.into_iter().zip(shards).map(stack).collect()
 }
 
 fn stack<D: dataplane::device::Device>(

@@ -75,10 +75,6 @@ pub enum PlanError {
     )]
     CoreNotAllowed { wanted: usize, allowed: String },
     #[error(
-        "device=xdp:{interface} is served by one shard in this release: write one core, or give device=tap or kernel"
-    )]
-    OneShardOnCard { interface: String },
-    #[error(
         "hotLogBytes: {wanted}{each} do not fit into the {available} of memory that are free; write a smaller one, as in hotLogBytes={fits}M"
     )]
     NoMemory { wanted: Amount, each: String, available: Amount, fits: u64 },
@@ -88,11 +84,6 @@ impl Plan {
     pub fn make(config: &Config, facts: &HostFacts) -> Result<Plan, PlanError> {
         let cores = cores(&config.cores, facts)?;
         let count = cores.len() as u64;
-        if let Device::Xdp { interface } = &config.device
-            && count > 1
-        {
-            return Err(PlanError::OneShardOnCard { interface: interface.clone() });
-        }
         let hot_log = config.hot_log_bytes.0;
         if facts.memory_available > 0 && hot_log.saturating_mul(count) > facts.memory_available / 10 * 9 {
             return Err(PlanError::NoMemory {
@@ -372,8 +363,6 @@ mod tests {
             error.contains("4 GiB for each of 2 shards") && error.contains("hotLogBytes=2048M"),
             "{error}"
         );
-        let error = refused(&[("cores", "0,1"), ("device", "xdp:eth1")]);
-        assert!(error.contains("write one core"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod wire;
 use common::Running;
 use dataplane::device::Device;
 use dataplane::device::xdp::{MTU_MAX, Polling, Scope, Steering, Xdp, XdpConfig, XdpError};
+use dataplane::net::Net;
 use dataplane::net::front::Address;
 use dataplane::net::stack::{Stack, StackConfig};
 use dataplane::rng::Rng;
@@ -88,6 +89,66 @@ fn many_connections() {
     });
     server.until_ended(1_340);
     assert_eq!(server.stop(), (1_340, 1_340));
+}
+
+/// Goal: two shards share a NIC, each with its queue and its ports: whichever queue a flow comes by, its owner has it, and
+/// nothing is lost on the way. Method: connections to both, by both queues; then the devices' own counts. One shard more
+/// than there are queues is refused.
+#[test]
+fn two_shards_on_one_card() {
+    let Some(place) = Place::with_queues(2) else { return };
+    let xdp = config(APPLIANCE, Scope::Alone);
+    let firsts = [PORT, PORT + 10];
+    let ports = firsts.map(|first| (first..first + 3).collect::<Vec<u16>>());
+    let refused = place.on_host(|| Xdp::open_shards(&xdp, &[&ports[..], &[vec![1]]].concat()).err().unwrap());
+    assert!(refused.to_string().contains("2 receive queues, and each of 3 shards needs one"), "{refused}");
+    let devices = place.on_host(|| Xdp::open_shards(&xdp, &ports)).unwrap();
+    let done = AtomicBool::new(false);
+    let crossed: Vec<_> = std::thread::scope(|scope| {
+        let shards: Vec<_> = devices
+            .into_iter()
+            .zip(firsts)
+            .map(|(device, first)| {
+                let done = &done;
+                scope.spawn(move || echo_until(done, device, first))
+            })
+            .collect();
+        let clients = std::panic::catch_unwind(|| place.on_peer(|| firsts.map(talk_to_a_shard)));
+        done.store(true, Ordering::Relaxed);
+        let crossed = shards.into_iter().map(|shard| shard.join().unwrap()).collect();
+        clients.unwrap();
+        crossed
+    });
+    println!("sent to the other, taken from it, dropped: {crossed:?}");
+    let [(sent, taken, lost), (sent_back, taken_back, lost_back)] = crossed[..] else { panic!("two shards") };
+    assert!(sent > 0 && sent_back > 0, "flows come by both queues");
+    assert!(taken_back <= sent && taken <= sent_back && lost + lost_back == 0);
+}
+
+fn talk_to_a_shard(first: u16) {
+    common::many(APPLIANCE, first, 100);
+    common::ping_pong(APPLIANCE, first);
+    common::bulk(APPLIANCE, first, 8 << 20);
+    common::ends(APPLIANCE, first);
+}
+
+/// One shard: echoes until it is told to end. Returns what crossed to and from the other.
+fn echo_until(done: &AtomicBool, device: Xdp, first: u16) -> (u64, u64, u64) {
+    let mut config = StackConfig::new(Address { ip: APPLIANCE, prefix_len: 24, gateway: None });
+    config.limits.conns_max = 1_000;
+    let mut stack = Stack::new(device, config, &mut Rng::from_os()).unwrap();
+    let waker = stack.waker();
+    stack.device().woken_by(move || waker.wake());
+    let mut echo = common::Echo::new(&mut stack, first).unwrap();
+    let mut clock = RealClock::start();
+    while !done.load(Ordering::Relaxed) {
+        let now = clock.read();
+        if echo.turn(&mut stack, &now) == 0 {
+            stack.idle_wait(&now, Duration::from_millis(20));
+        }
+    }
+    assert_eq!(echo.opened, 104);
+    stack.device().crossed()
 }
 
 /// Goal: every way of driving the sockets works. Method: echoes without need-wakeup, and with busy polling.

@@ -27,15 +27,25 @@ pub struct Place {
 impl Place {
     /// None, with a word why, where there may be no such thing.
     pub fn new() -> Option<Place> {
+        Place::with_queues(1)
+    }
+
+    /// With so many queues at each end, both ways.
+    pub fn with_queues(queues: u32) -> Option<Place> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let place = Place { host: format!("ab-xdp-h{number}"), peer: format!("ab-xdp-p{number}") };
         let (host, peer) = (&place.host, &place.peer);
         let (host_end, peer_end) = (format!("{HOST}/24"), format!("{PEER}/24"));
+        let queues = queues.to_string();
+        let queues = ["numrxqueues", &queues, "numtxqueues", &queues];
+        let near =
+            [&["-n", host, "link", "add", NIC][..], &queues, &["type", "veth", "peer", "name", PEER_NIC]]
+                .concat();
         let made = [
             vec!["netns", "add", host],
             vec!["netns", "add", peer],
-            vec!["-n", host, "link", "add", NIC, "type", "veth", "peer", "name", PEER_NIC, "netns", peer],
+            [&near[..], &queues, &["netns", peer]].concat(),
             vec!["-n", host, "address", "add", &host_end, "dev", NIC],
             vec!["-n", peer, "address", "add", &peer_end, "dev", PEER_NIC],
             vec!["-n", host, "link", "set", "lo", "up"],

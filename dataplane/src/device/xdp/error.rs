@@ -23,6 +23,11 @@ pub enum XdpError {
     )]
     TooManyQueues { name: String, queues: u32, max: u32 },
     #[error(
+        "{name} has {queues} receive queues, and each of {shards} shards needs one: run `ethtool -L {name} combined {shards}`, \
+         or list fewer cores"
+    )]
+    TooFewQueues { name: String, queues: u32, shards: u32 },
+    #[error(
         "may not take frames from {name}: run as root, or give the program the rights with `setcap \
          cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep afterburner-dataplane`, or use device=kernel"
     )]

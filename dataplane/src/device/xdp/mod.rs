@@ -8,10 +8,12 @@
 //! Rings ([`ring`]), memory ([`umem`]), program ([`asm`], [`steer`], [`bpf`]) and sockets ([`socket`]) are our own, over
 //! system calls. One device takes every receive queue of the interface and sends on the first. Native mode only:
 //! the kernel's generic mode would hand over large segments that do not fit a chunk, which then vanish without a word.
-//! Several shards on one interface come as several devices with a share of the queues each; nothing here is global.
+//! Several shards on one interface have a device each, with a share of the queues: shard n of N has queues n, n + N, ..,
+//! sends on its first, and passes on what is another's ([`crossing`]). Nothing here is global.
 
 mod asm;
 mod bpf;
+mod crossing;
 mod error;
 mod interface;
 mod ring;
@@ -33,6 +35,7 @@ pub use tx::XdpTx;
 use super::{Device, DeviceCaps};
 use crate::counters::Tell;
 use bpf::{Link, Program, SocketMap};
+use crossing::Crossing;
 use socket::{Headroom, Sizes, Socket};
 use std::io;
 use std::os::fd::{AsFd, RawFd};
@@ -61,8 +64,9 @@ pub struct XdpCounters {
 }
 
 pub struct Xdp {
-    /// First, so that it goes first: the host has its traffic back before the sockets close.
-    _link: Link,
+    /// First, so that it goes first: the host has its traffic back before the sockets close. Of several shards the last
+    /// one to end lets go; before that the host has the traffic of queues whose sockets are closed.
+    _link: Arc<Link>,
     caps: DeviceCaps,
     rx: XdpRx,
     tx: XdpTx,
@@ -82,9 +86,17 @@ struct Queue {
 }
 
 impl Xdp {
+    /// Takes the interface for one shard.
     pub fn open(config: &XdpConfig) -> Result<Self, XdpError> {
+        let mut devices = Self::open_shards(config, &[Vec::new()])?;
+        Ok(devices.pop().expect("as many devices as shards"))
+    }
+
+    /// Takes the interface for as many shards as there are lists: frames to the ports of a list are for that shard.
+    pub fn open_shards(config: &XdpConfig, ports: &[Vec<u16>]) -> Result<Vec<Self>, XdpError> {
         let name = config.interface.as_str();
-        let found = suitable(name)?;
+        let shards = u32::try_from(ports.len()).expect("fewer shards than cores");
+        let found = suitable(name, shards)?;
         let failed = |what| move |error| XdpError::of(what, name, error);
         let map = SocketMap::new(found.rx_queues).map_err(failed("make a map of sockets"))?;
         let program = Program::load(&steer::program(&config.steering, map.raw()))
@@ -92,11 +104,36 @@ impl Xdp {
         let link = program
             .attach(found.index)
             .map_err(|error| XdpError::of_attach(name, &found.driver, found.rx_queues, error))?;
-        let mut rx = XdpRx::new(config.polling.busy_poll_micros > 0);
+        let link = Arc::new(link);
+        let mut crossings = if shards > 1 { Crossing::between(ports) } else { Vec::new() }.into_iter();
+        let (mut devices, mut is_huge) = (Vec::new(), true);
+        for shard in 0..shards {
+            let queues = (shard..found.rx_queues).step_by(ports.len());
+            let rx = XdpRx::new(config.polling.busy_poll_micros > 0, crossings.next());
+            let (device, in_huge_pages) =
+                Self::on_queues(queues, &found, config, &map, Arc::clone(&link), rx)?;
+            is_huge &= in_huge_pages;
+            devices.push(device);
+        }
+        let is_zero_copy = devices.iter().all(Self::is_zero_copy);
+        tell(name, &found, shards, is_zero_copy, is_huge);
+        Ok(devices)
+    }
+
+    /// One shard's device. Whether all of its memory lies in huge pages is told beside it.
+    fn on_queues(
+        queues: impl Iterator<Item = u32>,
+        found: &Interface,
+        config: &XdpConfig,
+        map: &SocketMap,
+        link: Arc<Link>,
+        mut rx: XdpRx,
+    ) -> Result<(Self, bool), XdpError> {
+        let failed = |error| XdpError::of("steer a queue", &config.interface, error);
         let (mut tx, mut sockets, mut is_zero_copy, mut is_huge) = (None, Vec::new(), true, true);
-        for index in 0..found.rx_queues {
-            let (queue, in_huge_pages) = Queue::take(&found, index, config)?;
-            map.set(index, queue.socket.as_fd()).map_err(failed("steer a queue"))?;
+        for index in queues {
+            let (queue, in_huge_pages) = Queue::take(found, index, tx.is_none(), config)?;
+            map.set(index, queue.socket.as_fd()).map_err(failed)?;
             is_zero_copy &= queue.is_zero_copy;
             is_huge &= in_huge_pages;
             if let Some((rings, area)) = queue.tx {
@@ -111,7 +148,6 @@ impl Xdp {
             sockets.push(queue.socket);
         }
         let (tx, mode) = tx.expect("the first queue sends, and there is a first");
-        tell(name, &found, is_zero_copy, is_huge);
         let caps = DeviceCaps {
             mac: found.mac,
             mtu: found.mtu,
@@ -121,7 +157,19 @@ impl Xdp {
         };
         let mut polled: Vec<_> = sockets.iter().map(|socket| poll_entry(socket.raw())).collect();
         polled.push(poll_entry(-1));
-        Ok(Self { _link: link, caps, rx, tx, sockets, polled, is_zero_copy })
+        Ok((Self { _link: link, caps, rx, tx, sockets, polled, is_zero_copy }, is_huge))
+    }
+
+    /// What to call when another shard has a frame for this one, which may sleep.
+    pub fn woken_by(&self, wake: impl Fn() + Send + Sync + 'static) {
+        if let Some(crossing) = self.rx.crossing() {
+            crossing.woken_by(wake);
+        }
+    }
+
+    /// Frames sent to other shards, taken from them, and dropped on the way.
+    pub fn crossed(&self) -> (u64, u64, u64) {
+        self.rx.crossing().map_or((0, 0, 0), Crossing::counters)
     }
 
     /// Whether the driver hands over frames without copying them.
@@ -144,10 +192,15 @@ impl Xdp {
 
 impl Queue {
     /// Whether its memory lies in huge pages is told beside it.
-    fn take(found: &Interface, index: u32, config: &XdpConfig) -> Result<(Self, bool), XdpError> {
+    fn take(
+        found: &Interface,
+        index: u32,
+        sends: bool,
+        config: &XdpConfig,
+    ) -> Result<(Self, bool), XdpError> {
         let name = config.interface.as_str();
         let failed = |what| move |error| XdpError::of(what, name, error);
-        let tx_chunks = if index == 0 { TX_CHUNKS } else { 0 };
+        let tx_chunks = if sends { TX_CHUNKS } else { 0 };
         let umem = Umem::new(RX_CHUNKS + tx_chunks).map_err(failed("take memory for frames"))?;
         let (rx_area, tx_area) = umem.split(RX_CHUNKS);
         let (socket, has_metadata) = match Socket::open(&umem, Headroom::TxMetadata) {
@@ -203,6 +256,10 @@ impl Device for Xdp {
         tell("drop_rx_no_chunk", counted.kernel.rx_no_chunk);
         tell("drop_rx_other", counted.kernel.rx_dropped);
         tell("drop_invalid_descriptor", counted.kernel.invalid);
+        let (sent, taken, dropped) = self.crossed();
+        tell("device_crossed_out", sent);
+        tell("device_crossed_in", taken);
+        tell("drop_crossing_full", dropped);
     }
 
     fn wait(&mut self, bell: Option<RawFd>, max: Duration) {
@@ -219,7 +276,7 @@ impl Device for Xdp {
 }
 
 /// The interface, if frames can be taken off it.
-fn suitable(name: &str) -> Result<Interface, XdpError> {
+fn suitable(name: &str, shards: u32) -> Result<Interface, XdpError> {
     let owned = || name.to_owned();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || name.len() >= libc::IFNAMSIZ || !name.bytes().all(is_plain) {
@@ -238,14 +295,17 @@ fn suitable(name: &str) -> Result<Interface, XdpError> {
     if found.mtu > MTU_MAX {
         return Err(XdpError::MtuTooBig { name: owned(), mtu: found.mtu, max: MTU_MAX });
     }
-    if found.rx_queues > QUEUES_MAX {
+    if found.rx_queues > QUEUES_MAX * shards {
         return Err(XdpError::TooManyQueues { name: owned(), queues: found.rx_queues, max: QUEUES_MAX });
+    }
+    if found.rx_queues < shards {
+        return Err(XdpError::TooFewQueues { name: owned(), queues: found.rx_queues, shards });
     }
     Ok(found)
 }
 
 /// Says how frames cross, and warns when that is not the best way.
-fn tell(name: &str, found: &Interface, is_zero_copy: bool, is_huge: bool) {
+fn tell(name: &str, found: &Interface, shards: u32, is_zero_copy: bool, is_huge: bool) {
     let driver = if found.driver.is_empty() { "its driver" } else { &found.driver };
     log::info!(
         "{name}: AF_XDP in {driver}, {}, receive queues: {}",
@@ -259,7 +319,7 @@ fn tell(name: &str, found: &Interface, is_zero_copy: bool, is_huge: bool) {
         );
     }
     if !is_huge {
-        let pages = (RX_CHUNKS * found.rx_queues + TX_CHUNKS).div_ceil(CHUNKS_PER_HUGE_PAGE);
+        let pages = (RX_CHUNKS * found.rx_queues + TX_CHUNKS * shards).div_ceil(CHUNKS_PER_HUGE_PAGE);
         log::info!("{name}: no {pages} huge pages for frames, ordinary pages serve (sysctl vm.nr_hugepages)");
     }
 }
