@@ -19,6 +19,7 @@ use crate::dispatch::{BLANK_UNIT, ENTRY_BYTES, decode_entry, encode_entry};
 use crate::error::{MediumError, StoreError};
 use crate::medium::{Medium, MediumFile};
 use crate::offsets::{PhysicalOffset, QueueOffset, Unit};
+use crate::progress::Progress;
 use crate::store::QueueFound;
 
 /// All queues, for the one who writes them.
@@ -93,9 +94,17 @@ impl QueueFiles {
     }
 
     /// Finds every queue and where its entries end.
-    pub fn load(medium: Arc<dyn Medium>, dir: PathBuf, file_bytes: u64) -> Result<Self, StoreError> {
+    pub fn load(
+        medium: Arc<dyn Medium>,
+        dir: PathBuf,
+        file_bytes: u64,
+        progress: &mut Progress,
+    ) -> Result<Self, StoreError> {
         let mut files = Self::new(medium, dir, file_bytes);
-        for topic in files.medium.list(&files.dir)? {
+        let topics = files.medium.list(&files.dir)?;
+        let count = topics.len() as u64;
+        for (nth, topic) in (0..).zip(topics) {
+            progress.at("consume queues", nth, count, "topics");
             if !topic.is_dir || !names::has_legal_characters(&topic.name) {
                 continue;
             }

@@ -31,6 +31,7 @@ pub mod latency;
 mod marks;
 pub mod medium;
 pub mod offsets;
+mod progress;
 pub mod reader;
 pub mod real_medium;
 pub mod recovery;

@@ -33,6 +33,7 @@ use crate::index::{IndexFiles, LogBounds};
 use crate::marks::Marks;
 use crate::medium::{HotKind, Medium};
 use crate::offsets::PhysicalOffset;
+use crate::progress::Progress;
 use crate::store::{QueueFound, Store};
 use crate::trash::Trash;
 
@@ -91,7 +92,8 @@ pub fn open(
     let clean = medium.read(&config.root.join(ABORT_NAMES[0]))?.is_none();
     let claim = Identity::claim(&*medium, &medium.canonical(&config.root)?)?;
 
-    let mut disk = load_disk(&config, &medium)?;
+    let mut progress = Progress::new(Arc::clone(&medium));
+    let mut disk = load_disk(&config, &medium, &mut progress)?;
     let left = claim.left.as_ref().map_or_else(Vec::new, |left| left.map_left(&*medium));
     let hot = claim.left.as_ref().map_or_else(Vec::new, |owner| chain(&left, owner.store_id()));
     let mut recovery = Recovery {
@@ -110,8 +112,8 @@ pub fn open(
         remarks: Vec::new(),
         ms: 0,
     };
-    let end = recover_files(&mut disk, &hot, &medium, &mut recovery)?;
-    let end = replay(&mut disk, &hot, end, &medium, &mut recovery)?;
+    let end = recover_files(&mut disk, &hot, &mut progress, &mut recovery)?;
+    let end = replay(&mut disk, &hot, end, &mut progress, &mut recovery)?;
     drop(hot);
     drop(left);
     disk.queues.write_out()?;
@@ -171,15 +173,23 @@ pub fn open(
     Ok((store, ColdStore::new(parts), recovery))
 }
 
-fn load_disk(config: &StoreConfig, medium: &Arc<dyn Medium>) -> Result<Disk, StoreError> {
+fn load_disk(
+    config: &StoreConfig,
+    medium: &Arc<dyn Medium>,
+    progress: &mut Progress,
+) -> Result<Disk, StoreError> {
     let log = LogFiles::load(
         Arc::clone(medium),
         config.commitlog_dir(),
         config.commitlog_file_bytes,
         config.direct_bytes_from(),
     )?;
-    let mut queues =
-        QueueFiles::load(Arc::clone(medium), config.consumequeue_dir(), config.consumequeue_file_bytes)?;
+    let mut queues = QueueFiles::load(
+        Arc::clone(medium),
+        config.consumequeue_dir(),
+        config.consumequeue_file_bytes,
+        progress,
+    )?;
     if log.is_empty() {
         queues.remove_all()?;
     }
@@ -206,7 +216,7 @@ fn chain(maps: &[HotMap], store: StoreId) -> Vec<FoundSegment<'_>> {
 fn recover_files(
     disk: &mut Disk,
     hot: &[FoundSegment<'_>],
-    medium: &Arc<dyn Medium>,
+    progress: &mut Progress,
     recovery: &mut Recovery,
 ) -> Result<PhysicalOffset, StoreError> {
     if disk.log.is_empty() {
@@ -224,13 +234,13 @@ fn recover_files(
     } else if !recovery.clean {
         disk.queues.take_back(from)?;
     }
-    let mut scanned = scan(disk, from, medium, recovery)?;
+    let mut scanned = scan(disk, from, progress, recovery)?;
     if scanned.gap {
         from = disk.log.min();
         disk.queues.write_out()?;
         disk.queues.begin_rebuild()?;
         log::warn!("a consume queue lacks entries: all queues are made again from the commitlog");
-        scanned = scan(disk, from, medium, recovery)?;
+        scanned = scan(disk, from, progress, recovery)?;
     }
     recovery.cut = scanned.cut.map(|error| (scanned.end, error));
     disk.queues.write_out()?;
@@ -320,13 +330,12 @@ struct Scan {
 fn scan(
     disk: &mut Disk,
     from: PhysicalOffset,
-    medium: &Arc<dyn Medium>,
+    progress: &mut Progress,
     recovery: &mut Recovery,
 ) -> Result<Scan, StoreError> {
     let mut scan = Scan { end: from, cut: None, gap: false };
     let mut records = 0_u64;
     let mut window = Window::new(from);
-    let mut told_ms = medium.elapsed_ms();
     let total = disk.log.file_end();
     while scan.end < total {
         window.at = scan.end;
@@ -361,11 +370,8 @@ fn scan(
         }
         if records.is_multiple_of(RECORDS_PER_WRITE) {
             disk.queues.write_out()?;
-            if medium.elapsed_ms() - told_ms >= PROGRESS_MS {
-                told_ms = medium.elapsed_ms();
-                let (done, all) = (scan.end.since(from) >> 20, total.since(from) >> 20);
-                log::info!("recovering the commitlog: {done} of at most {all} MiB");
-            }
+            let (done, all) = (scan.end.since(from) >> 20, total.since(from) >> 20);
+            progress.at("commitlog, at most", done, all, "MiB");
         }
     }
     recovery.scanned_bytes += scan.end.since(from);
@@ -385,7 +391,7 @@ fn replay(
     disk: &mut Disk,
     hot: &[FoundSegment<'_>],
     end: PhysicalOffset,
-    medium: &Arc<dyn Medium>,
+    progress: &mut Progress,
     recovery: &mut Recovery,
 ) -> Result<PhysicalOffset, StoreError> {
     let (Some(oldest), Some(newest)) = (hot.first(), hot.last()) else { return Ok(end) };
@@ -421,6 +427,8 @@ fn replay(
         let segment_end = segment.base.plus(segment.bytes.len() as u64);
         while end < segment_end {
             let bytes = &segment.bytes[end.since(segment.base) as usize..];
+            let (done, all) = (end.since(oldest.base) >> 20, published.since(oldest.base) >> 20);
+            progress.at("hot log", done, all, "MiB");
             match disk.take_in(&Pending::of(end, bytes), REPLAY_BYTES, true) {
                 Ok(taken) => {
                     end = end.plus(taken.bytes as u64);
@@ -441,7 +449,7 @@ fn replay(
                     log::warn!("a consume queue lacks entries: all queues are made again from the commitlog");
                     disk.queues.write_out()?;
                     disk.queues.begin_rebuild()?;
-                    scan(disk, disk.log.min(), medium, recovery)?;
+                    scan(disk, disk.log.min(), progress, recovery)?;
                 }
             }
             disk.queues.write_out()?;
@@ -588,7 +596,6 @@ fn write_small(medium: &dyn Medium, path: &Path, content: &[u8]) -> Result<(), M
 
 const WINDOW_BYTES: usize = 4 << 20;
 const RECORDS_PER_WRITE: u64 = 16_384;
-const PROGRESS_MS: u64 = 1_000;
 const REPLAY_BYTES: usize = 4 << 20;
 /// Size, CRC, offsets, times and sender: no two records have all of these in common.
 const SAME_RECORD_BYTES: usize = 64;
