@@ -29,7 +29,7 @@ use crate::cold::files::FilesThread;
 use crate::cold::keeper::{ConfigFiles, Intervals, Keeper};
 use crate::cold::mirror::{ConfigFile, Mirror};
 use crate::cold::namesrv::{Identity, Pace, Registrar, Tables};
-use crate::cold::reads::Reads;
+use crate::cold::reads::{self, Reads};
 use crate::cold::routes::RouteAsker;
 use crate::cold::sight::{About, SOCKET, SightServer};
 use crate::cold::{tables, wall_ms};
@@ -67,6 +67,7 @@ pub struct Running {
     shard: Worker<()>,
     keeper: Worker<()>,
     reads: Worker<()>,
+    ahead: Vec<Worker<()>>,
     clean: Worker<()>,
     ground: Option<Worker<()>>,
     disk: Worker<Result<(), StoreError>>,
@@ -122,6 +123,12 @@ impl Running {
             })?),
             None => None,
         };
+        let mut ahead = Vec::new();
+        for _ in 0..READ_AHEAD_THREADS {
+            let Some(blocks) = disk.cold.read_ahead() else { break };
+            let name = plan.thread_name("ab-ahead");
+            ahead.push(Worker::start(name, move |stop| reads::run_ahead(&blocks, stop))?);
+        }
         let disk = Worker::start(plan.thread_name("ab-disk"), move |stop| disk.run(stop))?;
 
         let waker = net.waker();
@@ -203,6 +210,7 @@ impl Running {
             shard,
             keeper,
             reads,
+            ahead,
             clean,
             ground,
             disk,
@@ -280,6 +288,9 @@ impl Running {
         // A panic in one of these has been printed; the files that matter are the disk thread's.
         let _ = self.keeper.end();
         let _ = self.reads.end();
+        for ahead in self.ahead {
+            let _ = ahead.end();
+        }
         let _ = self.clean.end();
         let _ = self.ground.map(Worker::end);
         shard?;
@@ -415,6 +426,8 @@ fn wakes(waker: &Waker) -> impl Fn() + Send + Sync + 'static {
 const PARK_MAX: Duration = Duration::from_secs(1);
 /// A shard without traffic looks around this often: timers of the broker are no finer.
 const IDLE_WAIT_MAX: Duration = Duration::from_millis(10);
+/// What keeps a disk busy.
+const READ_AHEAD_THREADS: usize = 2;
 const QUESTIONS_PER_STEP_MAX: u32 = 16;
 const PERSIST_LANE_MAX: usize = 4096;
 /// How long peers may take to take what they are owed.

@@ -69,7 +69,7 @@ fn fill(dir: &str, count: usize, kill: bool) -> Result<(), Box<dyn Error>> {
 fn list(dir: &str) -> Result<(), Box<dyn Error>> {
     let (store, mut cold, recovery) = store::open(config(dir)?, Arc::new(RealMedium::new()))?;
     println!("{recovery:#?}");
-    let limits = PullLimits { messages: 1_000, bytes: 1 << 20, entries: 1_000 };
+    let limits = PullLimits { messages: 1_000, bytes: 1 << 20, entries: 1_000, ..PullLimits::default() };
     for queue in store.queues() {
         let (topic, queue_id) = store.queue_name(queue);
         let mut offsets = store.offsets(queue);

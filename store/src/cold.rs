@@ -21,6 +21,7 @@ use crate::ground::Ground;
 use crate::marks::Marks;
 use crate::medium::Medium;
 use crate::offsets::{PhysicalOffset, QueueOffset};
+use crate::read_ahead::ReadAhead;
 use crate::reader::{Boundary, ColdReader};
 use crate::trash::Trash;
 
@@ -50,6 +51,7 @@ pub struct ColdStore {
     round_timestamp: Option<i64>,
     failure: Option<String>,
     reader: ColdReader,
+    read_ahead: Option<Arc<ReadAhead>>,
     _lock: Box<dyn Send>,
 }
 
@@ -69,7 +71,9 @@ impl ColdStore {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { hot, marks, disk, medium, config, trash, hot_dir, lock } = parts;
         let index = disk.index.as_ref().map(|index| index.shared());
-        let reader = ColdReader::new(Arc::clone(&medium), Arc::clone(&marks), index, &config);
+        let read_ahead = ReadAhead::new(Arc::clone(&medium), Arc::clone(&marks), &config).map(Arc::new);
+        let reader =
+            ColdReader::new(Arc::clone(&medium), Arc::clone(&marks), index, read_ahead.clone(), &config);
         Self {
             hot,
             marks,
@@ -85,6 +89,7 @@ impl ColdStore {
             round_timestamp: None,
             failure: None,
             reader,
+            read_ahead,
             _lock: lock,
         }
     }
@@ -118,7 +123,13 @@ impl ColdStore {
     /// A reader of its own for what is no longer hot; for one more thread, if wanted.
     pub fn new_reader(&self) -> ColdReader {
         let index = self.disk.index.as_ref().map(|index| index.shared());
-        ColdReader::new(Arc::clone(&self.medium), Arc::clone(&self.marks), index, &self.config)
+        let (medium, marks) = (Arc::clone(&self.medium), Arc::clone(&self.marks));
+        ColdReader::new(medium, marks, index, self.read_ahead.clone(), &self.config)
+    }
+
+    /// What its readers share, for threads that help to read ahead.
+    pub fn read_ahead(&self) -> Option<Arc<ReadAhead>> {
+        self.read_ahead.clone()
     }
 
     /// This half's own reader.

@@ -52,6 +52,8 @@ pub struct StoreConfig {
     pub hot_bytes: usize,
     /// How many hot segments; one of them is always being recycled.
     pub hot_segments: usize,
+    /// Memory for old messages read ahead for consumers that are behind; 0: none are.
+    pub read_ahead_bytes: usize,
     /// Memory for the consume queue entries of the hot window.
     pub unit_bytes: usize,
     /// Write-outs of at least so many bytes go past the page cache, straight from the hot log: a quarter of the processor
@@ -78,6 +80,7 @@ impl StoreConfig {
             hot_dir: None,
             hot_bytes: 256 << 20,
             hot_segments: 8,
+            read_ahead_bytes: 64 << 20,
             unit_bytes: 12 << 20,
             direct_bytes_min: 128 << 10,
         }

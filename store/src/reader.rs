@@ -4,6 +4,8 @@
 //! is bounded by the limits it is given. What is not yet written out is not looked for here: the shard has it hot.
 //! A record that does not say of itself what its queue entry says is passed over and counted, not handed out.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crate::index::{Shared, keys};
 use crate::marks::Marks;
 use crate::medium::Medium;
 use crate::offsets::{LogRange, PhysicalOffset, QueueOffset, Unit};
+use crate::read_ahead::{Block, ReadAhead};
 
 /// Which end SEARCH_OFFSET_BY_TIMESTAMP wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,13 +35,16 @@ pub enum Boundary {
 }
 
 /// The limits of one pull.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PullLimits {
     pub messages: u32,
     /// Passed only by a first message that is larger.
     pub bytes: usize,
     /// Queue entries looked at, those the filter refuses included.
     pub entries: u32,
+    /// As the first two, for a pull that goes on where the last one of its queue ended: what it wants was read ahead.
+    pub messages_ahead: u32,
+    pub bytes_ahead: usize,
 }
 
 /// What a pull found.
@@ -69,6 +75,9 @@ pub struct ColdReader {
     queues: Files,
     queue_dir: PathBuf,
     scratch: Vec<u8>,
+    /// None: nothing is read ahead.
+    ahead: Option<Arc<ReadAhead>>,
+    streams: Streams,
     /// None: messageIndexEnable=false.
     index: Option<IndexReader>,
 }
@@ -78,6 +87,7 @@ impl ColdReader {
         medium: Arc<dyn Medium>,
         marks: Arc<Marks>,
         index: Option<Arc<Shared>>,
+        ahead: Option<Arc<ReadAhead>>,
         config: &StoreConfig,
     ) -> Self {
         let index = index.map(|shared| IndexReader::new(Arc::clone(&medium), shared, config));
@@ -89,6 +99,8 @@ impl ColdReader {
             queues: Files::new(medium, config.consumequeue_file_bytes),
             queue_dir: config.consumequeue_dir(),
             scratch: Vec::new(),
+            ahead,
+            streams: Streams::default(),
             index,
         }
     }
@@ -108,8 +120,12 @@ impl ColdReader {
         let mut pull = ColdPull { next: offsets.start, ..ColdPull::default() };
         let entries_max = offsets.end.0.min(offsets.start.0.saturating_add(i64::from(limits.entries)));
         let mut entries = [0; ENTRIES_AT_ONCE * ENTRY_BYTES];
-        // Records wanted that lie close together are fetched with one read.
-        let mut batch = Batch::default();
+        let goes_on = self.ahead.is_some() && self.streams.goes_on(topic, queue_id, offsets.start.0);
+        let (messages_max, bytes_max) = match goes_on {
+            true => (limits.messages_ahead.max(limits.messages), limits.bytes_ahead.max(limits.bytes)),
+            false => (limits.messages, limits.bytes),
+        };
+        let mut wanted_units = Wanted::default();
         'entries: while pull.next.0 < entries_max {
             let count = usize::try_from(entries_max - pull.next.0).unwrap_or(0).min(ENTRIES_AT_ONCE);
             let wanted = &mut entries[..count * ENTRY_BYTES];
@@ -127,20 +143,22 @@ impl ColdReader {
                 if !is_real(&unit) {
                     pull.passed_over += 1;
                 } else if wants(unit.tags_code) {
-                    let bytes = pull.bytes.len() + batch.bytes + unit.size as usize;
-                    let messages = pull.messages + batch.units.len() as u32;
-                    if messages >= limits.messages || (messages > 0 && bytes > limits.bytes) {
+                    let bytes = wanted_units.bytes + unit.size as usize;
+                    let messages = wanted_units.units.len() as u32;
+                    if messages >= messages_max || (messages > 0 && bytes > bytes_max) {
                         break 'entries;
                     }
-                    if !batch.takes(&unit) {
-                        self.fetch(&mut batch, &mut pull)?;
-                    }
-                    batch.push(unit, pull.next);
+                    wanted_units.bytes += unit.size as usize;
+                    wanted_units.units.push((unit, pull.next));
                 }
                 pull.next = pull.next.plus(1);
             }
         }
-        self.fetch(&mut batch, &mut pull)?;
+        match self.ahead.clone().filter(|_| goes_on && wanted_units.is_dense()) {
+            Some(ahead) => self.take_ahead(&ahead, &wanted_units, &mut pull)?,
+            None => self.fetch_all(&wanted_units, &mut pull)?,
+        }
+        self.streams.note(topic, queue_id, pull.next.0);
         Ok(pull)
     }
 
@@ -276,6 +294,56 @@ impl ColdReader {
         Ok(time.map(|time| i64::from_be_bytes(*time)))
     }
 
+    /// Takes records out of blocks in memory, and has the blocks behind them fetched.
+    fn take_ahead(
+        &mut self,
+        ahead: &ReadAhead,
+        wanted: &Wanted,
+        pull: &mut ColdPull,
+    ) -> Result<(), StoreError> {
+        let mut block: Option<Arc<Block>> = None;
+        pull.bytes.reserve(wanted.bytes);
+        for (unit, offset) in &wanted.units {
+            let (mut at, end) = (unit.physical.0 as u64, unit.end().0 as u64);
+            let from = pull.bytes.len();
+            while at < end {
+                let mut there =
+                    block.as_deref().map_or(&[][..], |block| block.bytes(at, (end - at) as usize));
+                if there.is_empty() {
+                    block = ahead.block(at, end)?;
+                    there = block.as_deref().map_or(&[][..], |block| block.bytes(at, (end - at) as usize));
+                }
+                if there.is_empty() {
+                    break; // Deleted meanwhile.
+                }
+                pull.bytes.extend_from_slice(there);
+                at += there.len() as u64;
+            }
+            if is_of(&pull.bytes[from..], unit, *offset) {
+                pull.messages += 1;
+            } else {
+                pull.bytes.truncate(from);
+                pull.passed_over += 1;
+            }
+        }
+        if let Some((last, _)) = wanted.units.last() {
+            ahead.want(last.end().0 as u64 - 1, self.streams.blocks_each(ahead.blocks_max()));
+        }
+        Ok(())
+    }
+
+    /// Reads the records wanted, those that lie close together with one read.
+    fn fetch_all(&mut self, wanted: &Wanted, pull: &mut ColdPull) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for (unit, offset) in &wanted.units {
+            if !batch.takes(unit) {
+                self.fetch(&mut batch, pull)?;
+            }
+            batch.units.push((*unit, *offset));
+        }
+        self.fetch(&mut batch, pull)
+    }
+
     /// Reads a batch with one read and appends its records to the pull.
     fn fetch(&mut self, batch: &mut Batch, pull: &mut ColdPull) -> Result<(), StoreError> {
         let (Some(first), Some(last)) = (batch.units.first(), batch.units.last()) else { return Ok(()) };
@@ -286,21 +354,14 @@ impl ColdReader {
         let there = self.log.read(start.0 as u64, &mut scratch)?;
         for (unit, offset) in batch.units.drain(..) {
             let at = unit.physical.since(start) as usize;
-            let record = scratch[..there].get(at..at + unit.size as usize);
-            let view = record.and_then(|record| RecordView::parse(record).ok());
-            match view {
-                Some(view)
-                    if view.physical_offset == unit.physical.0
-                        && view.queue_offset == offset.0
-                        && view.size() == unit.size =>
-                {
-                    pull.bytes.extend_from_slice(view.bytes);
+            match scratch[..there].get(at..at + unit.size as usize) {
+                Some(record) if is_of(record, &unit, offset) => {
+                    pull.bytes.extend_from_slice(record);
                     pull.messages += 1;
                 }
                 _ => pull.passed_over += 1,
             }
         }
-        batch.bytes = 0;
         if scratch.capacity() <= SCRATCH_BYTES_KEPT {
             self.scratch = scratch;
         }
@@ -308,11 +369,76 @@ impl ColdReader {
     }
 }
 
+/// Whether a record is the one that the queue's entry says.
+fn is_of(record: &[u8], unit: &Unit, offset: QueueOffset) -> bool {
+    RecordView::parse(record).is_ok_and(|view| {
+        view.physical_offset == unit.physical.0 && view.queue_offset == offset.0 && view.size() == unit.size
+    })
+}
+
+/// The records of a pull.
+#[derive(Default)]
+struct Wanted {
+    units: Vec<(Unit, QueueOffset)>,
+    bytes: usize,
+}
+
+impl Wanted {
+    /// Whether fetching everything that lies between them is worth it.
+    fn is_dense(&self) -> bool {
+        let (Some((first, _)), Some((last, _))) = (self.units.first(), self.units.last()) else {
+            return false;
+        };
+        last.physical >= first.physical
+            && last.end().since(first.physical) <= self.bytes as u64 * SPARSENESS_MAX
+    }
+}
+
+/// Queues that are read on and on.
+#[derive(Default)]
+struct Streams {
+    /// Where the last pull of a queue ended.
+    ends: HashMap<u64, i64>,
+    /// The queues of the last pulls.
+    recent: Vec<u64>,
+    active: usize,
+}
+
+impl Streams {
+    fn goes_on(&self, topic: &str, queue_id: i32, offset: i64) -> bool {
+        self.ends.get(&key(topic, queue_id)) == Some(&offset)
+    }
+
+    fn note(&mut self, topic: &str, queue_id: i32, end: i64) {
+        if self.ends.len() >= STREAMS_MAX {
+            self.ends.clear(); // Each of them begins again with a pull that reads no more than it was asked for.
+        }
+        let key = key(topic, queue_id);
+        self.ends.insert(key, end);
+        self.recent.push(key);
+        if self.recent.len() == RECENT_PULLS {
+            self.recent.sort_unstable();
+            self.active = self.recent.chunk_by(|a, b| a == b).count();
+            self.recent.clear();
+        }
+    }
+
+    /// How many blocks each of them may have ahead when there are so many in all: the same for everybody.
+    fn blocks_each(&self, blocks_max: usize) -> usize {
+        (blocks_max / 2 / self.active.max(1)).clamp(1, BLOCKS_AHEAD_MAX)
+    }
+}
+
+fn key(topic: &str, queue_id: i32) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (topic, queue_id).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Wanted records that one read fetches.
 #[derive(Default)]
 struct Batch {
     units: Vec<(Unit, QueueOffset)>,
-    bytes: usize,
 }
 
 impl Batch {
@@ -323,11 +449,6 @@ impl Batch {
         unit.physical >= last.end()
             && unit.physical.since(last.end()) <= GAP_BYTES_MAX
             && unit.end().since(first.physical) <= SPAN_BYTES_MAX
-    }
-
-    fn push(&mut self, unit: Unit, offset: QueueOffset) {
-        self.bytes += unit.size as usize;
-        self.units.push((unit, offset));
     }
 }
 
@@ -340,5 +461,11 @@ const ENTRIES_AT_ONCE: usize = 256;
 const FIRST_READ_BYTES: usize = 4096;
 /// Reading on over so many unwanted bytes is cheaper than one more read.
 const GAP_BYTES_MAX: u64 = 8 << 10;
+/// A block is read for records that are one part in so many of it.
+const SPARSENESS_MAX: u64 = 64;
+const RECENT_PULLS: usize = 64;
+const STREAMS_MAX: usize = 65_536;
+/// Enough for the disk's full speed.
+const BLOCKS_AHEAD_MAX: usize = 4;
 const SPAN_BYTES_MAX: u64 = 512 << 10;
 const SCRATCH_BYTES_KEPT: usize = 1 << 20;

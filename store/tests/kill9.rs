@@ -102,7 +102,7 @@ fn check_queue(store: &Store, cold: &mut ColdStore, queue_id: i32, offsets: Rang
     let Range { start: mut next, end } = offsets;
     while next < end {
         assert_eq!(store.unit(queue, QueueOffset(next)), UnitAt::NotHot);
-        let limits = PullLimits { messages: 1_000, bytes: 1 << 20, entries: 1_000 };
+        let limits = PullLimits { messages: 1_000, bytes: 1 << 20, entries: 1_000, ..PullLimits::default() };
         let range = QueueOffset(next)..QueueOffset(end);
         let pull = cold.reader().read_pull(TOPIC, queue_id, range, &limits, &mut |_| true).unwrap();
         assert_eq!(pull.passed_over, 0);

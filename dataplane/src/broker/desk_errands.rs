@@ -109,6 +109,8 @@ impl Broker {
                 messages: OLD_RECORDS_READ_MAX,
                 bytes: OLD_RECORDS_READ_BYTES_MAX as usize,
                 entries: OLD_RECORDS_READ_MAX,
+                messages_ahead: OLD_RECORDS_READ_MAX,
+                bytes_ahead: OLD_RECORDS_READ_BYTES_MAX as usize,
             },
             filter,
         };

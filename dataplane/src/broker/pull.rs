@@ -28,7 +28,7 @@ use crate::broker::read::{Level, Read, ReadLimits, ReadStatus, read, visible_off
 use crate::broker::topics::TopicIndex;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::config::FlushDiskType;
-use crate::limits::PULL_UNITS_MIN;
+use crate::limits::{PULL_RECORDS_MAX, PULL_UNITS_MIN};
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -220,6 +220,14 @@ impl Broker {
                 messages: u32::try_from(pull.numbers.max_msg_nums).unwrap_or(0).clamp(1, messages_max.max(1)),
                 bytes: usize::try_from(pull.numbers.max_msg_bytes).unwrap_or(0).min(bytes_max),
                 entries: u32::try_from(pull.numbers.max_msg_nums).unwrap_or(0).max(PULL_UNITS_MIN as u32),
+                // What was read ahead lies in memory.
+                messages_ahead: u32::try_from(pull.numbers.max_msg_nums)
+                    .unwrap_or(0)
+                    .clamp(1, self.config.max_transfer_count_on_message_in_memory.max(1))
+                    .min(PULL_RECORDS_MAX as u32),
+                bytes_ahead: usize::try_from(pull.numbers.max_msg_bytes)
+                    .unwrap_or(0)
+                    .min(self.config.max_transfer_bytes_on_message_in_memory as usize),
             },
             filter: self.scratch.filter.clone(),
         };

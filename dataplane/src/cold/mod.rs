@@ -7,6 +7,7 @@
 //! ground   blocks for the log to be written on (clean.rs; SYNC_FLUSH)
 //! clean    blocks of deleted files -> the file system (clean.rs)
 //! reads    old records -> the shard                     (reads.rs)
+//! ahead    blocks of the log -> memory of `reads`       (reads.rs)
 //! namesrv  registrations -> name servers               (namesrv.rs)
 //! sight    operators <-> the shard                     (sight/)
 //! ```

@@ -7,9 +7,24 @@
 //! One bounded `step` at a time, so that a thread or the simulator may drive it. Questions are answered in the order
 //! they came; an answer that finds its lane full waits here and no further question is taken.
 
-use store::{ColdReader, KeyQuery, QueueOffset, StoreError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use store::{ColdReader, KeyQuery, QueueOffset, ReadAhead, StoreError};
 
 use crate::broker::errands::{Answer, ColdEnds, ColdReply, Question, Stretch};
+
+/// The life of a thread that reads ahead.
+pub fn run_ahead(ahead: &ReadAhead, stop: &Arc<AtomicBool>) {
+    ahead.add_helper();
+    while !stop.load(Ordering::Acquire) {
+        ahead.help(PATIENCE);
+    }
+}
+
+/// Also how long a stop may wait for it.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The cold half of a shard's errands.
 pub struct Reads {

@@ -186,9 +186,9 @@ settings! {
     "maxTransferBytesOnMessageInMemory" max_transfer_bytes_on_message_in_memory: u32 = 262_144, change;
     /// most messages of one pull answer from memory
     "maxTransferCountOnMessageInMemory" max_transfer_count_on_message_in_memory: u32 = 32, change;
-    /// most bytes of one pull answer from disk
+    /// most bytes of one pull answer from disk; what was read ahead counts as memory
     "maxTransferBytesOnMessageInDisk" max_transfer_bytes_on_message_in_disk: u32 = 65_536, change;
-    /// most messages of one pull answer from disk
+    /// most messages of one pull answer from disk; what was read ahead counts as memory
     "maxTransferCountOnMessageInDisk" max_transfer_count_on_message_in_disk: u32 = 8, change;
 
     // Connections.

@@ -224,7 +224,8 @@ impl World {
                         offset += 1;
                     }
                     UnitAt::NotHot => {
-                        let limits = PullLimits { messages: 7, bytes: 20_000, entries: 100 };
+                        let limits =
+                            PullLimits { messages: 7, bytes: 20_000, entries: 100, ..PullLimits::default() };
                         let mut codes = Vec::new();
                         let from = QueueOffset(offset as i64);
                         let pull = cold
