@@ -14,6 +14,7 @@ mod conn;
 mod frames;
 mod load;
 mod measure;
+mod names;
 mod pull;
 mod report;
 mod rota;
@@ -137,6 +138,7 @@ enum CodecName {
 
 pub fn run(args: Args) -> Outcome {
     let subjects = subjects(&args)?;
+    names::sweep();
     let _peers = Peers::stopped(&args.peer);
     raise_limit_of_files(usize::from(args.connections) + usize::from(args.idle));
     let start = Start {

@@ -4,6 +4,7 @@
 //! started afresh for every round, so that one device's leavings (a log still being written out) are not charged to
 //! the other.
 
+use super::names;
 use super::server::Who;
 use super::stub::Stub;
 use super::subject::{Awake, Ours, Subject};
@@ -11,7 +12,7 @@ use super::veth::{Segments, Veth};
 use crate::host::Lack;
 use crate::up::child::Child;
 use crate::up::memory::{self, HugeLease};
-use crate::up::network::{self, Network, TapLease};
+use crate::up::network::{self, TapLease};
 use protocol::RemotingCommand;
 use protocol::body::{Body, ClusterInfo, MASTER_ID};
 use protocol::code::{request, response};
@@ -92,7 +93,7 @@ fn started(ours: &Ours, start: &Start) -> Result<Target, String> {
     ];
     match &path {
         Route::Loopback => (),
-        Route::Tap { .. } => settings.push(format!("address={TAP_NETWORK}")),
+        Route::Tap { .. } => settings.push(format!("address={}", names::network(names::TAP_NETWORKS))),
         Route::Veth(_) => settings.push(format!("address={}", Veth::network())),
     }
     if let Some(core) = start.server_core {
@@ -126,7 +127,7 @@ enum Route {
 
 /// Sets up the way to a broker on this device: what it is called in the settings, and where it will listen.
 fn route(ours: &Ours) -> Result<(Route, String, SocketAddr), String> {
-    let network: Network = TAP_NETWORK.parse().expect("a network as it should be written");
+    let (tap, network) = (names::of(names::TAP), names::network(names::TAP_NETWORKS));
     let over_veth = SocketAddr::from((Veth::network().address, BROKER_PORT));
     let kernel = |segments| -> Result<(Route, String, SocketAddr), String> {
         let veth = Veth::make(segments, true)?;
@@ -135,16 +136,17 @@ fn route(ours: &Ours) -> Result<(Route, String, SocketAddr), String> {
     match ours.device.as_str() {
         "tap" => {
             let lacking = |lack: Lack| format!("{}; {}", lack.why, lack.fix);
-            let lease = network::lease(TAP, network).map_err(lacking)?;
+            let lease = network::lease(&tap, network).map_err(lacking)?;
             if let Some(rto_min) = &ours.rto_min {
-                network::quicken(TAP, network.host_side(), rto_min).map_err(lacking)?;
+                network::quicken(&tap, network.host_side(), rto_min).map_err(lacking)?;
             }
             let addr = SocketAddr::from((network.address, BROKER_PORT));
-            Ok((Route::Tap { _lease: lease }, format!("tap:{TAP}"), addr))
+            Ok((Route::Tap { _lease: lease }, format!("tap:{tap}"), addr))
         }
         "xdp" => {
             let veth = Veth::make(Segments::Large, false)?;
-            Ok((Route::Veth(veth), format!("xdp:{}", Veth::NIC), over_veth))
+            let device = format!("xdp:{}", veth.nic);
+            Ok((Route::Veth(veth), device, over_veth))
         }
         "kernel" => {
             let port = free_port().map_err(|error| format!("no free port: {error}"))?;
@@ -259,8 +261,6 @@ pub fn first_master(name_server: SocketAddr) -> Result<SocketAddr, String> {
 
 /// In a broker's store: where it is looked into.
 const SOCKET: &str = "afterburner.sock";
-const TAP: &str = "ab-bench0";
-const TAP_NETWORK: &str = "10.77.40.2/24";
 const BROKER_PORT: u16 = 10911;
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 const BOOT_POLL: Duration = Duration::from_millis(5);

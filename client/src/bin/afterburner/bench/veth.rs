@@ -1,11 +1,13 @@
 //! A cable to a namespace of its own: the path of brokers that are measured over a veth pair.
 //!
 //! ```text
-//!   this host, the load: ab-bench2, 10.77.43.1 ═══ veth ═══ ab-bench1 :a namespace, the broker 10.77.43.2
+//!   this host, the load: ab-bl4711, 10.77.199.1 ═══ veth ═══ ab-bn4711 :a namespace, the broker 10.77.199.2
 //! ```
 //!
-//! The same cable for AF_XDP and for kernel sockets, so that the two differ in the stack alone.
+//! The same cable for AF_XDP and for kernel sockets, so that the two differ in the stack alone. Names and networks follow from
+//! this process's id, so that benches beside each other do not meet.
 
+use super::names;
 use crate::host::{self, Lack};
 use crate::up::network::{Network, ip};
 use std::path::{Path, PathBuf};
@@ -22,40 +24,45 @@ pub enum Segments {
 #[derive(Debug)]
 pub struct Veth {
     namespace: String,
+    /// The load's end, and the broker's.
+    load_end: String,
+    pub nic: String,
 }
 
 impl Veth {
-    /// The broker's end.
-    pub const NIC: &str = "ab-bench1";
-
     /// The broker's address.
     pub fn network() -> Network {
-        NETWORK.parse().expect("a network as it should be written")
+        names::network(names::VETH_NETWORKS)
     }
 
     /// Makes both; the kernel has the broker's address itself, if it is to.
     pub fn make(segments: Segments, kernel_has_address: bool) -> Result<Veth, String> {
-        let veth = Veth { namespace: format!("ab-bench-{}", std::process::id()) };
+        let veth = Veth {
+            namespace: names::of(names::NAMESPACE),
+            load_end: names::of(names::LOAD_END),
+            nic: names::of(names::NIC),
+        };
         veth.set_up(segments, kernel_has_address).map_err(|lack| format!("{}; {}", lack.why, lack.fix))?;
         Ok(veth)
     }
 
     fn set_up(&self, segments: Segments, kernel_has_address: bool) -> Result<(), Lack> {
         let namespace = self.namespace.as_str();
-        let (host_side, broker_side) = (Self::network().host_side().to_string(), NETWORK);
+        let (load_end, nic) = (self.load_end.as_str(), self.nic.as_str());
+        let (host_side, broker_side) = (Self::network().host_side().to_string(), Self::network().to_string());
         ip(&["netns", "add", namespace])?;
-        ip(&["link", "add", LOAD_END, "type", "veth", "peer", "name", Self::NIC, "netns", namespace])?;
+        ip(&["link", "add", load_end, "type", "veth", "peer", "name", nic, "netns", namespace])?;
         if segments == Segments::OfMtu {
-            ip(&["link", "set", LOAD_END, "gso_max_segs", "1"])?;
-            ip(&["-n", namespace, "link", "set", Self::NIC, "gso_max_segs", "1"])?;
+            ip(&["link", "set", load_end, "gso_max_segs", "1"])?;
+            ip(&["-n", namespace, "link", "set", nic, "gso_max_segs", "1"])?;
         }
         if kernel_has_address {
-            ip(&["-n", namespace, "address", "add", broker_side, "dev", Self::NIC])?;
+            ip(&["-n", namespace, "address", "add", &broker_side, "dev", nic])?;
         }
         ip(&["-n", namespace, "link", "set", "lo", "up"])?;
-        ip(&["-n", namespace, "link", "set", Self::NIC, "up"])?;
-        ip(&["address", "add", &host_side, "dev", LOAD_END])?;
-        ip(&["link", "set", LOAD_END, "up"])?;
+        ip(&["-n", namespace, "link", "set", nic, "up"])?;
+        ip(&["address", "add", &host_side, "dev", load_end])?;
+        ip(&["link", "set", load_end, "up"])?;
         Ok(())
     }
 
@@ -73,13 +80,10 @@ impl Veth {
 impl Drop for Veth {
     fn drop(&mut self) {
         // The pair goes first, and at once: the namespace may outlive its name for a moment.
-        let pair = ip(&["link", "delete", LOAD_END]);
+        let pair = ip(&["link", "delete", &self.load_end]);
         let namespace = ip(&["netns", "delete", &self.namespace]);
         for lack in [pair, namespace].into_iter().filter_map(Result::err) {
             eprintln!("afterburner: cannot undo the veth pair: {}", lack.why);
         }
     }
 }
-
-const LOAD_END: &str = "ab-bench2";
-const NETWORK: &str = "10.77.43.2/24";
