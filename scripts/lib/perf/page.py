@@ -12,7 +12,7 @@ def named(subject):
 
 
 def plain(subject):
-    return named(subject).strip("`")
+    return "stub" if subject == "stub" else named(subject).strip("`")
 
 
 def us(value):
@@ -76,6 +76,8 @@ class Page:
                f"{each['server']}, {each['load']}: {each['why']}" for part in parts for each in part["skipped"]}
         for each in sorted(out):
             self.text += f"skipped: {each}\n\n"
+        when = parts[0]["when"]
+        self.text += f"*{when['date']}, commit {when['commit']}, load {when['load_before']:.1f}*\n\n"
         names = ",".join(dict.fromkeys(stem(part["name"]) for part in parts))
         self.text += f"```console\n$ {parts[0]['command'] if names == 'soak' else f'scripts/bench --only {names}'}\n```\n\n"
 
@@ -91,8 +93,8 @@ class Page:
 Written by `scripts/bench --write-docs`, which measures everything and makes this page, its plots and `figures.json`; nothing here is
 written by hand. `scripts/bench --only PART` does one part, the lines under each table one run.
 
-{machine['date']}, commit {machine['commit']}: {kind}{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']};
-load average before: {machine['load_before']}.
+All of it on {kind}{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}. When each part was measured, of which
+commit, and how busy the machine was just before (load average of the last minute, to which the parts before add about 2) stands under its table.
 
 The broker polls on core 0; the load is one thread that polls on core 1, where the broker's cold threads (write-out, index) run as well.
 All servers of a table take turns within one run, each round with a broker started afresh, so that a busy neighbour hits all of them: read rows against each
@@ -209,7 +211,8 @@ cores, warmed up for 12 s and stopped while others have their turn. Requests hav
         part = self.parts.get(name)
         if part:
             self.head(part)
-            self.text += f"```console\n$ {part['command']}\n" + "\n".join(part["lines"]) + "\n```\n\n"
+            self.text += "```console\n" + "\n".join([f"$ {part['command']}", *part["lines"]]) + "\n```\n\n"
+            self.text += f"*{part['when']['date']}, commit {part['when']['commit']}, load {part['when']['load_before']:.1f}*\n\n"
 
     def soak(self):
         part = self.parts.get("soak")

@@ -61,7 +61,7 @@ class Peers:
     def _rust(self):
         program = shutil.which(RUST)
         if not program:
-            raise RuntimeError("rocketmq-rust is not installed (cargo install rocketmq-broker)")
+            raise RuntimeError("not installed (cargo install rocketmq-broker)")
         home = tempfile.mkdtemp(prefix="afterburner-peer.")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

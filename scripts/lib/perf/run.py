@@ -40,10 +40,10 @@ def main():
     failed = []
     try:
         for run in runs(options, peers):
+            when = moment()
             part = run()
-            if part:
-                figures["parts"][part["name"]] = part
-                failed += [part["name"]] if part["failed"] else []
+            figures["parts"][part["name"]] = part | {"when": when}
+            failed += [part["name"]] if part["failed"] else []
     finally:
         peers.stop()
     if options.json:
@@ -95,12 +95,15 @@ def machine():
         except OSError:
             return ""
 
-    commit = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     memory = int(first("/proc/meminfo", "MemTotal").split()[0]) >> 20
     return {"cpu": first("/proc/cpuinfo", "model name"), "cores": len(os.sched_getaffinity(0)), "memory_gib": memory,
-            "kernel": first("/proc/sys/kernel/osrelease"), "commit": commit.stdout.strip(),
-            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-            "load_before": first("/proc/loadavg"), "hypervisor": "hypervisor" in first("/proc/cpuinfo", "flags")}
+            "kernel": first("/proc/sys/kernel/osrelease"), "hypervisor": "hypervisor" in first("/proc/cpuinfo", "flags").split()}
+
+
+def moment():
+    commit = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=10"], cwd=ROOT, capture_output=True, text=True)
+    return {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "commit": commit.stdout.strip(),
+            "load_before": os.getloadavg()[0]}
 
 
 def may(server):

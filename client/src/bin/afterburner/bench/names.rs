@@ -1,7 +1,7 @@
 //! What a bench calls its devices, and which networks it takes: by its process's id, so that two beside each other do not
 //! meet; and what one that was killed left behind is known for what it is, and removed by the next.
 
-use crate::up::network::{Network, ip};
+use crate::up::network::{self, Network, ip};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -12,7 +12,7 @@ pub fn of(prefix: &str) -> String {
 }
 
 /// The broker's address in the network of this process.
-pub fn network(first: u8) -> Network {
+pub fn subnet(first: u8) -> Network {
     let third = first + (std::process::id() % NETWORKS) as u8;
     Network { address: Ipv4Addr::new(10, 77, third, 2), prefix_len: 24 }
 }
@@ -25,7 +25,9 @@ pub fn sweep() {
         for name in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = name.file_name().to_string_lossy().into_owned();
             if prefixes.iter().any(|prefix| is_left_behind(&name, prefix)) {
-                let _ = ip(&[object, "delete", &name]); // Without the right to, it stays, and does no harm.
+                // Without the right to, they stay, and do no harm.
+                let _ = ip(&[object, "delete", &name]);
+                let _ = fs::remove_file(network::marker(&name));
             }
         }
     }

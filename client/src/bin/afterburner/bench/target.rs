@@ -93,7 +93,7 @@ fn started(ours: &Ours, start: &Start) -> Result<Target, String> {
     ];
     match &path {
         Route::Loopback => (),
-        Route::Tap { .. } => settings.push(format!("address={}", names::network(names::TAP_NETWORKS))),
+        Route::Tap { .. } => settings.push(format!("address={}", names::subnet(names::TAP_NETWORKS))),
         Route::Veth(_) => settings.push(format!("address={}", Veth::network())),
     }
     if let Some(core) = start.server_core {
@@ -127,7 +127,7 @@ enum Route {
 
 /// Sets up the way to a broker on this device: what it is called in the settings, and where it will listen.
 fn route(ours: &Ours) -> Result<(Route, String, SocketAddr), String> {
-    let (tap, network) = (names::of(names::TAP), names::network(names::TAP_NETWORKS));
+    let (tap, network) = (names::of(names::TAP), names::subnet(names::TAP_NETWORKS));
     let over_veth = SocketAddr::from((Veth::network().address, BROKER_PORT));
     let kernel = |segments| -> Result<(Route, String, SocketAddr), String> {
         let veth = Veth::make(segments, true)?;

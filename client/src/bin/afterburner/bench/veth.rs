@@ -32,7 +32,7 @@ pub struct Veth {
 impl Veth {
     /// The broker's address.
     pub fn network() -> Network {
-        names::network(names::VETH_NETWORKS)
+        names::subnet(names::VETH_NETWORKS)
     }
 
     /// Makes both; the kernel has the broker's address itself, if it is to.

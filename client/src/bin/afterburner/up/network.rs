@@ -142,7 +142,7 @@ fn mark(name: &str) {
     }
 }
 
-fn marker(name: &str) -> PathBuf {
+pub fn marker(name: &str) -> PathBuf {
     Path::new("/run/afterburner").join(format!("up.tap-{name}"))
 }
 
