@@ -21,7 +21,8 @@ mod tune;
 mod tuning;
 mod up;
 
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -73,6 +74,7 @@ enum Command {
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    end_with_the_reader();
     let outcome = match Cli::parse().command {
         Command::Up(args) => up::run(args),
         Command::Check(args) => check::run(args),
@@ -93,4 +95,17 @@ fn main() -> ExitCode {
         eprintln!("afterburner: {sentence}");
         ExitCode::FAILURE
     })
+}
+
+/// `afterburner conns | head` ends when its reader does, and says nothing about it. The standard library makes a panic of
+/// a line that nobody takes.
+fn end_with_the_reader() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |found| {
+        let said = found.payload().downcast_ref::<String>();
+        if said.is_some_and(|said| said.starts_with("failed printing to stdout: Broken pipe")) {
+            process::exit(0);
+        }
+        usual(found);
+    }));
 }
