@@ -275,23 +275,22 @@ impl Peer {
         self.stream.write_all(&command.encode(Codec::Json)).unwrap();
     }
 
-    /// Looks at no more of an answer than it needs.
+    /// Looks at no more of an answer than it needs, with as few system calls as it can: this is the load, not what is measured.
     fn answer(&mut self) -> Answer {
-        self.stream.read_exact(&mut self.scratch[..8]).unwrap();
-        let word = |at: usize| u32::from_be_bytes(self.scratch[at..at + 4].try_into().unwrap()) as usize;
-        let (total, head_len) = (word(0), word(4) & 0xFF_FFFF);
-        self.stream.read_exact(&mut self.scratch[..head_len]).unwrap();
-        let head = str::from_utf8(&self.scratch[..head_len]).unwrap();
+        let mut there = 0;
+        let word = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap()) as usize;
+        let mut more = |scratch: &mut [u8], to: usize| {
+            while there < to {
+                there += self.stream.read(&mut scratch[there..]).unwrap();
+            }
+        };
+        more(&mut self.scratch, 8);
+        let (total, head_len) = (word(&self.scratch[..4]), word(&self.scratch[4..8]) & 0xFF_FFFF);
+        more(&mut self.scratch, 4 + total);
+        let head = str::from_utf8(&self.scratch[8..8 + head_len]).unwrap();
         let key = "\"nextBeginOffset\":\"";
         let next = head.split_once(key).and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
-        let next_offset = next.unwrap_or(0);
-        let mut left = total - 4 - head_len;
-        let body_bytes = left as u64;
-        while left > 0 {
-            let most = left.min(self.scratch.len());
-            left -= self.stream.read(&mut self.scratch[..most]).unwrap();
-        }
-        Answer { next_offset, body_bytes }
+        Answer { next_offset: next.unwrap_or(0), body_bytes: (total - 4 - head_len) as u64 }
     }
 }
 
