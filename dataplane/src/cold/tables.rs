@@ -213,6 +213,63 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
+    /// D-8. Goal: each of the four files, damaged in any way, falls back to its `.bak`, and what the damaged one held last is all that is
+    /// lost. Method: two versions of each; the newer one cut at every length, made garbage of several kinds, removed; then both.
+    #[test]
+    fn every_damaged_file_falls_back() {
+        let medium = SimMedium::new(1);
+        let dir = Path::new("/config");
+        medium.create_dir(dir).unwrap();
+        let (mut older, mut newer) = (filled(1), filled(2));
+        for file in ConfigFile::ALL {
+            let texts = [&mut older, &mut newer].map(|mirror| mirror.take_text(file, 9_000));
+            assert_ne!(texts[0], texts[1]);
+            let path = dir.join(file.name());
+            for text in &texts {
+                config_files::replace(&medium, &path, text.as_bytes()).unwrap();
+            }
+            let text_read = || load(&medium, dir).unwrap().take_text(file, 9_000);
+            assert_eq!(text_read(), texts[1]);
+            let bytes = texts[1].as_bytes();
+            let cut = (0..bytes.len()).map(|len| bytes[..len].to_vec());
+            let garbage =
+                [b"[]".to_vec(), b"null x".to_vec(), vec![0; bytes.len()], vec![0xFF; 9], b"<a/>".to_vec()];
+            for damaged in cut.chain(garbage) {
+                let damage = medium.create(&path, damaged.len() as u64).unwrap();
+                damage.write_at(0, &damaged).unwrap();
+                let read = text_read();
+                assert_eq!(read, texts[0], "{} as {:?}", file.name(), String::from_utf8_lossy(&damaged));
+            }
+            medium.remove(&path).unwrap();
+            assert_eq!(text_read(), texts[0], "{} removed", file.name());
+            let mut bak = path.clone().into_os_string();
+            bak.push(".bak");
+            medium.create(Path::new(&bak), 5).unwrap();
+            assert_eq!(
+                text_read(),
+                Mirror::default().take_text(file, 9_000),
+                "both are broken: it starts empty"
+            );
+            config_files::replace(&medium, &path, bytes).unwrap();
+        }
+    }
+
+    /// Tables with a row in each, all of which tell the version.
+    fn filled(version: i64) -> Mirror {
+        let config = Config { broker_name: "b".into(), ..Config::default() };
+        let mut mirror = Mirror::default();
+        let mut tables = start(&config, &mirror, 1_000 * version);
+        let number = version as i32;
+        tables.topics.put(TopicConfig::new("T", number, 6), 2_000 * version, &mut tables.ops);
+        let (group, topic) = ("G".into(), "T".into());
+        tables.ops.push(PersistOp::OffsetCommitted { group, topic, queue_id: 1, offset: version });
+        tables.ops.push(PersistOp::DelayOffset { level: 3, offset: version });
+        while let Some(op) = tables.ops.pop() {
+            mirror.apply(op);
+        }
+        mirror
+    }
+
     /// Goal: files of the official broker are understood. Method: its forms, bare keys and a proxy's offset included.
     #[test]
     fn files_of_the_official_broker_are_read() {
