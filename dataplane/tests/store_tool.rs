@@ -78,7 +78,6 @@ fn run(dir: &Path, args: &[&str]) -> Output {
 fn config(root: &Path) -> StoreConfig {
     StoreConfig {
         commitlog_file_bytes: 1 << 20,
-        consumequeue_file_bytes: 20_000,
         hot_bytes: 3 << 20,
         hot_segments: 3,
         hot_dir: Some(hot_dir(root)),

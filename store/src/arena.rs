@@ -90,7 +90,13 @@ impl HotMap {
             base: PhysicalOffset(base),
             bytes: self.data(lead_of(PhysicalOffset(base)), published),
             passed,
+            is_doubted: self.word(WORD_DOUBTED).load(Ordering::Acquire) != 0,
         })
+    }
+
+    /// Tells later runs that a sync has failed: what lies in the files may never reach the disk unless it is written again.
+    pub fn doubt(&self) {
+        self.word(WORD_DOUBTED).store(1, Ordering::Release);
     }
 
     fn new(map: MmapRaw) -> Self {
@@ -152,6 +158,8 @@ pub struct FoundSegment<'a> {
     pub bytes: &'a [u8],
     /// How many of these the reader had passed.
     pub passed: usize,
+    /// A sync failed since.
+    pub is_doubted: bool,
 }
 
 /// Takes the segments into use, empty, the log going on at `base`; `lead` is what lies before it in its block of the file.
@@ -167,6 +175,7 @@ pub fn start(maps: Vec<HotMap>, store: StoreId, base: PhysicalOffset, lead: &[u8
         map.word(WORD_ID).store((store >> 64) as u64, Ordering::Relaxed);
         map.word(WORD_ID + 1).store(store as u64, Ordering::Relaxed);
         map.word(WORD_PUBLISHED).store(0, Ordering::Release);
+        map.word(WORD_DOUBTED).store(0, Ordering::Release);
     }
     let windows = vec![Window { base: PhysicalOffset(0), len: 0, generation: 0 }; maps.len()];
     let ring = Arc::new(Ring {
@@ -375,6 +384,11 @@ impl HotReader {
         self.ring.maps[self.current].word(WORD_PASSED).store(self.at as u64, Ordering::Release);
     }
 
+    /// As [`HotMap::doubt`].
+    pub fn doubt(&self) {
+        self.ring.maps.iter().for_each(HotMap::doubt);
+    }
+
     fn published(&self) -> usize {
         self.ring.maps[self.current].word(WORD_PUBLISHED).load(Ordering::Acquire) as usize
     }
@@ -446,6 +460,7 @@ const WORD_GENERATION: usize = 3;
 const WORD_BASE: usize = 4;
 const WORD_PUBLISHED: usize = 8; // On its own cache line: written with every append.
 const WORD_PASSED: usize = 16; // On the reader's.
+const WORD_DOUBTED: usize = 17;
 const HEADER_WORDS: usize = 24;
 
 const _: () = assert!(HEADER_WORDS * 8 <= HEADER_BYTES);

@@ -203,21 +203,10 @@ impl ColdStore {
         if self.failure.is_some() || !self.hot.pending().bytes().is_empty() {
             return Ok(()); // `abort` stays, as with a full disk: told when it happened.
         }
-        self.disk.log.sync()?;
-        self.marks.set_synced_to(self.marks.written_to());
-        loop {
-            self.disk.queues.begin_sync();
-            if self.disk.queues.sync_some(usize::MAX)? {
-                break;
-            }
+        if let Err(error) = self.sync_all(now_ms) {
+            self.hot.doubt();
+            return Err(error.into());
         }
-        let end = self.marks.written_to();
-        if let Some(timestamp) = self.disk.index.as_mut().and_then(|index| index.close(end, now_ms)) {
-            self.disk.checkpoint.index_timestamp = timestamp;
-        }
-        self.disk.checkpoint.physic_timestamp = self.disk.store_timestamp;
-        self.disk.checkpoint.logics_timestamp = self.disk.store_timestamp;
-        self.disk.checkpoint.save()?;
         arena::retire(self.hot);
         self.medium.remove_dir(&self.hot_dir)?;
         for name in ABORT_NAMES {
@@ -225,6 +214,23 @@ impl ColdStore {
         }
         self.medium.sync_dir(&self.config.root)?;
         Ok(())
+    }
+
+    /// All that was written is on the disk when this returns, and the checkpoint says so.
+    fn sync_all(&mut self, now_ms: i64) -> Result<(), MediumError> {
+        self.disk.log.sync()?;
+        self.marks.set_synced_to(self.marks.written_to());
+        // The round that is under way first: it does not know the newest entries.
+        self.disk.queues.sync_some(usize::MAX)?;
+        self.disk.queues.begin_sync();
+        self.disk.queues.sync_some(usize::MAX)?;
+        let end = self.marks.written_to();
+        if let Some(timestamp) = self.disk.index.as_mut().and_then(|index| index.close(end, now_ms)) {
+            self.disk.checkpoint.index_timestamp = timestamp;
+        }
+        self.disk.checkpoint.physic_timestamp = self.disk.store_timestamp;
+        self.disk.checkpoint.logics_timestamp = self.disk.store_timestamp;
+        self.disk.checkpoint.save()
     }
 
     fn try_step(&mut self, now_ms: i64) -> Result<Work, Failure> {
@@ -310,6 +316,8 @@ impl ColdStore {
     fn fail(&mut self, failure: Failure) {
         // D-7: nothing that is not yet safe is acknowledged from here on.
         self.marks.set_read_only();
+        // After a failed sync the kernel takes the pages for written: a later sync would succeed and mean nothing.
+        self.hot.doubt();
         log::error!("the log is read-only from now on: {failure}");
         self.failure = Some(failure.to_string());
     }

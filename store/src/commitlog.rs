@@ -41,7 +41,7 @@ pub(crate) struct LogFiles {
 }
 
 impl LogFiles {
-    /// Looks at the directory. An empty last file, which a kill in its creation leaves, is removed.
+    /// Looks at the directory. Empty last files, which a kill in their creation leaves, are removed.
     pub fn load(
         medium: Arc<dyn Medium>,
         dir: PathBuf,
@@ -50,11 +50,13 @@ impl LogFiles {
     ) -> Result<Self, StoreError> {
         let mut entries = medium.list(&dir)?;
         entries.retain(|entry| !entry.is_dir && offset_of_name(&entry.name).is_some());
-        if let Some(last) = entries.last()
-            && last.bytes == 0
-        {
+        while let Some(last) = entries.pop_if(|last| last.bytes == 0) {
             medium.remove(&dir.join(&last.name))?;
-            entries.pop();
+        }
+        for entry in entries.iter_mut().filter(|entry| entry.bytes == 0) {
+            // A power cut took its length. It says as much as one that was never written; what is behind it is cut off with it.
+            drop(medium.create(&dir.join(&entry.name), file_bytes)?);
+            entry.bytes = file_bytes;
         }
         let mut starts: Vec<i64> = Vec::new();
         for entry in &entries {
@@ -185,16 +187,31 @@ impl LogFiles {
         Ok(())
     }
 
-    /// The last files may hold bytes that an earlier run did not sync: the next `sync` syncs them.
-    pub fn doubt(&mut self, end: PhysicalOffset) -> Result<(), MediumError> {
-        let last = self.start_of(end);
-        for start in self.starts.iter().rev().filter(|start| **start < last).take(FILES_DOUBTED) {
+    /// What lies at `from` and behind may be bytes that an earlier run did not sync: the next `sync` syncs them.
+    pub fn doubt(&mut self, from: PhysicalOffset) -> Result<(), MediumError> {
+        let Some(last) = self.starts.last().copied() else { return Ok(()) };
+        let first = self.start_of(from);
+        for start in self.starts.iter().filter(|start| (first..last).contains(start)) {
             let path = self.dir.join(name_of_offset(*start));
             self.unsynced.extend(self.medium.open(&path)?);
         }
-        if self.starts.contains(&last) {
-            self.open_for_writing(last)?;
-            self.current_unsynced = true;
+        self.open_for_writing(last)?;
+        self.current_unsynced = true;
+        Ok(())
+    }
+
+    /// Writes once more what lies there, so that the next sync means it.
+    pub fn write_again(&mut self, from: PhysicalOffset, to: PhysicalOffset) -> Result<(), MediumError> {
+        let mut block = vec![0; AGAIN_BYTES];
+        let mut at = from;
+        while at < to {
+            let len = (to.since(at).min(self.left_in_file(at)) as usize).min(AGAIN_BYTES);
+            let there = self.read(at, &mut block[..len])?;
+            if there == 0 {
+                return Ok(());
+            }
+            self.write(at, &block[..there])?;
+            at = at.plus(there as u64);
         }
         Ok(())
     }
@@ -227,8 +244,9 @@ impl LogFiles {
         self.file_bytes - (at.0 as u64 % self.file_bytes)
     }
 
-    /// The log ends at `end`: later files go, and what follows in its file cannot be taken for a record.
-    pub fn cut(&mut self, end: PhysicalOffset) -> Result<(), MediumError> {
+    /// The log ends at `end`: later files go, and what follows in its file is made zero.
+    /// `far`: whatever a power cut has left there; else what a write that was cut off can have.
+    pub fn cut(&mut self, end: PhysicalOffset, far: bool) -> Result<(), MediumError> {
         let last = self.start_of(end);
         while let Some(start) = self.starts.pop_if(|start| *start > last) {
             if self.current.as_ref().is_some_and(|(current, _)| *current == start) {
@@ -238,11 +256,24 @@ impl LogFiles {
             self.medium.remove(&self.dir.join(name_of_offset(start)))?;
             self.names_unsynced = true;
         }
-        let mut head = [0; CUT_BYTES];
-        let there = self.left_in_file(end).min(CUT_BYTES as u64) as usize;
-        let there = self.read(end, &mut head[..there])?;
-        if head[..there].iter().any(|byte| *byte != 0) {
-            self.write(end, &[0; CUT_BYTES][..there])?;
+        if !self.starts.contains(&last) {
+            return Ok(());
+        }
+        self.open_for_writing(last)?;
+        let (_, file) = self.current.as_ref().expect("opened just now");
+        if !far {
+            let mut head = [0; CUT_BYTES];
+            let there = self.left_in_file(end).min(CUT_BYTES as u64) as usize;
+            let there = self.read(end, &mut head[..there])?;
+            if head[..there].iter().any(|byte| *byte != 0) {
+                self.write(end, &[0; CUT_BYTES][..there])?;
+            }
+            return Ok(());
+        }
+        // All of it: a record of one size with those that come now could lie just behind one of them when the power is cut.
+        // And on the disk before they come, else they might be there and the zeros not.
+        if file.clear_from((end.0 - last) as u64)? {
+            file.sync()?;
         }
         Ok(())
     }
@@ -325,8 +356,7 @@ pub(crate) fn offset_of_name(name: &str) -> Option<i64> {
     (name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok())?
 }
 
-/// Files before the last that may have unsynced bytes after a kill.
-const FILES_DOUBTED: usize = 2;
 const BOUNCE_BYTES: usize = 64 << 10;
-/// Bytes made zero behind the end of the log: more than size and magic of a record.
+/// More than size and magic of a record.
 const CUT_BYTES: usize = 16;
+const AGAIN_BYTES: usize = 1 << 20;

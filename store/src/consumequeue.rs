@@ -40,6 +40,8 @@ pub(crate) struct QueueFiles {
     syncing: Vec<usize>,
     /// While all queues are made again from the first message on: what is missing then is gone.
     fill_gaps: bool,
+    /// An entry lies behind one of a later message: a write that a power cut has torn.
+    pub is_disordered: bool,
     /// Offsets filled because their message is gone.
     pub filled: u64,
 }
@@ -61,8 +63,10 @@ struct DiskQueue {
     /// Files with unsynced bytes.
     unsynced_starts: Vec<u64>,
     name_unsynced: bool,
-    /// While recovering: entries up to here are on disk and not yet overwritten.
-    stale_to: i64,
+    /// While recovering: byte offsets of the files that were found, those behind a gap included.
+    found_starts: Vec<u64>,
+    /// .. and entries were taken back.
+    is_stale: bool,
 }
 
 /// What became of a record's entry.
@@ -89,6 +93,7 @@ impl QueueFiles {
             unsynced: Vec::new(),
             syncing: Vec::new(),
             fill_gaps: false,
+            is_disordered: false,
             filled: 0,
         }
     }
@@ -147,7 +152,13 @@ impl QueueFiles {
             return Dispatched::Skipped;
         }
         if view.queue_offset < queue.next {
-            return Dispatched::Skipped;
+            let is_first = self.fill_gaps && queue.next == queue.min && queue.collected.is_empty();
+            if !is_first {
+                return Dispatched::Skipped;
+            }
+            // The first files of the queue are lost, and their messages are not.
+            queue.next = view.queue_offset;
+            queue.min = view.queue_offset;
         }
         if view.queue_offset > queue.next {
             if !self.fill_gaps {
@@ -205,6 +216,27 @@ impl QueueFiles {
         Ok(self.syncing.is_empty())
     }
 
+    /// Entries of messages at `from` and later may be bytes that an earlier run did not sync: the next round syncs them.
+    pub fn doubt(&mut self, from: PhysicalOffset) -> Result<(), MediumError> {
+        for index in 0..self.queues.len() {
+            let queue = &self.queues[index];
+            if queue.last_end <= from {
+                continue;
+            }
+            let (min, next) = (queue.min, queue.next);
+            let first = self.first_entry(index, min, next, from)? as u64 * 20;
+            let queue = &mut self.queues[index];
+            let doubted = queue.starts.iter().filter(|start| *start + self.file_bytes > first);
+            queue.unsynced_starts = doubted.copied().collect();
+            queue.name_unsynced = true;
+            if !queue.unsynced {
+                queue.unsynced = true;
+                self.unsynced.push(index);
+            }
+        }
+        Ok(())
+    }
+
     /// All entries are about to be made again, from the first message of the log on.
     pub fn begin_rebuild(&mut self) -> Result<(), MediumError> {
         self.fill_gaps = true;
@@ -223,36 +255,48 @@ impl QueueFiles {
                 continue;
             }
             let queue = &self.queues[index];
-            let (min, old_next) = (queue.min, queue.next);
-            let next = self.first_entry(index, min, old_next, from)?;
+            let (min, next) = (queue.min, queue.next);
+            let next = self.first_entry(index, min, next, from)?;
             let last = match next > min {
                 true => self.read_entry(index, next - 1)?.filter(is_real),
                 false => None,
             };
             let queue = &mut self.queues[index];
-            queue.stale_to = queue.stale_to.max(old_next);
+            queue.is_stale = true;
             queue.next = next;
             queue.last_end = last.map_or(PhysicalOffset(0), |unit| unit.end());
         }
         Ok(())
     }
 
-    /// Makes zero what was taken back and not made again, so that nobody takes it for entries.
-    pub fn clear_stale(&mut self) -> Result<(), MediumError> {
+    /// Makes zero what lies behind the last entry of every queue: what was taken back and not made again, and what a power cut
+    /// has left behind a hole. Nobody shall take it for entries, not even when the queue has grown up to it.
+    /// After a clean stop there is only the former, if anything.
+    pub fn clear_stale(&mut self, clean: bool) -> Result<(), MediumError> {
         assert!(self.touched.is_empty());
         for index in 0..self.queues.len() {
-            let queue = &self.queues[index];
-            let (mut at, end) = (queue.next as u64 * 20, queue.stale_to.max(queue.next) as u64 * 20);
-            while at < end {
-                let start = at - at % self.file_bytes;
-                let len = (end - at).min(start + self.file_bytes - at).min(ZEROS.len() as u64) as usize;
-                if self.queues[index].starts.contains(&start) {
-                    self.open_file(index, start)?;
-                    self.write_open(index, at - start, &ZEROS[..len])?;
-                }
-                at += len as u64;
+            let queue = &mut self.queues[index];
+            let end = queue.next as u64 * 20;
+            let found = std::mem::take(&mut queue.found_starts);
+            if clean && !std::mem::take(&mut queue.is_stale) {
+                continue;
             }
-            self.queues[index].stale_to = 0;
+            for start in found {
+                if start + self.file_bytes <= end {
+                    continue;
+                }
+                if !self.queues[index].starts.contains(&start) {
+                    let path = self.queue_dir(index).join(name_of_offset(start as i64));
+                    self.medium.remove(&path)?;
+                    self.queues[index].name_unsynced = true;
+                    continue;
+                }
+                self.open_file(index, start)?;
+                let (_, file) = self.queues[index].file.as_ref().expect("opened just now");
+                if file.clear_from(end.saturating_sub(start))? {
+                    self.note_unsynced(index, start);
+                }
+            }
         }
         Ok(())
     }
@@ -359,7 +403,8 @@ impl QueueFiles {
             unsynced: false,
             unsynced_starts: Vec::new(),
             name_unsynced: false,
-            stale_to: 0,
+            found_starts: Vec::new(),
+            is_stale: false,
         });
         self.by_name.entry(topic.as_bytes().into()).or_default().push((queue_id, index));
         index
@@ -380,14 +425,19 @@ impl QueueFiles {
             }
             starts.push(start as u64);
         }
+        self.queues[index].found_starts.clone_from(&starts);
         // Files behind a gap say nothing: the log knows what was in them.
         let whole = starts.windows(2).take_while(|pair| pair[0] + self.file_bytes == pair[1]).count() + 1;
         let Some(first) = starts.first().copied() else { return Ok(()) };
         starts.truncate(whole);
-        let scan_from = starts[starts.len().saturating_sub(FILES_SCANNED)];
+        let mut scan_from = starts[starts.len().saturating_sub(FILES_SCANNED)];
         let end = starts[starts.len() - 1] + self.file_bytes;
         self.queues[index].starts = starts;
         self.queues[index].min = (first / 20) as i64;
+        // The last files may be empty: a power cut has brought them back, or kept their names only.
+        while scan_from > first && self.read_entry(index, (scan_from / 20) as i64)?.is_none() {
+            scan_from -= self.file_bytes;
+        }
         let mut at = scan_from;
         let mut last = None;
         let mut block = vec![0; SCAN_BLOCK_BYTES];
@@ -398,10 +448,11 @@ impl QueueFiles {
                 break;
             }
             for entry in entries {
-                match decode_entry(entry) {
-                    Some(unit) => last = Some(unit),
-                    None => break 'scan,
-                }
+                let Some(unit) = decode_entry(entry) else { break 'scan };
+                let before = last.filter(is_real);
+                let is_late = before.is_some_and(|before| unit.physical < before.end());
+                self.is_disordered |= is_late && is_real(&unit);
+                last = Some(unit);
                 at += ENTRY_BYTES as u64;
             }
         }
@@ -499,17 +550,22 @@ impl QueueFiles {
     }
 
     fn write_open(&mut self, index: usize, at: u64, bytes: &[u8]) -> Result<(), MediumError> {
-        let queue = &mut self.queues[index];
-        let (start, file) = queue.file.as_ref().expect("the caller opened it");
+        let (start, file) = self.queues[index].file.as_ref().expect("the caller opened it");
+        let start = *start;
         file.write_at(at, bytes)?;
-        if !queue.unsynced_starts.contains(start) {
-            queue.unsynced_starts.push(*start);
+        self.note_unsynced(index, start);
+        Ok(())
+    }
+
+    fn note_unsynced(&mut self, index: usize, start: u64) {
+        let queue = &mut self.queues[index];
+        if !queue.unsynced_starts.contains(&start) {
+            queue.unsynced_starts.push(start);
         }
         if !queue.unsynced {
             queue.unsynced = true;
             self.unsynced.push(index);
         }
-        Ok(())
     }
 
     /// Makes the file that begins at byte `start` of the queue the open one; creates it if there is none.
@@ -532,8 +588,8 @@ impl QueueFiles {
             Some(file) => file,
             None => {
                 let file = self.medium.create(&path, self.file_bytes)?;
-                if !queue.starts.contains(&start) {
-                    queue.starts.push(start);
+                if let Err(place) = queue.starts.binary_search(&start) {
+                    queue.starts.insert(place, start);
                 }
                 queue.name_unsynced = true;
                 file
@@ -594,4 +650,3 @@ const SCAN_BLOCK_BYTES: usize = 64_000;
 /// A queue's collecting buffer is kept if it is no larger than this.
 const COLLECTED_BYTES_KEPT: usize = 1024;
 const BLANKS_AT_ONCE: usize = 1_000;
-static ZEROS: [u8; 60_000] = [0; 60_000];

@@ -128,6 +128,8 @@ impl Ground {
             return Ok(false);
         }
         state.spare = Spare::None;
+        // Before the first message there is no directory of the log.
+        self.medium.create_dir(path.parent().unwrap_or(path))?;
         self.medium.rename(&self.spare_path, path)?;
         Ok(true)
     }

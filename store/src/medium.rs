@@ -70,6 +70,8 @@ pub trait MediumFile: Send {
     /// Everything written so far survives a power cut when this returns.
     fn sync(&self) -> Result<(), MediumError>;
     fn len(&self) -> Result<u64, MediumError>;
+    /// Makes everything from `at` on zero, without giving up the length. `false`: it was so already.
+    fn clear_from(&self, at: u64) -> Result<bool, MediumError>;
 
     /// Takes blocks for these bytes, which stay zero. A medium that cannot does nothing.
     fn reserve(&self, _at: u64, _bytes: u64) -> Result<(), MediumError> {

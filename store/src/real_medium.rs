@@ -281,6 +281,35 @@ impl MediumFile for RealFile {
         }
     }
 
+    fn clear_from(&self, at: u64) -> Result<bool, MediumError> {
+        let failed = |error: rustix::io::Errno| MediumError::at("clear", &self.path)(error.into());
+        let (len, mut from) = (self.len()?, at);
+        let mut block = vec![0; CLEAR_BYTES];
+        let first = loop {
+            // Holes are zero without a look.
+            let data = match rustix::fs::seek(&self.file, SeekFrom::Data(from)) {
+                Ok(data) => data,
+                Err(rustix::io::Errno::NXIO) => return Ok(false),
+                Err(error) => return Err(failed(error)),
+            };
+            let there = self.read_at(data, &mut block)?;
+            if let Some(place) = block[..there].iter().position(|byte| *byte != 0) {
+                break data + place as u64;
+            }
+            from = data + there as u64;
+        };
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.file, punch, first, len - first) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::OPNOTSUPP) => block.fill(0),
+            Err(error) => return Err(failed(error)),
+        }
+        for at in (first..len).step_by(CLEAR_BYTES) {
+            self.write_at(at, &block[..(len - at).min(CLEAR_BYTES as u64) as usize])?;
+        }
+        Ok(true)
+    }
+
     fn len(&self) -> Result<u64, MediumError> {
         Ok(self.file.metadata().map_err(MediumError::at("look at", &self.path))?.len())
     }
@@ -355,6 +384,7 @@ fn meminfo(name: &str) -> usize {
 
 /// The directory of all hot logs of this machine, under the mount.
 const HOT_DIR: &str = "afterburner";
+const CLEAR_BYTES: usize = 64 << 10;
 const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
 /// What statfs says of them.
 const HUGETLBFS_MAGIC: u32 = 0x9584_58F6;

@@ -112,14 +112,21 @@ pub fn open(
         remarks: Vec::new(),
         ms: 0,
     };
+    // Of an unclean run, what lies behind its checkpoint may be in memory only.
+    let doubted = if clean || disk.log.is_empty() { None } else { Some(unclean_start(&mut disk)?) };
+    let sync_failed = hot.iter().any(|segment| segment.is_doubted);
     let end = recover_files(&mut disk, &hot, &mut progress, &mut recovery)?;
+    if let Some(doubted) = doubted.filter(|_| sync_failed) {
+        disk.log.write_again(doubted, end)?;
+    }
     let end = replay(&mut disk, &hot, end, &mut progress, &mut recovery)?;
-    drop(hot);
-    drop(left);
     disk.queues.write_out()?;
-    disk.queues.clear_stale()?;
+    disk.queues.clear_stale(clean)?;
     disk.queues.settle_min(disk.log.min())?;
-    disk.log.doubt(end)?;
+    if let Some(doubted) = doubted {
+        disk.log.doubt(doubted)?;
+        disk.queues.doubt(doubted)?;
+    }
     recovery.min = disk.log.min();
     recovery.max = end;
     recovery.queues = disk.queues.found();
@@ -130,9 +137,11 @@ pub fn open(
     marks.set_written_to(end);
     marks.set_synced_to(disk.log.min());
     if config.flush == FlushMode::Sync {
-        disk.log.sync()?;
+        disk.log.sync().inspect_err(|_| left.iter().for_each(HotMap::doubt))?;
         marks.set_synced_to(end);
     }
+    drop(hot);
+    drop(left);
 
     if config.index {
         let log =
@@ -225,8 +234,12 @@ fn recover_files(
     let mut from = match (recovery.clean, passed_to(hot)) {
         (true, _) => clean_start(disk)?,
         // The hot log says how far it was written out, queue entries included. That it is still here means that no power
-        // was cut, so all of that is in the files.
-        (false, Some(passed)) if reaches(disk, passed)? => passed,
+        // was cut, so all of that is in the files. Not so after a failed sync: entries are to be written again.
+        (false, Some(passed)) if !hot.iter().any(|segment| segment.is_doubted) && reaches(disk, passed)? => {
+            passed
+        }
+        // Which of the entries are of messages behind the checkpoint cannot be told.
+        (false, _) if disk.queues.is_disordered => disk.log.min(),
         (false, _) => unclean_start(disk)?,
     };
     if from == disk.log.min() {
@@ -246,7 +259,7 @@ fn recover_files(
     disk.queues.write_out()?;
     disk.queues.end_rebuild();
     disk.queues.take_back(scanned.end)?;
-    disk.log.cut(scanned.end)?;
+    disk.log.cut(scanned.end, !recovery.clean && hot.is_empty())?;
     Ok(scanned.end)
 }
 
@@ -350,7 +363,8 @@ fn scan(
                 break;
             }
             Ok(LogUnit::Record(view)) => {
-                if let Err(error) = check(&view, scan.end) {
+                let problem = check(&view, scan.end).err();
+                if let Some(error) = problem.or(is_torn(&view, left).then_some(RecordError::Crc)) {
                     scan.cut = Some(error);
                     break;
                 }
@@ -386,6 +400,26 @@ fn check(view: &RecordView<'_>, at: PhysicalOffset) -> Result<(), RecordError> {
     if view.crc_holds() { Ok(()) } else { Err(RecordError::Crc) }
 }
 
+/// Whether a sector of what follows the body, which no CRC covers, is as it was before anything was written: the power was cut
+/// before it reached the disk. `left`: bytes to the end of the file, whose size is a whole number of sectors, or nearly always.
+fn is_torn(view: &RecordView<'_>, left: u64) -> bool {
+    let end = view.bytes.len();
+    if view.bytes.last() == Some(&0) && !view.properties.is_empty() {
+        return true; // A kill within the write, even: it ends anywhere.
+    }
+    let length_bytes = if view.properties.is_empty() { PROPERTIES_LENGTH_BYTES } else { 0 }; // Zero, and rightly so.
+    let mut from = end - view.properties.len() - PROPERTIES_LENGTH_BYTES - view.topic.len();
+    while from < end - length_bytes {
+        let sector_left = (left as usize - from - 1) % SECTOR_BYTES + 1;
+        let to = end.min(from + sector_left);
+        if view.bytes[from..to].iter().all(|byte| *byte == 0) {
+            return true;
+        }
+        from = to;
+    }
+    false
+}
+
 /// Writes to the files what only the hot log has. Returns the end of the log.
 fn replay(
     disk: &mut Disk,
@@ -413,7 +447,7 @@ fn replay(
         Agreement::TornAt(torn) => {
             // A write was cut off inside a record, behind the body that its CRC covers: the hot log has it whole.
             disk.queues.take_back(torn)?;
-            disk.log.cut(torn)?;
+            disk.log.cut(torn, false)?;
             end = torn;
         }
         Agreement::None => {
@@ -596,6 +630,8 @@ fn write_small(medium: &dyn Medium, path: &Path, content: &[u8]) -> Result<(), M
 
 const WINDOW_BYTES: usize = 4 << 20;
 const RECORDS_PER_WRITE: u64 = 16_384;
+const SECTOR_BYTES: usize = 512;
+const PROPERTIES_LENGTH_BYTES: usize = 2;
 const REPLAY_BYTES: usize = 4 << 20;
 /// Size, CRC, offsets, times and sender: no two records have all of these in common.
 const SAME_RECORD_BYTES: usize = 64;

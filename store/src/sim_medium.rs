@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! kill -9:    hot memory and every finished write stay; the write that was under way is cut short
-//! power cut:  hot memory is gone; of what was not synced, each write is there, lost or torn, as the seed says
-//! fault:      writes or syncs of some files fail from now on
+//! power cut:  hot memory is gone; of what was not synced, each write is there, lost or torn by sectors, and of each
+//!             directory's changes the first so many, as the seed says
+//! fault:      writes or syncs of some files fail or are slow from now on; what a failed sync has not written is lost for good
+//! bit rot:    `flip`
 //! ```
 //!
 //! Only calls that change something are counted; `kill_at` names the one at which everything stops. From then on every
-//! call fails until `restart`.
+//! call fails until `restart`. `set_meanwhile` is called within each of them: what other threads do while one waits for the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,8 +30,9 @@ pub struct SimMedium {
 struct World {
     files: BTreeMap<u64, SimFile>,
     names: BTreeMap<PathBuf, u64>,
-    /// Names as of the last `sync_dir` of their directory.
+    /// Names as of the last `sync_dir` of their directory, and what has changed since, in order.
     durable_names: BTreeMap<PathBuf, u64>,
+    renamed: Vec<NameChange>,
     dirs: BTreeSet<PathBuf>,
     hot: BTreeMap<PathBuf, HotMap>,
     locked: BTreeSet<PathBuf>,
@@ -42,6 +45,42 @@ struct World {
     clock_ms: u64,
     boots: u64,
     seed: u64,
+    meanwhile: Option<Meanwhile>,
+}
+
+/// Hears how many milliseconds a call takes.
+pub type Meanwhile = Box<dyn FnMut(u64) + Send>;
+
+/// A change of names that `sync_dir` has not made durable.
+#[derive(Clone)]
+enum NameChange {
+    Set(PathBuf, u64),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf, u64),
+}
+
+impl NameChange {
+    /// The directory with whose changes it keeps its place.
+    fn dir(&self) -> Option<&Path> {
+        let (NameChange::Set(path, _) | NameChange::Remove(path) | NameChange::Rename(_, path, _)) = self;
+        path.parent()
+    }
+
+    fn is_in(&self, dir: &Path) -> bool {
+        let from_there = matches!(self, NameChange::Rename(from, _, _) if from.parent() == Some(dir));
+        from_there || self.dir() == Some(dir)
+    }
+
+    fn apply(self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            NameChange::Set(path, id) => _ = names.insert(path, id),
+            NameChange::Remove(path) => _ = names.remove(&path),
+            NameChange::Rename(from, to, id) => {
+                names.remove(&from);
+                names.insert(to, id);
+            }
+        }
+    }
 }
 
 /// What fails from now on.
@@ -58,15 +97,17 @@ pub enum FaultKind {
     Write,
     /// No space left, with the same outcome.
     Full,
-    /// The sync fails; what was written may or may not be on the disk.
+    /// The sync fails; of what was written some is on the disk, and the rest never will be, though reads still show it.
     Sync,
+    /// Every call takes so long.
+    Slow { ms: u64 },
 }
 
 struct SimFile {
     content: Vec<u8>,
-    /// As of the last sync; `None`: never.
-    synced: Option<Vec<u8>>,
-    /// Writes since.
+    /// What the disk has for certain; `None`: nothing yet, not even the length.
+    durable: Option<Vec<u8>>,
+    /// Writes since the last sync.
     unsynced: Vec<(usize, Vec<u8>)>,
 }
 
@@ -76,6 +117,7 @@ impl SimMedium {
             files: BTreeMap::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
+            renamed: Vec::new(),
             dirs: BTreeSet::new(),
             hot: BTreeMap::new(),
             locked: BTreeSet::new(),
@@ -88,6 +130,7 @@ impl SimMedium {
             clock_ms: 0,
             boots: 1,
             seed: seed.wrapping_mul(2).wrapping_add(1),
+            meanwhile: None,
         };
         Self { world: Arc::new(Mutex::new(world)) }
     }
@@ -123,28 +166,23 @@ impl SimMedium {
         let mut world = self.world();
         world.hot.clear();
         world.boots += 1;
-        let World { files, names, durable_names, seed, .. } = &mut *world;
-        // The names of a directory changed together, or not at all.
-        let dirs: BTreeSet<PathBuf> = names
-            .keys()
-            .chain(durable_names.keys())
-            .filter_map(|path| path.parent())
-            .map(PathBuf::from)
-            .collect();
-        for dir in dirs {
-            let (kept, other) =
-                if random(seed, 2) == 0 { (&*durable_names, &*names) } else { (&*names, &*durable_names) };
-            let kept: Vec<_> = in_dir(kept, &dir).collect();
-            let gone: Vec<_> = in_dir(other, &dir).map(|(path, _)| path).collect();
-            for path in gone {
-                names.remove(&path);
-                durable_names.remove(&path);
-            }
-            for (path, file) in kept {
-                names.insert(path.clone(), file);
-                durable_names.insert(path, file);
+        let World { files, names, durable_names, renamed, seed, .. } = &mut *world;
+        // Of each directory's changes the first so many were made.
+        let mut left = BTreeMap::new();
+        for change in renamed.iter() {
+            *left.entry(change.dir().map(PathBuf::from)).or_insert(0_u64) += 1;
+        }
+        left.values_mut().for_each(|count| *count = random(seed, *count + 1));
+        for change in std::mem::take(renamed) {
+            let left = left.entry(change.dir().map(PathBuf::from)).or_default();
+            if *left > 0 {
+                *left -= 1;
+                change.apply(durable_names);
             }
         }
+        names.clone_from(durable_names);
+        let named: BTreeSet<u64> = names.values().copied().collect();
+        files.retain(|id, _| named.contains(id));
         for file in files.values_mut() {
             file.lose_power(seed);
         }
@@ -165,8 +203,8 @@ impl SimMedium {
         let id = world.names[path];
         let file = world.files.get_mut(&id).expect("names point at files");
         file.content[at] ^= 1;
-        if let Some(synced) = &mut file.synced {
-            synced[at] ^= 1;
+        if let Some(durable) = &mut file.durable {
+            durable[at] ^= 1;
         }
     }
 
@@ -192,8 +230,9 @@ impl SimMedium {
             let content = world.files[&id].content.clone();
             let id = world.next_file;
             world.next_file += 1;
-            world.files.insert(id, SimFile { content, synced: None, unsynced: Vec::new() });
-            world.names.insert(path, id);
+            let unsynced = vec![(0, content.clone())];
+            world.files.insert(id, SimFile { content, durable: None, unsynced });
+            world.set_name(path, id);
         }
     }
 
@@ -204,6 +243,11 @@ impl SimMedium {
 
     pub fn bring_hot_back(&self, hot: BTreeMap<PathBuf, HotMap>) {
         self.world().hot = hot;
+    }
+
+    /// From now on called within every call that changes something, before it does; it must not use this medium.
+    pub fn set_meanwhile(&self, meanwhile: Option<Meanwhile>) {
+        self.world().meanwhile = meanwhile;
     }
 
     pub fn advance_ms(&self, ms: u64) {
@@ -219,6 +263,13 @@ impl SimMedium {
         let mut world = self.world();
         if world.killed {
             return Err(killed(op, path));
+        }
+        let ms = world.pass_time(path);
+        if let Some(mut meanwhile) = world.meanwhile.take() {
+            drop(world);
+            meanwhile(ms);
+            world = self.world();
+            world.meanwhile.get_or_insert(meanwhile);
         }
         if world.kill_at == Some(world.calls) {
             world.killed = true;
@@ -283,8 +334,8 @@ impl Medium for SimMedium {
         world.next_file += 1;
         // A kill between creating a file and sizing it leaves it empty.
         let content = vec![0; if whole { bytes as usize } else { 0 }];
-        world.files.insert(id, SimFile { content, synced: None, unsynced: Vec::new() });
-        world.names.insert(path.to_path_buf(), id);
+        world.files.insert(id, SimFile { content, durable: None, unsynced: Vec::new() });
+        world.set_name(path.to_path_buf(), id);
         let dirs: Vec<_> = path.ancestors().skip(1).map(PathBuf::from).collect();
         world.dirs.extend(dirs);
         drop(world);
@@ -323,21 +374,30 @@ impl Medium for SimMedium {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), MediumError> {
         let mut world = self.whole_call("rename", from)?;
+        if !to.parent().is_none_or(|dir| world.dirs.contains(dir)) {
+            return Err(MediumError::at("rename", from)(io::ErrorKind::NotFound.into()));
+        }
         let Some(id) = world.names.remove(from) else {
             return Err(MediumError::at("rename", from)(io::ErrorKind::NotFound.into()));
         };
         world.names.insert(to.to_path_buf(), id);
+        world.renamed.push(NameChange::Rename(from.to_path_buf(), to.to_path_buf(), id));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> Result<(), MediumError> {
-        self.whole_call("remove", path)?.names.remove(path);
+        let mut world = self.whole_call("remove", path)?;
+        if world.names.remove(path).is_some() {
+            world.renamed.push(NameChange::Remove(path.to_path_buf()));
+        }
         Ok(())
     }
 
     fn remove_dir(&self, dir: &Path) -> Result<(), MediumError> {
         let mut world = self.whole_call("remove", dir)?;
+        let gone: Vec<_> = world.names.keys().filter(|path| path.starts_with(dir)).cloned().collect();
         world.names.retain(|path, _| !path.starts_with(dir));
+        world.renamed.extend(gone.into_iter().map(NameChange::Remove));
         world.dirs.retain(|path| !path.starts_with(dir));
         world.hot.retain(|path, _| !path.starts_with(dir));
         Ok(())
@@ -357,10 +417,21 @@ impl Medium for SimMedium {
 
     fn sync_dir(&self, dir: &Path) -> Result<(), MediumError> {
         let mut world = self.whole_call("sync", dir)?;
+        if !world.dirs.contains(dir) {
+            return Err(MediumError::at("sync", dir)(io::ErrorKind::NotFound.into()));
+        }
         world.check_fault(FaultKind::Sync, "sync", dir)?;
-        let now: Vec<_> = in_dir(&world.names, dir).collect();
-        world.durable_names.retain(|path, _| path.parent() != Some(dir));
-        world.durable_names.extend(now);
+        let World { renamed, durable_names, .. } = &mut *world;
+        let (now, later) = std::mem::take(renamed).into_iter().partition(|change| change.is_in(dir));
+        *renamed = later;
+        let now: Vec<NameChange> = now;
+        for change in now {
+            if let NameChange::Rename(from, _, _) = &change {
+                // Its creation, in a directory that was not synced, must not bring the old name back.
+                renamed.retain(|earlier| !matches!(earlier, NameChange::Set(path, _) if path == from));
+            }
+            change.apply(durable_names);
+        }
         Ok(())
     }
 
@@ -430,11 +501,29 @@ impl MediumFile for SimHandle {
 
     fn sync(&self) -> Result<(), MediumError> {
         let mut world = self.medium.whole_call("sync", &self.path)?;
-        world.check_fault(FaultKind::Sync, "sync", &self.path)?;
+        let failed = world.check_fault(FaultKind::Sync, "sync", &self.path);
+        let World { files, seed, .. } = &mut *world;
+        let file = files.get_mut(&self.id).expect("an open file");
+        match failed {
+            Ok(()) => file.sync(),
+            Err(_) => file.harden_some(seed),
+        }
+        failed
+    }
+
+    fn clear_from(&self, at: u64) -> Result<bool, MediumError> {
+        let left = |world: &World| {
+            let content = &world.files[&self.id].content;
+            let first = at + content.iter().skip(at as usize).position(|byte| *byte != 0)? as u64;
+            Some((first, content.iter().rposition(|byte| *byte != 0)? + 1 - first as usize))
+        };
+        let Some((first, len)) = left(&*self.medium.look("clear", &self.path)?) else { return Ok(false) };
+        let (mut world, whole) = self.medium.call("clear", &self.path)?;
+        world.check_fault(FaultKind::Write, "clear", &self.path)?;
+        let len = if whole { len } else { random(&mut world.seed, len as u64 + 1) as usize };
         let file = world.files.get_mut(&self.id).expect("an open file");
-        file.synced = Some(file.content.clone());
-        file.unsynced.clear();
-        Ok(())
+        file.write(first as usize, &vec![0; len]);
+        if whole { Ok(true) } else { Err(killed("clear", &self.path)) }
     }
 
     fn len(&self) -> Result<u64, MediumError> {
@@ -454,9 +543,28 @@ impl Drop for SimLock {
 }
 
 impl World {
-    fn check_fault(&self, what: FaultKind, op: &'static str, path: &Path) -> Result<(), MediumError> {
+    fn set_name(&mut self, path: PathBuf, id: u64) {
+        self.names.insert(path.clone(), id);
+        self.renamed.push(NameChange::Set(path, id));
+    }
+
+    /// How long a call to `path` takes.
+    fn pass_time(&mut self, path: &Path) -> u64 {
+        let ms = match self.fault_at(path) {
+            Some(FaultKind::Slow { ms }) => ms,
+            _ => 0,
+        };
+        self.clock_ms += ms;
+        ms
+    }
+
+    fn fault_at(&self, path: &Path) -> Option<FaultKind> {
         let fault = self.fault.as_ref().filter(|fault| path.to_string_lossy().contains(fault.path_part));
-        match fault.map(|fault| fault.what) {
+        fault.map(|fault| fault.what)
+    }
+
+    fn check_fault(&self, what: FaultKind, op: &'static str, path: &Path) -> Result<(), MediumError> {
+        match self.fault_at(path) {
             Some(FaultKind::Full) if what == FaultKind::Write => {
                 Err(MediumError::at(op, path)(io::ErrorKind::StorageFull.into()))
             }
@@ -476,26 +584,41 @@ impl SimFile {
         self.unsynced.push((at, bytes.to_vec()));
     }
 
-    /// Each unsynced write is kept, lost, or kept in some of its sectors.
-    fn lose_power(&mut self, seed: &mut u64) {
+    fn sync(&mut self) {
         let size = self.content.len();
-        let mut content = match self.synced.take() {
-            Some(synced) => synced,
-            None if random(seed, 3) == 0 => Vec::new(),
-            None => vec![0; size],
-        };
-        for (at, bytes) in std::mem::take(&mut self.unsynced) {
+        let durable = self.durable.get_or_insert_default();
+        durable.resize(size, 0);
+        for (at, bytes) in self.unsynced.drain(..) {
+            let end = (at + bytes.len()).min(size);
+            durable[at.min(end)..end].copy_from_slice(&bytes[..end.saturating_sub(at)]);
+        }
+    }
+
+    /// Each unsynced write reaches the disk, is lost, or reaches it in some of its sectors.
+    fn harden_some(&mut self, seed: &mut u64) {
+        let size = self.content.len();
+        let durable = self.durable.get_or_insert_with(|| match random(seed, 3) {
+            0 => Vec::new(),
+            _ => vec![0; size],
+        });
+        for (at, bytes) in self.unsynced.drain(..) {
             let fate = random(seed, 3);
-            for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
+            let (mut from, mut rest) = (at, &bytes[..]);
+            while !rest.is_empty() {
+                let (sector, later) = rest.split_at(rest.len().min(SECTOR_BYTES - from % SECTOR_BYTES));
                 let kept = fate == 0 || (fate == 1 && random(seed, 2) == 0);
-                let from = at + index * SECTOR_BYTES;
-                if kept && from + sector.len() <= content.len() {
-                    content[from..from + sector.len()].copy_from_slice(sector);
+                if kept && from + sector.len() <= durable.len() {
+                    durable[from..from + sector.len()].copy_from_slice(sector);
                 }
+                from += sector.len();
+                rest = later;
             }
         }
-        self.content.clone_from(&content);
-        self.synced = Some(content);
+    }
+
+    fn lose_power(&mut self, seed: &mut u64) {
+        self.harden_some(seed);
+        self.content.clone_from(self.durable.get_or_insert_default());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The simulator: whole worlds with faults, in one thread, from one seed.
 //!
 //! ```text
-//!   cargo test -p afterburner-dataplane --test sim -- [--seed N | --seeds COUNT] [--scenario NAME]
+//!   cargo test -p afterburner-dataplane --test sim -- [--seed N | [--from N] --seeds COUNT [--progress]] [--scenario NAME]
 //! ```
 //!
 //! Without flags a few seeds of every scenario run, and those that have found a fault before. A failing world prints
@@ -42,11 +42,15 @@ const SCENARIOS: &[Scenario] = &[
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let (mut seed, mut seeds, mut scenario) = (number_from("SEED"), number_from("SEEDS"), String::new());
+    let (mut from, mut is_long) = (1, false);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--seed" => seed = args.next().and_then(|value| value.parse().ok()),
             "--seeds" => seeds = args.next().and_then(|value| value.parse().ok()),
             "--scenario" => scenario = args.next().unwrap_or_default(),
+            "--from" => from = args.next().and_then(|value| value.parse().ok()).unwrap_or(from),
+            // A line now and then instead of one for each.
+            "--progress" => is_long = true,
             // cargo hands every test program the same flags and filters; those are not for us.
             _ => (),
         }
@@ -59,10 +63,14 @@ fn main() -> ExitCode {
     for chosen in SCENARIOS.iter().filter(|chosen| scenario.is_empty() || chosen.name == scenario) {
         let tried: Vec<u64> = match seed {
             Some(seed) => vec![seed],
-            None => chosen.found.iter().copied().chain(1..=seeds.unwrap_or(chosen.seeds)).collect(),
+            None => {
+                let count = seeds.unwrap_or(chosen.seeds);
+                chosen.found.iter().copied().chain(from..from + count).collect()
+            }
         };
         for seed in tried {
             match catch_unwind(AssertUnwindSafe(|| (chosen.run)(seed))) {
+                Ok(_) if is_long && !seed.is_multiple_of(PROGRESS_SEEDS) => (),
                 Ok(line) => println!("{} seed {seed}: {line}", chosen.name),
                 Err(_) => {
                     failed += 1;
@@ -77,6 +85,8 @@ fn main() -> ExitCode {
     }
     if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
+
+const PROGRESS_SEEDS: u64 = 100;
 
 fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()

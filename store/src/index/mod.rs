@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::record::{self, RecordError, RecordView, Unit as LogUnit};
 
+use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::files::Files;
 use crate::index::format::{IndexEntry, IndexHeader, IndexShape};
@@ -39,6 +40,14 @@ pub(crate) struct Shared(Mutex<State>);
 pub(crate) struct State {
     pub full: Vec<(String, IndexHeader)>,
     pub current: Option<Current>,
+}
+
+impl State {
+    /// The newest file and its count.
+    fn last(&self) -> Option<(String, i32)> {
+        let current = self.current.as_ref().map(|current| (current.name.clone(), current.header.count));
+        current.or_else(|| self.full.last().map(|(name, header)| (name.clone(), header.count)))
+    }
 }
 
 /// The file that is being filled.
@@ -70,6 +79,9 @@ pub(crate) struct IndexFiles {
     pending: VecDeque<Key>,
     position: recover::PositionFile,
     trouble: Option<String>,
+    /// A sync has failed: what was not synced before is read as if it were written, and may never be.
+    must_reload: bool,
+    config: StoreConfig,
     retry_ms: i64,
 }
 
@@ -120,6 +132,12 @@ impl IndexFiles {
             }
             self.trouble = None;
         }
+        if self.must_reload {
+            let reloaded = self.reload(level);
+            if self.note(reloaded, now_ms).is_none() {
+                return false;
+            }
+        }
         let settled = self.try_settle(level, now_ms);
         self.note(settled, now_ms).unwrap_or(false)
     }
@@ -130,6 +148,7 @@ impl IndexFiles {
             return None;
         }
         let flushed = self.try_flush();
+        self.must_reload |= flushed.is_err();
         self.note(flushed, now_ms).flatten()
     }
 
@@ -158,6 +177,16 @@ impl IndexFiles {
             removed += 1;
         }
         Ok(removed)
+    }
+
+    /// Goes back to what is certain to be on the disk, as a start does. What is missing then comes from the log once more.
+    fn reload(&mut self, level: PhysicalOffset) -> Result<(), MediumError> {
+        let log = LogBounds { min: PhysicalOffset(0), end: level, clean: false, index_timestamp: 0 };
+        let fresh = IndexFiles::load(Arc::clone(&self.medium), &self.config, &log)?;
+        let shared = Arc::clone(&self.shared);
+        *shared.lock() = std::mem::take(&mut *fresh.shared.lock());
+        *self = IndexFiles { shared, ..fresh };
+        Ok(())
     }
 
     fn note<T>(&mut self, result: Result<T, MediumError>, now_ms: i64) -> Option<T> {
@@ -341,12 +370,7 @@ impl IndexFiles {
             }
             self.is_unsynced = false;
         }
-        let current =
-            self.shared.lock().current.as_ref().map(|current| (current.name.clone(), current.header.count));
-        let last = match current {
-            Some(last) => Some(last),
-            None => self.shared.lock().full.last().map(|(name, header)| (name.clone(), header.count)),
-        };
+        let last = self.shared.lock().last();
         self.position.save(&*self.medium, self.settled, last)?;
         Ok(full_to)
     }

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! clean stop:    headers are believed                       position: `indexed`, else behind the last entry
-//! unclean stop:  files younger than the checkpoint are gone through, entry by entry; the first that cannot be right,
-//!                and what comes after it, is made again from the log
+//! unclean stop:  files younger than the checkpoint are gone through, entry by entry; the first that cannot be right, or whose message
+//!                lies behind the position, and what comes after it, is made again from the log
 //! ```
+//!
+//! After a clean stop the position is the end of the log; where it is not, the index was not closed, or another broker went on.
+//! The position is written when the entries before it have been synced. What is behind may be torn in ways that no entry shows.
+//!
 //!
 //! The official broker removes an unfinished file after an unclean stop, and its keys with it. Here they stay.
 
@@ -39,18 +43,39 @@ impl IndexFiles {
         log: &LogBounds,
     ) -> Result<IndexFiles, MediumError> {
         let (dir, shape) = (dir_of(&config.root), config.index_shape);
-        let mut found = Found { medium: &*medium, dir: &dir, shape, state: State::default(), cut: false };
+        let mut position = PositionFile::new(&config.root);
+        let known = position.load(&*medium)?;
+        // A clean stop whose index could not be written is none for the index.
+        let clean = log.clean && known.as_ref().is_none_or(|known| known.to == log.end);
+        let log = &LogBounds { clean, ..*log };
+        let limit = match &known {
+            Some(known) if !log.clean && known.is_of(&*medium, &dir)? => Some(known),
+            _ => None,
+        };
+        let state = State::default();
+        let mut found = Found { medium: &*medium, dir: &dir, shape, state, limit, cut: false, ended: false };
         found.look(log)?;
         let Found { state, cut, .. } = found;
         let mut files = Files::new(Arc::clone(&medium), config.commitlog_file_bytes);
         files.dir = config.commitlog_dir();
-        let position = PositionFile::new(&config.root);
-        let known = position.load(&*medium)?.filter(|known| !cut && known.holds(&state));
+        let is_limited = limit.is_some();
+        let known = known.filter(|known| !cut && (is_limited || known.holds(&state)));
         let next = go_on_from(&state, known, log, shape, cut, &mut files)?;
         let file = match &state.current {
             Some(current) => medium.open(&dir.join(&current.name))?,
             None => None,
         };
+        if !log.clean {
+            // A position that speaks of a log that is gone would vouch for entries of the one that comes.
+            if let Some(file) = &file {
+                file.sync()?;
+            }
+            if state.last().is_some() {
+                medium.sync_dir(&dir)?;
+            }
+            position.save(&*medium, next, state.last())?;
+            position.sync(&*medium, &config.root)?;
+        }
         if next < log.end {
             let (bytes, from) = (log.end.since(next), if next == log.min { "all" } else { "part" });
             log::info!(
@@ -75,6 +100,8 @@ impl IndexFiles {
             pending: Default::default(),
             position,
             trouble: None,
+            must_reload: false,
+            config: config.clone(),
             retry_ms: 0,
         })
     }
@@ -116,8 +143,12 @@ struct Found<'a> {
     dir: &'a Path,
     shape: IndexShape,
     state: State,
-    /// Entries had to go.
+    /// Entries of messages from here on are made again.
+    limit: Option<&'a Position>,
+    /// Entries had to go that were to stay.
     cut: bool,
+    /// The limit was met.
+    ended: bool,
 }
 
 impl Found<'_> {
@@ -126,6 +157,10 @@ impl Found<'_> {
         let mut names = entries.into_iter().filter(|entry| !entry.is_dir && is_name(&entry.name));
         let mut end_before = -1;
         for entry in names.by_ref() {
+            if self.ended {
+                self.medium.remove(&self.dir.join(&entry.name))?;
+                continue;
+            }
             let path = self.dir.join(&entry.name);
             let file = match self.medium.open(&path)? {
                 Some(file) if entry.bytes == self.shape.file_bytes() && self.state.current.is_none() => file,
@@ -144,8 +179,11 @@ impl Found<'_> {
             }
             end_before = header.end_physical;
             // Of files that end in the same millisecond, one may have been synced and the other not.
-            let doubted =
-                !log.clean && (header.end_timestamp >= log.index_timestamp || !header.is_full(self.shape));
+            let synced = match self.limit {
+                Some(known) => entry.name < known.file && header.end_physical < known.to.0,
+                None => header.end_timestamp < log.index_timestamp,
+            };
+            let doubted = !(log.clean || synced && header.is_full(self.shape));
             let beyond = header.count > 1 && header.end_physical >= log.end.0;
             self.take(entry.name, &*file, header, doubted || beyond, log)?;
             if self.cut {
@@ -172,11 +210,15 @@ impl Found<'_> {
             self.state.full.push((name, header));
             return Ok(());
         }
-        let (good, slots) = match doubted {
-            true => go_through(file, self.shape, &header, log.end)?,
-            false => (header, read_slots(file, self.shape, header.next_number())?),
+        let limit = self.limit.map_or(log.end, |known| known.to).min(log.end);
+        let read = if doubted { None } else { read_slots(file, self.shape, &header)? };
+        let (good, slots) = match read {
+            Some(slots) => (header, slots),
+            None => go_through(file, self.shape, &header, limit)?,
         };
-        if good.count < header.count {
+        if good.count < header.count && self.is_met(file, &good, limit)? {
+            self.ended = true;
+        } else if good.count < header.count {
             log::warn!(
                 "index file {name} is good for {} of {} entries: the rest is made again from the log",
                 good.count - 1,
@@ -184,7 +226,7 @@ impl Found<'_> {
             );
             self.cut = true;
         }
-        if doubted && is_full && !self.cut {
+        if doubted && is_full && !self.cut && !self.ended {
             write_slots(file, self.shape, &slots)?;
             file.sync()?;
             self.state.full.push((name, good));
@@ -193,6 +235,19 @@ impl Found<'_> {
         let tail_from = good.next_number();
         self.state.current = Some(Current { name, header: good, slots, tail: Vec::new(), tail_from });
         Ok(())
+    }
+
+    /// Whether the entry behind the good ones is there because its message lies behind the limit, as all from there on.
+    fn is_met(
+        &self,
+        file: &dyn MediumFile,
+        good: &IndexHeader,
+        limit: PhysicalOffset,
+    ) -> Result<bool, MediumError> {
+        let mut entry = [0; ENTRY_BYTES as usize];
+        file.read_at(self.shape.entry_at(good.next_number()), &mut entry)?;
+        Ok(self.limit.is_some_and(|known| known.to == limit)
+            && IndexEntry::decode(&entry).physical >= limit.0)
     }
 
     fn remove(&mut self, path: &Path, why: &str) -> Result<(), MediumError> {
@@ -244,11 +299,19 @@ pub(crate) fn go_through(
     Ok((good, slots))
 }
 
-fn read_slots(file: &dyn MediumFile, shape: IndexShape, count: u32) -> Result<Vec<u32>, MediumError> {
+/// The slots as they are in the file. `None`: they are older than its entries, since the last stop could not write them.
+fn read_slots(
+    file: &dyn MediumFile,
+    shape: IndexShape,
+    header: &IndexHeader,
+) -> Result<Option<Vec<u32>>, MediumError> {
+    let count = header.next_number();
     let mut bytes = vec![0; shape.slots as usize * 4];
     file.read_at(shape.slot_at(0), &mut bytes)?;
     let slot = |word: &[u8; 4]| Some(u32::from_be_bytes(*word)).filter(|slot| *slot < count).unwrap_or(0);
-    Ok(bytes.as_chunks::<4>().0.iter().map(slot).collect())
+    let slots: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(slot).collect();
+    let newest = slots.iter().copied().max().unwrap_or(0);
+    Ok((newest + 1 == count.max(1)).then_some(slots))
 }
 
 /// How far the log is indexed: `<root>/indexed`, a file of ours that RocketMQ passes over. Messages without keys leave no trace
@@ -270,6 +333,17 @@ pub(crate) struct Position {
 }
 
 impl Position {
+    /// Whether the file it names is there, and was no longer when it was written.
+    fn is_of(&self, medium: &dyn Medium, dir: &Path) -> Result<bool, MediumError> {
+        if self.file == NO_FILE {
+            return Ok(true);
+        }
+        let Some(file) = medium.open(&dir.join(&self.file))? else { return Ok(false) };
+        let mut bytes = [0; HEADER_BYTES as usize];
+        file.read_at(0, &mut bytes)?;
+        Ok(IndexHeader::decode(&bytes).count >= self.count)
+    }
+
     /// Whether the files still hold what they held when this was written.
     fn holds(&self, state: &State) -> bool {
         let current = state.current.as_ref().map(|current| (&current.name, &current.header));
@@ -311,6 +385,13 @@ impl PositionFile {
         self.file.insert(file).write_at(0, text.as_bytes())?;
         self.saved = text;
         Ok(())
+    }
+
+    fn sync(&self, medium: &dyn Medium, root: &Path) -> Result<(), MediumError> {
+        if let Some(file) = &self.file {
+            file.sync()?;
+        }
+        medium.sync_dir(root)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use protocol::batch::{self, BatchMessage};
 use protocol::properties;
@@ -61,6 +61,12 @@ pub struct World {
     /// Acknowledged messages of each queue of `TOPICS`, by queue offset.
     pub kept: [Vec<Kept>; TOPICS.len()],
     pub running: Option<(Store, ColdStore)>,
+    /// The shard's half, while the cold half is at work and the shard goes on.
+    alone: Option<Store>,
+    /// Appends that the shard makes while the cold half waits for one call to its medium: at most so many.
+    pub appends_meanwhile: u64,
+    /// All messages have bodies of this length and records of one size, so that old bytes lie where new ones would.
+    pub uniform: Option<u64>,
     places: Vec<PhysicalOffset>,
 }
 
@@ -73,6 +79,9 @@ impl World {
             now_ms: 1_700_000_000_000,
             kept: Default::default(),
             running: None,
+            alone: None,
+            appends_meanwhile: 0,
+            uniform: None,
             places: Vec::new(),
         }
     }
@@ -95,6 +104,7 @@ impl World {
     /// One random thing: mostly an append, sometimes a batch, a step, a pause.
     pub fn act(&mut self) {
         match self.random.below(12) {
+            7 if self.uniform.is_some() => self.append(),
             0..7 => self.append(),
             7 => self.append_batch(),
             8 => self.now_ms += self.random.below(700) as i64,
@@ -103,20 +113,28 @@ impl World {
     }
 
     pub fn append(&mut self) {
-        let queue = self.random.below(TOPICS.len() as u64) as usize;
+        let queues = if self.uniform.is_some() { 2 } else { TOPICS.len() as u64 };
+        let queue = self.random.below(queues) as usize;
         let body = self.body();
-        let tag = ["", "TagA", "中文"][self.random.below(3) as usize];
+        let tag = if self.uniform.is_some() {
+            "TagA"
+        } else {
+            ["", "TagA", "中文"][self.random.below(3) as usize]
+        };
         let mut properties = Vec::new();
         if !tag.is_empty() {
             properties::push(&mut properties, "TAGS", tag.as_bytes());
         }
         let (mut key, stored_ms) = (String::new(), self.now_ms);
-        if self.random.below(4) > 0 {
-            key = format!("key{}", self.random.below(1 << 40));
+        if self.uniform.is_some() || self.random.below(4) > 0 {
+            key = format!("key{:013}", self.random.below(1 << 40));
             properties::push(&mut properties, "KEYS", format!("some {key}").as_bytes());
         }
         let hosts = [self.host(), self.host()];
-        let Some((store, _)) = &mut self.running else { return };
+        let store = match (&mut self.alone, &mut self.running) {
+            (Some(store), _) | (None, Some((store, _))) => store,
+            (None, None) => return,
+        };
         let (topic, queue_id) = TOPICS[queue];
         let index = store.queue(topic, queue_id);
         let draft = draft(topic, queue_id, &body, &properties, hosts);
@@ -167,12 +185,35 @@ impl World {
 
     pub fn step(&mut self) {
         self.now_ms += self.random.below(30) as i64;
-        if let Some((_, cold)) = &mut self.running {
-            cold.step(self.now_ms);
-            if let Some(ground) = cold.ground() {
-                ground.step();
-            }
+        let now_ms = self.now_ms;
+        if self.appends_meanwhile > 0 {
+            return self.meanwhile(|cold| work(cold, now_ms));
         }
+        if let Some((_, cold)) = &mut self.running {
+            work(cold, now_ms);
+        }
+    }
+
+    /// Lets the cold half work while the shard goes on: within every call to the medium it appends a few times.
+    pub fn meanwhile(&mut self, work: impl FnOnce(&mut ColdStore)) {
+        let Some((store, mut cold)) = self.running.take() else { return };
+        let medium = self.medium.clone();
+        self.alone = Some(store);
+        let blank = World::new(0, self.config.clone());
+        let shard = Arc::new(Mutex::new(std::mem::replace(self, blank)));
+        let appending = Arc::clone(&shard);
+        medium.set_meanwhile(Some(Box::new(move |ms| {
+            let mut world = appending.lock().unwrap();
+            let most = world.appends_meanwhile;
+            world.now_ms += ms as i64;
+            for _ in 0..world.random.below(most + 1) + ms / 10 {
+                world.append();
+            }
+        })));
+        work(&mut cold);
+        medium.set_meanwhile(None);
+        *self = Arc::into_inner(shard).expect("the medium has let go of it").into_inner().unwrap();
+        self.running = self.alone.take().map(|store| (store, cold));
     }
 
     /// The process is gone, whatever it was doing.
@@ -182,6 +223,7 @@ impl World {
         self.medium.restart();
     }
 
+    #[allow(dead_code)] // Not every test stops cleanly this way.
     pub fn close(&mut self) {
         let (store, cold) = self.running.take().expect("running");
         drop(store);
@@ -235,12 +277,16 @@ impl World {
                                 true
                             })
                             .unwrap();
-                        assert_eq!(pull.passed_over, 0);
+                        assert_eq!(
+                            pull.passed_over, 0,
+                            "{topic} {queue_id} from {offset}: {:?}",
+                            kept[offset]
+                        );
                         assert!(pull.messages > 0, "{topic} {queue_id} has a hole at {offset}");
                         let mut rest = &pull.bytes[..];
-                        for code in codes.iter().take(pull.messages as usize) {
+                        for code in &codes[..pull.messages as usize] {
                             let size = kept[offset].size as usize;
-                            assert_eq!(*code, kept[offset].tags_code);
+                            assert_eq!(*code, kept[offset].tags_code, "{topic} {queue_id} at {offset}");
                             check_record(&rest[..size], &kept[offset], offset);
                             rest = &rest[size..];
                             offset += 1;
@@ -321,13 +367,27 @@ impl World {
     }
 
     fn body(&mut self) -> Vec<u8> {
-        let len = if self.random.below(20) == 0 { self.random.below(20_000) } else { self.random.below(400) };
+        let len = if let Some(len) = self.uniform {
+            len
+        } else if self.random.below(20) == 0 {
+            self.random.below(20_000)
+        } else {
+            self.random.below(400)
+        };
         let first = self.random.below(256) as u8;
         (0..len).map(|at| first.wrapping_add(at as u8)).collect()
     }
 
     fn host(&mut self) -> SocketAddr {
-        HOSTS[usize::from(self.random.below(8) == 0)].parse().unwrap()
+        HOSTS[usize::from(self.uniform.is_none() && self.random.below(8) == 0)].parse().unwrap()
+    }
+}
+
+/// What the cold threads do.
+fn work(cold: &mut ColdStore, now_ms: i64) {
+    cold.step(now_ms);
+    if let Some(ground) = cold.ground() {
+        ground.step();
     }
 }
 
