@@ -101,6 +101,29 @@ impl RecordDraft<'_> {
         }
         let total = out.len() as u32;
         let mut out = Out { rest: out };
+        if self.born_host.is_ipv4() && self.store_host.is_ipv4() {
+            // In one piece, of a length that the compiler knows: it checks once, not sixteen times.
+            let mut head = [0; HEAD_BYTES_V4];
+            self.put_head(&mut Out { rest: &mut head }, stamp, total, v1, sys_flag);
+            out.put(&head);
+        } else {
+            self.put_head(&mut out, stamp, total, v1, sys_flag);
+        }
+        out.put(self.body);
+        if v1 {
+            out.put(&[self.topic.len() as u8]);
+        } else {
+            out.put(&(self.topic.len() as u16).to_be_bytes());
+        }
+        out.put(self.topic);
+        out.put(&(self.properties.len() as u16).to_be_bytes());
+        out.put(self.properties);
+        assert!(out.rest.is_empty());
+    }
+
+    /// What lies before the body.
+    #[inline(always)]
+    fn put_head(&self, out: &mut Out<'_>, stamp: &Stamp, total: u32, v1: bool, sys_flag: i32) {
         out.put(&total.to_be_bytes());
         out.put(&(if v1 { MAGIC_V1 } else { MAGIC_V2 }).to_be_bytes());
         out.put(&body_crc(self.body).to_be_bytes());
@@ -116,16 +139,6 @@ impl RecordDraft<'_> {
         out.put(&self.reconsume_times.to_be_bytes());
         out.put(&self.prepared_transaction_offset.to_be_bytes());
         out.put(&(self.body.len() as u32).to_be_bytes());
-        out.put(self.body);
-        if v1 {
-            out.put(&[self.topic.len() as u8]);
-        } else {
-            out.put(&(self.topic.len() as u16).to_be_bytes());
-        }
-        out.put(self.topic);
-        out.put(&(self.properties.len() as u16).to_be_bytes());
-        out.put(self.properties);
-        assert!(out.rest.is_empty());
     }
 }
 
@@ -319,12 +332,14 @@ struct Out<'b> {
 }
 
 impl Out<'_> {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         let (head, rest) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
         head.copy_from_slice(bytes);
         self.rest = rest;
     }
 
+    #[inline]
     fn put_host(&mut self, host: SocketAddr) {
         match host.ip() {
             IpAddr::V4(v4) => self.put(&v4.octets()),
@@ -389,6 +404,8 @@ fn host_len(host: SocketAddr) -> usize {
 
 /// Everything but hosts, topic length field, body, topic and properties.
 const FIXED_BYTES: usize = 74;
+/// What lies before the body when both hosts are IPv4.
+const HEAD_BYTES_V4: usize = 88;
 const TOPIC_BYTES_MAX_V1: usize = i8::MAX as usize;
 const TOPIC_BYTES_MAX_V2: usize = i16::MAX as usize;
 
