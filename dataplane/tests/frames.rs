@@ -681,6 +681,32 @@ fn partial_checksums() {
     }
 }
 
+/// Goal: a small answer does not wait for a large one of another connection, nor does a turn last as long as that takes.
+/// Method: the large one is given first, to a peer that takes it at once; one turn.
+#[test]
+fn small_answers_go_before_large_ones() {
+    let mut world = World::new();
+    let (large, _) = world.open(40_000);
+    let (small, _) = world.open(40_001);
+    for _ in 0..20 {
+        world.stack.send(large, &[1; 60_000]);
+        let mut outs = world.wait(Duration::from_millis(1));
+        while let Some(last) = outs.last() {
+            let acked = last.tcp.seq.wrapping_add(last.data.len() as u32);
+            outs = world.give_seg(Seg::new(flag::ACK, 1000, acked));
+        }
+    }
+
+    world.stack.send(large, &[2; 200_000]);
+    world.stack.send(small, b"small");
+    let now = world.clock.read();
+    world.stack.egress(&now, 1_000);
+    let outs: Vec<Out> = world.drain().iter().map(|frame| parse_out(frame)).collect();
+    assert_eq!(outs[0].data, b"small");
+    let bytes: usize = outs.iter().map(|out| out.data.len()).sum();
+    assert!((40_000..60_000).contains(&bytes), "{bytes} bytes in one turn");
+}
+
 /// Goal: a peer that stops reading stops us, is probed, and gets the rest when it reads again.
 #[test]
 fn zero_window() {

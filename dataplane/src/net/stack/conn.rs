@@ -143,7 +143,9 @@ pub struct StackTx {
     pub conns: Vec<Conn>,
     /// Free slots, the lowest last.
     pub free: Vec<u32>,
+    /// Connections with something to send or to say, and those of them that have much.
     pub dirty: VecDeque<u32>,
+    pub bulky: VecDeque<u32>,
     pub events: EventQueue,
     pub conns_len: usize,
     /// When this turn is.
@@ -161,6 +163,7 @@ impl StackTx {
             conns: Vec::with_capacity(conns_max),
             free: Vec::with_capacity(conns_max),
             dirty: VecDeque::with_capacity(conns_max),
+            bulky: VecDeque::with_capacity(conns_max),
             events: EventQueue::with_capacity(conns_max),
             conns_len: 0,
             now_ns: 0,
@@ -241,6 +244,10 @@ impl StackTx {
     /// Gives the pages of a slot's rings back, both of which must be empty.
     pub fn give_back(&mut self, slot: u32) {
         self.slab.give_back(slot);
+    }
+
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty() || !self.bulky.is_empty()
     }
 
     pub fn mark_dirty(&mut self, slot: u32) {

@@ -264,7 +264,7 @@ impl<D: Device> Net for Stack<D> {
 
     fn egress(&mut self, now: &TurnTime, frames_max: usize) -> u32 {
         let mut frames = 0;
-        if !self.core.tx.dirty.is_empty() {
+        if self.core.tx.has_dirty() {
             self.idle.worked(now);
             let (rx, tx) = self.device.split();
             let watch = &mut self.watch;
@@ -282,7 +282,7 @@ impl<D: Device> Net for Stack<D> {
     }
 
     fn idle_wait(&mut self, now: &TurnTime, max: Duration) {
-        if !self.core.tx.dirty.is_empty() || !self.core.tx.events.is_empty() {
+        if self.core.tx.has_dirty() || !self.core.tx.events.is_empty() {
             return;
         }
         // Before a sleep only: in a spin it would make every look at the device later.

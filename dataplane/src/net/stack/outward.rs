@@ -20,25 +20,50 @@ pub enum Progress {
 }
 
 impl Core {
-    /// Sends what the dirty connections have to send, a few frames each in turn.
+    /// Sends what the dirty connections have to send: first those with little, then those with much, some frames each and
+    /// as far as a turn's bytes go. So a small answer does not wait for large ones of other connections.
     pub fn put_out(&mut self, tx: &mut impl DeviceTx, now: &TurnTime, frames_max: usize) -> u32 {
-        let mut frames = 0;
-        // A connection with more to send comes again behind the others: in this call, as long as there is budget.
+        let (mut frames, mut bytes) = (0, 0);
         while frames < frames_max as u32 {
             let Some(slot) = self.tx.dirty.pop_front() else { break };
-            self.tx.conns[slot as usize].is_dirty = false;
-            match self.put_out_one(slot, tx, now, &mut frames) {
+            let has_much = self.tx.conns[slot as usize].tx_view.len() > LITTLE_BYTES_MAX;
+            match if has_much { Progress::More } else { self.visit(slot, tx, now, &mut frames) } {
                 Progress::Done => (),
-                Progress::More => self.tx.mark_dirty(slot),
+                Progress::More => self.tx.bulky.push_back(slot),
                 Progress::NoRoom => {
-                    self.tx.conns[slot as usize].is_dirty = true;
                     self.tx.dirty.push_front(slot);
                     break;
                 }
             }
         }
+        // One at least: those with little could use up every turn's frames.
+        while let Some(slot) = self.tx.bulky.pop_front() {
+            let from = self.tx.conns[slot as usize].snd_next;
+            match self.visit(slot, tx, now, &mut frames) {
+                Progress::Done => (),
+                Progress::More => self.tx.bulky.push_back(slot),
+                Progress::NoRoom => {
+                    self.tx.bulky.push_front(slot);
+                    break;
+                }
+            }
+            bytes += self.tx.conns[slot as usize].snd_next.wrapping_sub(from);
+            if bytes >= BULK_BYTES_PER_TURN || frames >= frames_max as u32 {
+                break;
+            }
+        }
         self.counters.frames_out += u64::from(frames);
         frames
+    }
+
+    /// One connection's turn. Unless it is done, it stays marked, for the caller to put into a queue.
+    fn visit(&mut self, slot: u32, tx: &mut impl DeviceTx, now: &TurnTime, frames: &mut u32) -> Progress {
+        self.tx.conns[slot as usize].is_dirty = false;
+        let progress = self.put_out_one(slot, tx, now, frames);
+        let is_marked_again = self.tx.conns[slot as usize].is_dirty;
+        assert!(!is_marked_again, "sending marks nobody");
+        self.tx.conns[slot as usize].is_dirty = !matches!(progress, Progress::Done);
+        progress
     }
 
     pub fn put_out_one(
@@ -81,6 +106,7 @@ impl Core {
         let conn = &mut self.tx.conns[slot as usize];
         let stack_now = conn.clock.at(now.mono_ns);
         let mut sent = conn.sent();
+        let from = sent.snd_next;
         let mut next = None;
         let progress = loop {
             if !tx.has_room() {
@@ -93,7 +119,7 @@ impl Core {
             if next.is_none_or(|at| at > stack_now) || sent.frames == frames_before {
                 break Progress::Done;
             }
-            if sent.frames >= FRAMES_PER_CONN_MAX {
+            if sent.frames >= FRAMES_PER_CONN_MAX || sent.snd_next.wrapping_sub(from) >= BULK_BYTES_PER_TURN {
                 break Progress::More;
             }
         };
@@ -121,5 +147,9 @@ impl Core {
 
 /// After this a connection waits until the other ones have had their turn.
 const FRAMES_PER_CONN_MAX: u32 = 4;
+/// What may wait in a send ring without being counted as much.
+const LITTLE_BYTES_MAX: usize = 16 * 1024;
+/// One large frame, or some dozens of small ones: as long as that the others wait.
+const BULK_BYTES_PER_TURN: u32 = 48 * 1024;
 /// smoltcp wants something now that it cannot do now.
 const RETRY_NANOS: u64 = 1_000_000;
