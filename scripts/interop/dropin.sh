@@ -20,11 +20,14 @@ dropin_stop() { # PID SIGNAL
 # What is answered is written: what the official broker writes late (transactions, offsets) is not what this is about.
 dropin_pause=2
 
+dropin_starts=0
+
 # What both brokers need to check transactions soon; the official one must have written down before that what became of them.
 dropin_settings=(transactionCheckInterval=4000 transactionTimeOut=4000 transactionOpBatchInterval=100)
 
 dropin_official() { # NAMESRV PORT STORE
-  rm --recursive --force "$work/broker-a/logs"
+  # Each start is judged by its own log.
+  if [ -e "$work/broker-a/logs" ]; then mv "$work/broker-a/logs" "$work/broker-a/logs-$((dropin_starts++))"; fi
   official_broker broker-a "$1" "$2" "$3" "${dropin_settings[@]}"
 }
 

@@ -50,7 +50,33 @@ fetch() {
   touch "$dist/.complete"
 }
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# free_port: one that nothing has and that the kernel gives nobody meanwhile; nor its neighbours, which a broker takes too (two
+# below for VIP channels, one above for HA). None twice in a run.
+free_port() {
+  python3 - "$work/ports" << 'P'
+import fcntl, random, socket, sys
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+with open(sys.argv[1], "a+") as taken:
+    fcntl.flock(taken, fcntl.LOCK_EX)
+    taken.seek(0)
+    given = taken.read().split()
+    while True:
+        port = random.randrange(16_005, 20_000, 10)
+        if str(port) not in given and all(is_free(near) for near in (port - 2, port, port + 1)):
+            break
+    taken.write(f"{port}\n")
+print(port)
+P
+}
 
 # start NAME READY_TEXT SECONDS COMMAND...: runs it in the background and waits for the text in its output.
 # Leaves its pid in $started.
@@ -132,8 +158,23 @@ waitTimeMillsInSendQueue=20000
 P
   printf '%s\n' "${@:5}" >> "$home/broker.properties"
   export ROCKETMQ_HOME=$home
-  start "$1" 'boot success' 90 official org.apache.rocketmq.broker.BrokerStartup "$home" "${BROKER_HEAP:-1g}" \
-    "$home/broker.properties"
+  local java=(official org.apache.rocketmq.broker.BrokerStartup "$home" "${BROKER_HEAP:-1g}" "$home/broker.properties")
+  start "$1" 'boot success' 90 "${java[@]}" || return 1
+  is_registered "$1" "$2" && return 0
+  # Seen once in many runs: it serves and writes its files, and no name server hears of it for minutes.
+  say "$1 did not register with $2 within 60 s, and is started again; of its log:"
+  grep --recursive --no-filename --ignore-case 'register' "$home/logs" 2>/dev/null | tail --lines 10
+  stop "$started" KILL
+  start "$1" 'boot success' 90 "${java[@]}" && is_registered "$1" "$2"
+}
+
+# is_registered NAME NAMESRV: waits until the name server knows the broker, a minute at most.
+is_registered() {
+  for _ in $(seq 120); do
+    "$target/release/afterburner" cluster --namesrv "$2" 2>/dev/null | grep --quiet --word-regexp "$1" && return 0
+    sleep 0.5
+  done
+  return 1
 }
 
 # admin_java SECONDS CLASS ARGUMENTS...: mqadmin's class path, and a silent logging before the broker's, which it would take.
