@@ -67,6 +67,8 @@ struct DiskQueue {
     found_starts: Vec<u64>,
     /// .. and entries were taken back.
     is_stale: bool,
+    /// .. and its first entry lies amid a file: nothing before it may look like the end of the queue.
+    begins_anew: bool,
 }
 
 /// What became of a record's entry.
@@ -159,6 +161,7 @@ impl QueueFiles {
             // The first files of the queue are lost, and their messages are not.
             queue.next = view.queue_offset;
             queue.min = view.queue_offset;
+            queue.begins_anew = true;
         }
         if view.queue_offset > queue.next {
             if !self.fill_gaps {
@@ -168,6 +171,7 @@ impl QueueFiles {
                 // A queue that begins in the middle: what was before has expired.
                 queue.next = view.queue_offset;
                 queue.min = view.queue_offset;
+                queue.begins_anew = true;
             }
         }
         if queue.collected.is_empty() {
@@ -241,6 +245,27 @@ impl QueueFiles {
     pub fn begin_rebuild(&mut self) -> Result<(), MediumError> {
         self.fill_gaps = true;
         self.take_back(PhysicalOffset(0))
+    }
+
+    /// The log has all messages there ever were. A queue that has none of them, and begins later than at 0, had only such as a power cut
+    /// has taken, and the first of its files with them: it begins again.
+    pub fn forget_lost(&mut self) -> Result<(), MediumError> {
+        for index in 0..self.queues.len() {
+            if self.queues[index].min == 0 || self.queues[index].next > self.queues[index].min {
+                continue;
+            }
+            self.close_file(index);
+            let dir = self.queue_dir(index);
+            let queue = &mut self.queues[index];
+            (queue.min, queue.next) = (0, 0);
+            queue.unsynced_starts.clear();
+            queue.name_unsynced = true;
+            queue.starts.clear();
+            for start in std::mem::take(&mut queue.found_starts) {
+                self.medium.remove(&dir.join(name_of_offset(start as i64)))?;
+            }
+        }
+        Ok(())
     }
 
     pub fn end_rebuild(&mut self) {
@@ -405,6 +430,7 @@ impl QueueFiles {
             name_unsynced: false,
             found_starts: Vec::new(),
             is_stale: false,
+            begins_anew: false,
         });
         self.by_name.entry(topic.as_bytes().into()).or_default().push((queue_id, index));
         index
@@ -527,7 +553,8 @@ impl QueueFiles {
             let (now, later) = rest.split_at(rest.len().min((start + self.file_bytes - *at) as usize));
             let is_new = !self.queues[index].starts.contains(&start);
             self.open_file(index, start)?;
-            if is_new && self.queues[index].starts.len() == 1 {
+            let begins_anew = std::mem::take(&mut self.queues[index].begins_anew);
+            if begins_anew || is_new && self.queues[index].starts.len() == 1 {
                 self.fill_before(index, *at - start)?;
             }
             self.write_open(index, *at - start, now)?;

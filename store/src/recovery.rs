@@ -259,6 +259,9 @@ fn recover_files(
     disk.queues.write_out()?;
     disk.queues.end_rebuild();
     disk.queues.take_back(scanned.end)?;
+    if from == PhysicalOffset(0) && !recovery.clean && hot.is_empty() {
+        disk.queues.forget_lost()?;
+    }
     disk.log.cut(scanned.end, !recovery.clean && hot.is_empty())?;
     Ok(scanned.end)
 }
@@ -404,8 +407,9 @@ fn check(view: &RecordView<'_>, at: PhysicalOffset) -> Result<(), RecordError> {
 /// before it reached the disk. `left`: bytes to the end of the file, whose size is a whole number of sectors, or nearly always.
 fn is_torn(view: &RecordView<'_>, left: u64) -> bool {
     let end = view.bytes.len();
-    if view.bytes.last() == Some(&0) && !view.properties.is_empty() {
-        return true; // A kill within the write, even: it ends anywhere.
+    // Within a sector too, after a kill within the write: it ends anywhere. No topic has a zero, and no properties end with one.
+    if view.topic.contains(&0) || view.bytes.last() == Some(&0) && !view.properties.is_empty() {
+        return true;
     }
     let length_bytes = if view.properties.is_empty() { PROPERTIES_LENGTH_BYTES } else { 0 }; // Zero, and rightly so.
     let mut from = end - view.properties.len() - PROPERTIES_LENGTH_BYTES - view.topic.len();

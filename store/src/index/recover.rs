@@ -60,12 +60,14 @@ impl IndexFiles {
         files.dir = config.commitlog_dir();
         let is_limited = limit.is_some();
         let known = known.filter(|known| !cut && (is_limited || known.holds(&state)));
+        let is_new = known.is_none() && state.last().is_none();
         let next = go_on_from(&state, known, log, shape, cut, &mut files)?;
         let file = match &state.current {
             Some(current) => medium.open(&dir.join(&current.name))?,
             None => None,
         };
-        if !log.clean {
+        if !log.clean || is_new {
+            // Without one, files whose first sync fails would be taken for another broker's.
             // A position that speaks of a log that is gone would vouch for entries of the one that comes.
             if let Some(file) = &file {
                 file.sync()?;
