@@ -244,7 +244,10 @@ impl QueueFiles {
     /// All entries are about to be made again, from the first message of the log on.
     pub fn begin_rebuild(&mut self) -> Result<(), MediumError> {
         self.fill_gaps = true;
-        self.take_back(PhysicalOffset(0))
+        self.take_back(PhysicalOffset(0))?;
+        // Blanks before the first entry stand for nothing that was lost.
+        self.queues.iter_mut().for_each(|queue| queue.min = queue.next);
+        Ok(())
     }
 
     /// The log has all messages there ever were. A queue that has none of them, and begins later than at 0, had only such as a power cut
