@@ -228,7 +228,11 @@ impl QueueFiles {
                 continue;
             }
             let (min, next) = (queue.min, queue.next);
-            let first = self.first_entry(index, min, next, from)? as u64 * 20;
+            // One file is synced whole, wherever its first such entry is.
+            let first = match self.queues[index].starts.len() {
+                0 | 1 => 0,
+                _ => self.first_entry(index, min, next, from)? as u64 * 20,
+            };
             let queue = &mut self.queues[index];
             let doubted = queue.starts.iter().filter(|start| *start + self.file_bytes > first);
             queue.unsynced_starts = doubted.copied().collect();
@@ -299,14 +303,14 @@ impl QueueFiles {
 
     /// Makes zero what lies behind the last entry of every queue: what was taken back and not made again, and what a power cut
     /// has left behind a hole. Nobody shall take it for entries, not even when the queue has grown up to it.
-    /// After a clean stop there is only the former, if anything.
-    pub fn clear_stale(&mut self, clean: bool) -> Result<(), MediumError> {
+    /// Without a power cut there is only the former, if anything.
+    pub fn clear_stale(&mut self, powered: bool) -> Result<(), MediumError> {
         assert!(self.touched.is_empty());
         for index in 0..self.queues.len() {
             let queue = &mut self.queues[index];
             let end = queue.next as u64 * 20;
             let found = std::mem::take(&mut queue.found_starts);
-            if clean && !std::mem::take(&mut queue.is_stale) {
+            if powered && !std::mem::take(&mut queue.is_stale) {
                 continue;
             }
             for start in found {
@@ -331,6 +335,9 @@ impl QueueFiles {
 
     /// Whether the first entry of every queue may still be read: `min` follows the log's own first byte.
     pub fn settle_min(&mut self, log_min: PhysicalOffset) -> Result<(), MediumError> {
+        if log_min == PhysicalOffset(0) {
+            return Ok(()); // Nothing was ever deleted.
+        }
         for index in 0..self.queues.len() {
             let queue = &self.queues[index];
             let (first, next) = (queue.min, queue.next);
@@ -469,7 +476,8 @@ impl QueueFiles {
         }
         let mut at = scan_from;
         let mut last = None;
-        let mut block = vec![0; SCAN_BLOCK_BYTES];
+        // Most of many queues are short: a little first.
+        let mut block = vec![0; SCAN_FIRST_BYTES];
         'scan: while at < end {
             let there = self.read_bytes(index, at, &mut block)?;
             let (entries, _) = block[..there].as_chunks::<ENTRY_BYTES>();
@@ -484,6 +492,7 @@ impl QueueFiles {
                 last = Some(unit);
                 at += ENTRY_BYTES as u64;
             }
+            block.resize(SCAN_BLOCK_BYTES, 0);
         }
         let queue = &mut self.queues[index];
         queue.next = (at / 20) as i64;
@@ -676,6 +685,7 @@ const OPEN_FILES_MAX: usize = 128;
 const RECENT: usize = 64;
 /// Files at the end of a queue in which its end is looked for.
 const FILES_SCANNED: usize = 3;
+const SCAN_FIRST_BYTES: usize = 2_000;
 const SCAN_BLOCK_BYTES: usize = 64_000;
 /// A queue's collecting buffer is kept if it is no larger than this.
 const COLLECTED_BYTES_KEPT: usize = 1024;

@@ -121,7 +121,7 @@ pub fn open(
     }
     let end = replay(&mut disk, &hot, end, &mut progress, &mut recovery)?;
     disk.queues.write_out()?;
-    disk.queues.clear_stale(clean)?;
+    disk.queues.clear_stale(clean || !hot.is_empty())?;
     disk.queues.settle_min(disk.log.min())?;
     if let Some(doubted) = doubted {
         disk.log.doubt(doubted)?;
