@@ -11,7 +11,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use broker::Broker;
@@ -80,12 +80,22 @@ fn next_chance(state: &mut u64) -> u64 {
 fn run_until_killed(broker: &mut Broker, round: u32, chance: u64, slowest: &mut u128) -> Vec<Promised> {
     let killed_at: Arc<Mutex<Option<Instant>>> = Arc::default();
     let going = Arc::new(AtomicBool::new(true));
+    let (connected, connections) = mpsc::channel();
     let producers: Vec<_> = (0..QUEUES)
         .map(|queue| {
             let (address, going, killed_at) = (broker.address, going.clone(), killed_at.clone());
-            std::thread::spawn(move || produce(address, queue, round, &going, &killed_at))
+            let connected = connected.clone();
+            std::thread::spawn(move || {
+                let peer = Peer::connect(address);
+                connected.send(()).expect("somebody waits for it");
+                drop(connected);
+                produce(peer, queue, round, &going, &killed_at)
+            })
         })
         .collect();
+    drop(connected);
+    // A producer that comes after the kill would be served by the next broker, and have nothing to learn.
+    (0..QUEUES).for_each(|_| connections.recv().expect("a producer did not connect"));
     std::thread::sleep(Duration::from_micros(100_000 + chance % 400_000));
     *killed_at.lock().expect("no producer panics with the lock held") = Some(Instant::now());
     broker.kill_9();
@@ -102,13 +112,12 @@ fn run_until_killed(broker: &mut Broker, round: u32, chance: u64, slowest: &mut 
 
 /// Keeps `IN_FLIGHT` sends on the wire until the connection fails; returns the notes and how long after the kill it failed.
 fn produce(
-    address: std::net::SocketAddr,
+    mut peer: Peer,
     queue: i32,
     round: u32,
     going: &AtomicBool,
     killed_at: &Mutex<Option<Instant>>,
 ) -> (Promised, u128) {
-    let mut peer = Peer::connect(address);
     let mut promised = Promised::new();
     let mut waiting: HashMap<i32, Vec<u8>> = HashMap::new();
     let mut number = 0_u32;
