@@ -1,6 +1,6 @@
 //! SEAM: what the store asks of the machine: hot memory, files, directories, a lock, a clock for its own timings.
 //!
-//! The real half is `real_medium.rs`; the simulated one (`sim_medium.rs`) kills, cuts power and fails on purpose.
+//! The real half is `real_medium.rs`; the simulated one (`sim_medium/`) kills, cuts power and fails on purpose.
 //! What a kill -9 leaves: hot maps and every completed `write_at`. What a power cut leaves: only what was synced.
 
 use std::path::{Path, PathBuf};
