@@ -8,7 +8,7 @@
 //! clean    blocks of deleted files -> the file system (clean.rs)
 //! reads    old records -> the shard                     (reads.rs)
 //! ahead    blocks of the log -> memory of `reads`       (reads.rs)
-//! namesrv  registrations -> name servers               (namesrv.rs)
+//! namesrv  registrations -> name servers               (namesrv/)
 //! sight    operators <-> the shard                     (sight/)
 //! ```
 //!
