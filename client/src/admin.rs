@@ -4,7 +4,7 @@
 //! takes it for a member of a group.
 
 use crate::config::ClientConfig;
-use crate::core::{Answer, validate};
+use crate::core::validate;
 use crate::error::{ClientError, Service};
 use crate::net::Shell;
 use crate::registry;
@@ -14,7 +14,7 @@ use protocol::body::{
     Body, ClusterInfo, ConsumeStats, KVTable, MASTER_ID, SubscriptionGroupConfig, SubscriptionGroupWrapper,
     TopicConfig, TopicList, TopicRouteData, TopicStatsTable,
 };
-use protocol::code::{request, response};
+use protocol::code::request;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -168,14 +168,7 @@ impl Admin {
             core.call(token, &addr, command, self.membership.client().api_timeout, now);
             Ok(())
         });
-        let answer = match asked.end().await? {
-            Answer::Reply(answer) => answer,
-            other => unreachable!("a call ends with its answer, not with {other:?}"),
-        };
-        match answer.code {
-            response::SUCCESS => Ok(answer),
-            code => Err(ClientError::Refused { code, remark: answer.remark }),
-        }
+        asked.success().await
     }
 
     /// Asks the name servers in turn until one answers, whatever it says.

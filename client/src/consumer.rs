@@ -18,10 +18,10 @@
 
 use crate::config::{ClientConfig, PullConsumerConfig, PushConsumerConfig};
 use crate::core::offsets::Offsets;
-use crate::core::{Answer, Consumed, Subscription, read_pull, records, validate};
+use crate::core::{Consumed, Subscription, read_pull, records, validate};
 use crate::error::{ClientError, Invalid, Service, State};
 use crate::message::{MessageExt, MessageQueue};
-use crate::net::{Listener, Shell};
+use crate::net::{Listener, Pending, Shell};
 use crate::registry::{self, Share};
 use crate::result::{PullResult, PullStatus};
 use crate::service::Membership;
@@ -159,7 +159,7 @@ impl PushConsumer {
             topic: subscription.topic.clone(),
             reason: String::new(),
         })?;
-        ask_queue(&share.shell, queue, command, CHECK_TIMEOUT).await.map(|_| ())
+        ask_queue(&share.shell, &queue, command, CHECK_TIMEOUT).success().await.map(|_| ())
     }
 
     fn add(&self, subscription: Subscription) {
@@ -304,7 +304,7 @@ impl PullConsumer {
         let command = RemotingCommand::request(request::PULL_MESSAGE).with(&header);
         let command = command.field("bname", &queue.broker_name);
         let timeout = suspend.map_or(self.config.pull_timeout, |_| self.config.suspend_timeout);
-        let answer = ask_any(&self.shell()?, queue.clone(), command, timeout).await?;
+        let answer = ask_queue(&self.shell()?, queue, command, timeout).reply().await?;
         let header = read_pull(&answer)?;
         let mut messages = records(&answer.body, &queue.broker_name);
         messages.retain(|message| subscription.wants(message.tag()));
@@ -339,7 +339,7 @@ impl PullConsumer {
             .field("topic", &queue.topic)
             .field("queueId", queue.queue_id)
             .field("bname", &queue.broker_name);
-        ask_queue(&self.shell()?, queue.clone(), command, OFFSET_TIMEOUT).await
+        ask_queue(&self.shell()?, queue, command, OFFSET_TIMEOUT).success().await
     }
 
     fn shell(&self) -> Result<Arc<Shell>, ClientError> {
@@ -361,41 +361,19 @@ async fn ask_readable(shell: &Arc<Shell>, topic: &str) -> Result<Vec<MessageQueu
         core.readable_queues(token, topic, now);
         Ok(())
     });
-    match asked.end().await? {
-        Answer::Queues(queues) => Ok(queues),
-        other => unreachable!("a route ends with queues, not with {other:?}"),
-    }
+    asked.queues().await
 }
 
-/// The answer whatever its code.
-async fn ask_any(
+fn ask_queue(
     shell: &Arc<Shell>,
-    queue: MessageQueue,
+    queue: &MessageQueue,
     command: RemotingCommand,
     timeout: Duration,
-) -> Result<RemotingCommand, ClientError> {
-    let asked = shell.ask(|core, token, now| {
-        core.call_queue(token, queue, command, timeout, now);
+) -> Pending {
+    shell.ask(|core, token, now| {
+        core.call_queue(token, queue.clone(), command, timeout, now);
         Ok(())
-    });
-    match asked.end().await? {
-        Answer::Reply(answer) => Ok(answer),
-        other => unreachable!("a call ends with its answer, not with {other:?}"),
-    }
-}
-
-/// The answer if it is a yes.
-async fn ask_queue(
-    shell: &Arc<Shell>,
-    queue: MessageQueue,
-    command: RemotingCommand,
-    timeout: Duration,
-) -> Result<RemotingCommand, ClientError> {
-    let answer = ask_any(shell, queue, command, timeout).await?;
-    match answer.code {
-        response::SUCCESS => Ok(answer),
-        code => Err(ClientError::Refused { code, remark: answer.remark }),
-    }
+    })
 }
 
 const DRAIN_POLL: Duration = Duration::from_millis(2);

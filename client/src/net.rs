@@ -12,8 +12,10 @@
 use crate::core::{Action, Addr, Answer, Check, Consumed, Instance, LinkId, Settings, TaskId, Time, Token};
 use crate::core::{TransactionState, offsets::Offsets};
 use crate::error::ClientError;
-use crate::message::MessageExt;
+use crate::message::{MessageExt, MessageQueue};
 use bytes::{Buf, BytesMut};
+use protocol::RemotingCommand;
+use protocol::code::response;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
@@ -42,6 +44,31 @@ pub(crate) struct Pending(Result<oneshot::Receiver<Result<Answer, ClientError>>,
 impl Pending {
     pub async fn end(self) -> Result<Answer, ClientError> {
         self.0?.await.unwrap_or(Err(ClientError::ShutDown))
+    }
+
+    /// The end of a question about a route.
+    pub async fn queues(self) -> Result<Vec<MessageQueue>, ClientError> {
+        match self.end().await? {
+            Answer::Queues(queues) => Ok(queues),
+            other => unreachable!("a route ends with queues, not with {other:?}"),
+        }
+    }
+
+    /// The end of a call: the answer, whatever its code.
+    pub async fn reply(self) -> Result<RemotingCommand, ClientError> {
+        match self.end().await? {
+            Answer::Reply(answer) => Ok(answer),
+            other => unreachable!("a call ends with its answer, not with {other:?}"),
+        }
+    }
+
+    /// The end of a call that must be a yes.
+    pub async fn success(self) -> Result<RemotingCommand, ClientError> {
+        let answer = self.reply().await?;
+        match answer.code {
+            response::SUCCESS => Ok(answer),
+            code => Err(ClientError::Refused { code, remark: answer.remark }),
+        }
     }
 }
 

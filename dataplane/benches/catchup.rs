@@ -11,6 +11,8 @@
 
 #![allow(clippy::unwrap_used)] // A bench, on the test programs' requests.
 
+#[path = "../../store/benches/bulk/mod.rs"]
+mod bulk;
 #[path = "../tests/hot/requests.rs"]
 mod requests;
 
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bulk::{evict, wall_ms};
 use dataplane::config::Config;
 use dataplane::host;
 use dataplane::net::kernel::KernelNet;
@@ -30,7 +33,6 @@ use dataplane::rng::Rng;
 use dataplane::run::Running;
 use protocol::RemotingCommand;
 use protocol::frame::Codec;
-use protocol::record::RecordDraft;
 use requests::{pull, send, set};
 use store::{Medium, RealMedium, Retention, StoreConfig};
 
@@ -135,50 +137,10 @@ fn main() {
 /// Writes messages for every queue in turn. Returns how many each has.
 fn fill(settings: &StoreConfig, bytes: u64, queues: i32) -> i64 {
     let (mut store, mut cold, _) = store::open(settings.clone(), Arc::new(RealMedium::new())).unwrap();
-    let host = "127.0.0.1:10911".parse().unwrap();
-    let indexes: Vec<_> = (0..queues).map(|queue_id| store.queue(TOPIC, queue_id)).collect();
-    let mut per_queue = 0;
-    while store.published().0 < bytes as i64 {
-        for (queue_id, queue) in (0..).zip(&indexes) {
-            let draft = RecordDraft {
-                topic: TOPIC.as_bytes(),
-                queue_id,
-                flag: 0,
-                sys_flag: 0,
-                born_timestamp: 0,
-                born_host: host,
-                store_host: host,
-                reconsume_times: 0,
-                prepared_transaction_offset: 0,
-                body: &[b'x'; 1_024],
-                properties: b"",
-            };
-            while !store.has_room(draft.encoded_len()) {
-                cold.step(wall_ms());
-            }
-            store.append(*queue, &draft, 0, wall_ms()).unwrap();
-        }
-        per_queue += 1;
-    }
+    let per_queue = bulk::fill(&mut store, &mut cold, TOPIC, queues, bytes);
     drop(store);
     cold.close(wall_ms()).unwrap();
     per_queue
-}
-
-fn wall_ms() -> i64 {
-    dataplane::cold::wall_ms()
-}
-
-/// Takes the files out of the page cache.
-fn evict(dir: &Path) {
-    for entry in std::fs::read_dir(dir).unwrap().flatten() {
-        if entry.path().is_dir() {
-            evict(&entry.path());
-        } else if let Ok(file) = std::fs::File::open(entry.path()) {
-            file.sync_all().unwrap();
-            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        }
-    }
 }
 
 /// GB/s of the log's files read in sequence, past the page cache.

@@ -47,17 +47,9 @@ fn append_and_die(root: &Path) {
     for number in 0..MESSAGES {
         let body = vec![number as u8; 700];
         let draft = RecordDraft {
-            topic: b"Repair",
-            queue_id: 2,
-            flag: 0,
-            sys_flag: 0,
             born_timestamp: 1,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &body,
             properties: b"TAGS\x01a\x02",
+            ..RecordDraft::plain(b"Repair", 2, host, &body)
         };
         store.append(queue, &draft, 97, 1_000 + number).unwrap();
         if number == MESSAGES / 2 {

@@ -67,6 +67,25 @@ pub struct Stamp {
     pub store_timestamp: i64,
 }
 
+impl<'a> RecordDraft<'a> {
+    /// A message without flags, times and properties, from `host` to `host`: the beginning of one that has some.
+    pub fn plain(topic: &'a [u8], queue_id: i32, host: SocketAddr, body: &'a [u8]) -> Self {
+        Self {
+            topic,
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            properties: b"",
+        }
+    }
+}
+
 impl RecordDraft<'_> {
     /// Bytes of the whole record.
     pub fn encoded_len(&self) -> usize {

@@ -121,17 +121,8 @@ fn burst(store: &mut Store, queues: i32, body: &[u8], count: usize) -> Duration 
     let began = Instant::now();
     for (queue_id, queue) in queues.iter().copied().cycle().take(count) {
         let draft = RecordDraft {
-            topic: b"Bench",
-            queue_id,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: black_box(body),
             properties: &list,
+            ..RecordDraft::plain(b"Bench", queue_id, host, black_box(body))
         };
         assert!(store.has_room(draft.encoded_len()));
         black_box(store.append(queue, &draft, 0, 1).expect("there is room"));

@@ -94,19 +94,7 @@ fn append_all(store: &mut Store, cold: &mut ColdStore, names: &[(String, i32)], 
         let began = Instant::now();
         for nth in first..appends.min(first + 1_000) {
             let ((topic, queue_id), index) = (&names[nth % names.len()], indexes[nth % names.len()]);
-            let draft = RecordDraft {
-                topic: topic.as_bytes(),
-                queue_id: *queue_id,
-                flag: 0,
-                sys_flag: 0,
-                born_timestamp: NOW_MS,
-                born_host: host,
-                store_host: host,
-                reconsume_times: 0,
-                prepared_transaction_offset: 0,
-                body: &body,
-                properties: b"",
-            };
+            let draft = RecordDraft::plain(topic.as_bytes(), *queue_id, host, &body);
             store.append(index, &draft, 0, NOW_MS).expect("there is room");
         }
         spent += began.elapsed();

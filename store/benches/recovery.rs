@@ -9,11 +9,13 @@
 //! Before each start the files are taken out of the page cache. A kill is the halves of the store dropped as they are: what a dead
 //! process leaves. A power cut is that, and the hot log gone.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+mod bulk;
 
-use protocol::record::RecordDraft;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bulk::{evict, fill, wall_ms};
 use store::{ColdStore, Medium, RealMedium, Recovery, Retention, Store, StoreConfig};
 
 fn main() {
@@ -85,49 +87,10 @@ fn timed(after: &str, config: &StoreConfig) -> (Store, ColdStore) {
 
 /// Appends so many bytes of messages, and with `write_out` has all of them in the files at the end.
 fn append(store: &mut Store, cold: &mut ColdStore, bytes: u64, write_out: bool) {
-    let host = "127.0.0.1:10911".parse().expect("an address");
-    let queues: Vec<_> = (0..8).map(|queue_id| store.queue("Recovery", queue_id)).collect();
-    let to = store.published().plus(bytes);
-    while store.published() < to {
-        for (queue_id, queue) in (0..).zip(&queues) {
-            let draft = RecordDraft {
-                topic: b"Recovery",
-                queue_id,
-                flag: 0,
-                sys_flag: 0,
-                born_timestamp: 0,
-                born_host: host,
-                store_host: host,
-                reconsume_times: 0,
-                prepared_transaction_offset: 0,
-                body: &[b'x'; 1_024],
-                properties: b"",
-            };
-            while !store.has_room(draft.encoded_len()) {
-                cold.step(wall_ms());
-            }
-            store.append(*queue, &draft, 0, wall_ms()).expect("there is room");
-        }
-    }
+    fill(store, cold, "Recovery", 8, bytes);
     if write_out {
         cold.catch_up(wall_ms());
     }
-}
-
-/// Takes the files out of the page cache.
-fn evict(dir: &Path) {
-    for entry in std::fs::read_dir(dir).expect("our own directory").flatten() {
-        if entry.path().is_dir() {
-            evict(&entry.path());
-        } else if let Ok(file) = std::fs::File::open(entry.path()) {
-            file.sync_all().expect("a sync");
-            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("advice");
-        }
-    }
-}
-
-fn wall_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 /// Less than the hot log, whose default is 256 MiB.

@@ -214,19 +214,8 @@ impl Ours {
             }
             while open && waiting.len() < in_flight {
                 let queue_id = (self.sent % 8) as i32;
-                let draft = RecordDraft {
-                    topic: b"Bench",
-                    queue_id,
-                    flag: 0,
-                    sys_flag: 0,
-                    born_timestamp: 0,
-                    born_host: host,
-                    store_host: host,
-                    reconsume_times: 0,
-                    prepared_transaction_offset: 0,
-                    body: &body,
-                    properties: &list,
-                };
+                let draft =
+                    RecordDraft { properties: &list, ..RecordDraft::plain(b"Bench", queue_id, host, &body) };
                 if !self.store.has_room(draft.encoded_len()) {
                     break;
                 }

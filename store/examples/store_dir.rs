@@ -37,17 +37,9 @@ fn fill(dir: &str, count: usize, kill: bool) -> Result<(), Box<dyn Error>> {
         properties::push(&mut list, "KEYS", format!("key{nth}").as_bytes());
         let body = format!("message {nth} {}", "x".repeat(nth % 700));
         let draft = RecordDraft {
-            topic: b"StoreDir",
-            queue_id,
-            flag: 0,
-            sys_flag: 0,
             born_timestamp: now_ms,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: body.as_bytes(),
             properties: &list,
+            ..RecordDraft::plain(b"StoreDir", queue_id, host, body.as_bytes())
         };
         while !store.has_room(draft.encoded_len()) {
             cold.catch_up(now_ms);

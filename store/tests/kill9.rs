@@ -134,19 +134,7 @@ fn child(dir: &Path) {
         let queue_id = turn % QUEUES as i32;
         let queue = store.queue(TOPIC, queue_id);
         let body = body(queue_id, store.offsets(queue).end.0);
-        let draft = RecordDraft {
-            topic: TOPIC.as_bytes(),
-            queue_id,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &body,
-            properties: b"",
-        };
+        let draft = RecordDraft::plain(TOPIC.as_bytes(), queue_id, host, &body);
         if !store.has_room(draft.encoded_len()) {
             std::thread::sleep(Duration::from_micros(100));
             continue;

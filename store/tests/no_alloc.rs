@@ -25,17 +25,8 @@ fn appends_and_hot_reads_allocate_nothing() {
     for turn in 0..100_000_usize {
         let (queue_id, queue) = queues[turn % 3];
         let draft = RecordDraft {
-            topic: b"Topic",
-            queue_id,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &body,
             properties: b"TAGS\x01TagA\x02",
+            ..RecordDraft::plain(b"Topic", queue_id, host, &body)
         };
         if !store.has_room(draft.encoded_len()) {
             cold.catch_up(turn as i64);

@@ -45,17 +45,10 @@ pub(crate) fn record_bytes(
 ) -> Vec<u8> {
     let host = SocketAddr::from(([10, 0, 0, 1], 10911));
     let draft = RecordDraft {
-        topic: topic.as_bytes(),
-        queue_id,
-        flag: 0,
         sys_flag,
         born_timestamp: 1,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
         properties,
+        ..RecordDraft::plain(topic.as_bytes(), queue_id, host, body)
     };
     let mut out = vec![0; draft.encoded_len()];
     draft.encode_into(

@@ -150,19 +150,7 @@ mod tests {
             [("Deleted", 0, 1_000), ("Lost", 5, 3_000), ("%RETRY%G", 0, 3_000)]
         {
             let host = "127.0.0.1:1".parse().unwrap();
-            let draft = RecordDraft {
-                topic: topic.as_bytes(),
-                queue_id,
-                flag: 0,
-                sys_flag: 0,
-                born_timestamp: 0,
-                born_host: host,
-                store_host: host,
-                reconsume_times: 0,
-                prepared_transaction_offset: 0,
-                body: b"b",
-                properties: b"",
-            };
+            let draft = RecordDraft::plain(topic.as_bytes(), queue_id, host, b"b");
             let queue = store.queue(topic, queue_id);
             store.append(queue, &draft, 0, stored_ms).unwrap();
         }

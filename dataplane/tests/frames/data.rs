@@ -1,6 +1,7 @@
 //! Bytes in and out: acknowledgements, order, windows, turns.
 
-use crate::world::{HOST_MAC, Out, Seg, World, parse_out};
+use crate::wire::{Out, PEER_MAC, Seg};
+use crate::world::{World, seg};
 use dataplane::net::packet::flag;
 use dataplane::net::{Net, NetEvent};
 use dataplane::time::Clock;
@@ -11,7 +12,7 @@ use std::time::Duration;
 fn data_and_acknowledgements() {
     let mut world = World::new();
     let (conn, first) = world.open(40_000);
-    assert!(world.give_seg(Seg::new(flag::ACK | flag::PSH, 1000, first).data(b"hello")).is_empty());
+    assert!(world.give_seg(seg(flag::ACK | flag::PSH, 1000, first).data(b"hello")).is_empty());
     assert_eq!(world.take_events(), [NetEvent::Readable(conn)]);
     assert_eq!(world.stack.readable(conn).0, b"hello");
     let acks = world.wait(Duration::from_millis(12));
@@ -20,7 +21,7 @@ fn data_and_acknowledgements() {
     world.stack.consume(conn, 5);
     assert_eq!(world.stack.send(conn, b"world"), 5);
     world.turns();
-    let out: Vec<Out> = world.drain().iter().map(|frame| parse_out(frame)).collect();
+    let out: Vec<Out> = world.drain().iter().map(|frame| Out::parse(frame)).collect();
     assert_eq!((out.len(), &out[0].data[..], out[0].tcp.seq), (1, &b"world"[..], first));
     assert_eq!(out[0].tcp.flags, flag::ACK | flag::PSH);
 
@@ -31,7 +32,7 @@ fn data_and_acknowledgements() {
         assert_eq!((again.len(), again[0].tcp.seq, &again[0].data[..]), (1, first, &b"world"[..]));
         assert_eq!((again[0].tcp.ack, again[0].tcp.flags), (1005, flag::ACK | flag::PSH));
     }
-    world.give_seg(Seg::new(flag::ACK, 1005, first.wrapping_add(5)));
+    world.give_seg(seg(flag::ACK, 1005, first.wrapping_add(5)));
     assert!(world.wait(Duration::from_secs(5)).is_empty());
 }
 
@@ -46,7 +47,7 @@ fn acknowledgements_after_a_timeout() {
     world.drain();
     let again = world.wait(Duration::from_millis(1_005));
     assert!(!again.is_empty());
-    let acks = world.give_seg(Seg::new(flag::ACK, 1004, first).data(b"late"));
+    let acks = world.give_seg(seg(flag::ACK, 1004, first).data(b"late"));
     assert_eq!((acks.len(), acks[0].tcp.ack), (1, 1000));
     assert_eq!(acks[0].tcp.seq, first.wrapping_add(1_072));
 }
@@ -57,8 +58,8 @@ fn a_moved_peer_is_followed() {
     let mut world = World::new();
     let (_, first) = world.open(40_000);
     let elsewhere = [0x02, 0, 0, 0, 0, 9];
-    for (seq, expected) in [(1000, HOST_MAC), (1001, elsewhere)] {
-        let mut frame = Seg::new(flag::ACK, seq, first).data(b"x").frame();
+    for (seq, expected) in [(1000, PEER_MAC), (1001, elsewhere)] {
+        let mut frame = seg(flag::ACK, seq, first).data(b"x").frame();
         frame[6..12].copy_from_slice(&elsewhere);
         world.give(&frame);
         let acks = world.wait(Duration::from_millis(12));
@@ -71,7 +72,7 @@ fn a_moved_peer_is_followed() {
 fn reassembly() {
     let mut world = World::new();
     let (conn, first) = world.open(40_000);
-    let seg = |at: u32, data: &[u8]| Seg::new(flag::ACK, 1000 + at, first).data(data);
+    let seg = |at: u32, data: &[u8]| seg(flag::ACK, 1000 + at, first).data(data);
     let out = world.give_seg(seg(4, b"efgh"));
     assert_eq!((out.len(), out[0].tcp.ack), (1, 1000), "a duplicate acknowledgement, at once");
     world.give_seg(seg(2, b"cdef"));
@@ -92,7 +93,7 @@ fn small_answers_go_before_large_ones() {
         let mut outs = world.wait(Duration::from_millis(1));
         while let Some(last) = outs.last() {
             let acked = last.tcp.seq.wrapping_add(last.data.len() as u32);
-            outs = world.give_seg(Seg::new(flag::ACK, 1000, acked));
+            outs = world.give_seg(seg(flag::ACK, 1000, acked));
         }
     }
 
@@ -100,7 +101,7 @@ fn small_answers_go_before_large_ones() {
     world.stack.send(small, b"small");
     let now = world.clock.read();
     world.stack.egress(&now, 1_000);
-    let outs: Vec<Out> = world.drain().iter().map(|frame| parse_out(frame)).collect();
+    let outs: Vec<Out> = world.drain().iter().map(|frame| Out::parse(frame)).collect();
     assert_eq!(outs[0].data, b"small");
     let bytes: usize = outs.iter().map(|out| out.data.len()).sum();
     assert!((40_000..60_000).contains(&bytes), "{bytes} bytes in one turn");
@@ -111,7 +112,7 @@ fn small_answers_go_before_large_ones() {
 fn zero_window() {
     let mut world = World::new();
     let (conn, first) = world.open(40_000);
-    world.give_seg(Seg { window: 0, ..Seg::new(flag::ACK, 1000, first) });
+    world.give_seg(Seg { window: 0, ..seg(flag::ACK, 1000, first) });
     assert_eq!(world.stack.send(conn, b"abcdef"), 6);
     let mut probes = Vec::new();
     for _ in 0..20 {
@@ -119,7 +120,7 @@ fn zero_window() {
     }
     assert!(!probes.is_empty());
     assert!(probes.iter().all(|probe| probe.data.len() <= 1));
-    let out = world.give_seg(Seg::new(flag::ACK, 1000, first));
+    let out = world.give_seg(seg(flag::ACK, 1000, first));
     let sent: Vec<u8> = out.iter().flat_map(|out| out.data.clone()).collect();
     assert!(b"abcdef".ends_with(&sent) && sent.len() >= 5, "{sent:?}");
 }
@@ -132,18 +133,18 @@ fn a_window_update_is_heard_while_our_window_is_closed() {
     for probe in [&b""[..], b"xy"] {
         let mut world = World::new();
         let (conn, first) = world.open(40_000);
-        world.give_seg(Seg { window: 0, ..Seg::new(flag::ACK, 1000, first) });
+        world.give_seg(Seg { window: 0, ..seg(flag::ACK, 1000, first) });
         assert_eq!(world.stack.send(conn, b"abcdef"), 6);
         let (mut seq, mut window) = (1000_u32, 1000);
         while window > 0 {
             let data = vec![1; window.min(1000)];
-            let out = world.give_seg(Seg { window: 0, ..Seg::new(flag::ACK, seq, first).data(&data) });
+            let out = world.give_seg(Seg { window: 0, ..seg(flag::ACK, seq, first).data(&data) });
             seq += data.len() as u32;
             let acks = if out.is_empty() { world.wait(Duration::from_millis(12)) } else { out };
             window = acks.last().map_or(window, |ack| usize::from(ack.tcp.window));
             assert!(seq < 1_000_000);
         }
-        let out = world.give_seg(Seg::new(flag::ACK, seq + 2 - probe.len() as u32, first).data(probe));
+        let out = world.give_seg(seg(flag::ACK, seq + 2 - probe.len() as u32, first).data(probe));
         let sent: Vec<u8> = out.iter().flat_map(|out| out.data.clone()).collect();
         assert!(b"abcdef".ends_with(&sent) && sent.len() >= 5, "{sent:?}");
         let (a, b) = world.stack.readable(conn);
@@ -159,7 +160,7 @@ fn back_pressure() {
     let chunk = [1; 1000];
     let (mut seq, mut window) = (1000u32, 0xffff);
     while window >= chunk.len() {
-        let out = world.give_seg(Seg::new(flag::ACK, seq, first).data(&chunk));
+        let out = world.give_seg(seg(flag::ACK, seq, first).data(&chunk));
         seq += 1000;
         let acks = if out.is_empty() { world.wait(Duration::from_millis(12)) } else { out };
         window = usize::from(acks.last().unwrap().tcp.window);
@@ -170,7 +171,7 @@ fn back_pressure() {
     assert!(len > 60_000);
     world.stack.consume(conn, len);
     world.turns();
-    let update: Vec<Out> = world.drain().iter().map(|frame| parse_out(frame)).collect();
+    let update: Vec<Out> = world.drain().iter().map(|frame| Out::parse(frame)).collect();
     assert_eq!(update.len(), 1);
     assert!(update[0].tcp.window > 60_000);
 }
@@ -188,10 +189,10 @@ fn writable_follows_a_short_send() {
     while !world.take_events().contains(&NetEvent::Writable(conn)) {
         world.turns();
         for frame in world.drain() {
-            let out = parse_out(&frame);
+            let out = Out::parse(&frame);
             acked = out.tcp.seq.wrapping_add(out.data.len() as u32);
         }
-        world.give_seg(Seg::new(flag::ACK, 1000, acked)).iter().for_each(|out| {
+        world.give_seg(seg(flag::ACK, 1000, acked)).iter().for_each(|out| {
             acked = out.tcp.seq.wrapping_add(out.data.len() as u32);
         });
         rounds += 1;
@@ -205,7 +206,7 @@ fn writable_follows_a_short_send() {
 fn a_closed_window_is_asked_for() {
     let mut world = World::new();
     let (conn, first) = world.open(40_000);
-    let mut seg = Seg::new(flag::ACK, 1000, first);
+    let mut seg = seg(flag::ACK, 1000, first);
     seg.window = 500;
     world.give_seg(seg.clone());
     world.stack.send(conn, &[1; 1000]);
@@ -233,7 +234,7 @@ fn a_connection_is_measured() {
     assert_eq!(world.stack.send(conn, b"0123456789"), 10);
     assert_eq!(world.wait(Duration::ZERO).len(), 1);
     assert!(world.wait(Duration::from_millis(4)).is_empty());
-    world.give_seg(Seg::new(flag::ACK, 1000, first + 10));
+    world.give_seg(seg(flag::ACK, 1000, first + 10));
     let info = world.stack.info(conn).unwrap();
     assert_eq!(info.tcp.state, "established");
     let rtt_ns = info.tcp.rtt_ns.unwrap();
@@ -246,7 +247,7 @@ fn a_connection_is_measured() {
     assert!(again.is_some(), "sent again");
     let info = world.stack.info(conn).unwrap();
     assert_eq!(info.tcp.retransmits, Some(1));
-    let mut shut = Seg::new(flag::ACK, 1000, first + 14);
+    let mut shut = seg(flag::ACK, 1000, first + 14);
     shut.window = 0;
     world.give_seg(shut);
     assert_eq!(world.stack.info(conn).unwrap().tcp.rtt_ns, Some(rtt_ns), "what was sent twice is not timed");

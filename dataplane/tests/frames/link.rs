@@ -1,41 +1,26 @@
 //! Below TCP: ARP, ping, and frames that are dropped.
 
-use crate::world::{HOST, HOST_MAC, MTU, OUR_MAC, Seg, US, World, parse_out};
+use crate::wire::{OUR_MAC, Out, PEER, PEER_MAC, Seg, US, arp, icmp, read_arp};
+use crate::world::{MTU, World, seg};
 use dataplane::device::sim::SimDevice;
-use dataplane::device::{DeviceCaps, Mac, TxOffload};
+use dataplane::device::{DeviceCaps, TxOffload};
 use dataplane::net::front::Address;
 use dataplane::net::packet::{
-    self, ARP_BYTES, Arp, BROADCAST, ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, Ethernet, IPV4_BYTES,
-    Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, Tcp, finish_ipv4, flag,
+    self, Arp, BROADCAST, ETHERNET_BYTES, Ethernet, IPV4_BYTES, Ipv4, PROTOCOL_TCP, Tcp, finish_ipv4, flag,
 };
 use dataplane::net::stack::{Stack, StackConfig};
 use dataplane::net::{Net, NetEvent};
 use dataplane::rng::Rng;
-use std::net::Ipv4Addr;
-
-fn arp(operation: u16, sender_mac: Mac, sender: Ipv4Addr, target: Ipv4Addr, to: Mac) -> Vec<u8> {
-    let mut frame = vec![0; ETHERNET_BYTES + ARP_BYTES];
-    let (ethernet, rest) = frame.split_first_chunk_mut().unwrap();
-    packet::write_ethernet(ethernet, to, sender_mac, ETHERTYPE_ARP);
-    Arp { operation, sender_mac, sender, target_mac: [0; 6], target }.write(rest.first_chunk_mut().unwrap());
-    frame
-}
-
-fn parse_arp(frame: &[u8]) -> (Mac, Arp) {
-    let ethernet = Ethernet::parse(frame).unwrap();
-    assert_eq!(ethernet.ethertype, ETHERTYPE_ARP);
-    (ethernet.to, Arp::parse(ethernet.payload).unwrap())
-}
 
 /// Goal: the network learns of us at start. Method: look at the first frames of a stack with a gateway.
 #[test]
 fn announces_itself() {
     let (device, port) = SimDevice::plain(OUR_MAC, MTU);
-    let config = StackConfig::new(Address { ip: US, prefix_len: 24, gateway: Some(HOST) });
+    let config = StackConfig::new(Address { ip: US, prefix_len: 24, gateway: Some(PEER) });
     let _stack = Stack::simulated(device, config, &mut Rng::from_seed(1)).unwrap();
-    let asked: Vec<_> = std::iter::from_fn(|| port.take()).map(|frame| parse_arp(&frame.bytes)).collect();
+    let asked: Vec<_> = std::iter::from_fn(|| port.take()).map(|frame| read_arp(&frame.bytes)).collect();
     assert_eq!(asked.len(), 2);
-    for ((to, arp), target) in asked.iter().zip([US, HOST]) {
+    for ((to, arp), target) in asked.iter().zip([US, PEER]) {
         assert_eq!(*to, BROADCAST);
         assert_eq!(
             (arp.operation, arp.sender, arp.sender_mac, arp.target),
@@ -49,23 +34,23 @@ fn announces_itself() {
 fn arp_is_answered() {
     let mut world = World::new();
     for to in [BROADCAST, OUR_MAC] {
-        let out = world.give(&arp(Arp::REQUEST, HOST_MAC, HOST, US, to));
+        let out = world.give(&arp(Arp::REQUEST, PEER_MAC, PEER, US, to));
         assert_eq!(out.len(), 1);
-        let (to, answer) = parse_arp(&out[0]);
-        assert_eq!(to, HOST_MAC);
+        let (to, answer) = read_arp(&out[0]);
+        assert_eq!(to, PEER_MAC);
         let expected = Arp {
             operation: Arp::REPLY,
             sender_mac: OUR_MAC,
             sender: US,
-            target_mac: HOST_MAC,
-            target: HOST,
+            target_mac: PEER_MAC,
+            target: PEER,
         };
         assert_eq!(answer, expected);
     }
-    assert!(world.give(&arp(Arp::REQUEST, HOST_MAC, HOST, HOST, BROADCAST)).is_empty());
-    assert!(world.give(&arp(Arp::REPLY, HOST_MAC, HOST, US, OUR_MAC)).is_empty());
-    let defence = world.give(&arp(Arp::REQUEST, HOST_MAC, US, US, BROADCAST));
-    assert_eq!(parse_arp(&defence[0]).1.sender_mac, OUR_MAC);
+    assert!(world.give(&arp(Arp::REQUEST, PEER_MAC, PEER, PEER, BROADCAST)).is_empty());
+    assert!(world.give(&arp(Arp::REPLY, PEER_MAC, PEER, US, OUR_MAC)).is_empty());
+    let defence = world.give(&arp(Arp::REQUEST, PEER_MAC, US, US, BROADCAST));
+    assert_eq!(read_arp(&defence[0]).1.sender_mac, OUR_MAC);
     assert_eq!(world.stack.counters().0.arp_conflicts, 1);
 }
 
@@ -73,23 +58,17 @@ fn arp_is_answered() {
 #[test]
 fn ping_is_answered() {
     let mut world = World::new();
-    let mut icmp = vec![8, 0, 0, 0, 0x12, 0x34, 0, 1];
-    icmp.extend(b"are you there?!");
-    let checksum = !packet::fold(packet::sum(&icmp));
-    icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
-    let mut frame = vec![0; ETHERNET_BYTES + IPV4_BYTES];
-    let (ethernet, rest) = frame.split_first_chunk_mut().unwrap();
-    packet::write_ethernet(ethernet, OUR_MAC, HOST_MAC, ETHERTYPE_IPV4);
-    packet::write_ipv4(rest.first_chunk_mut().unwrap(), HOST, US, PROTOCOL_ICMP, icmp.len());
-    frame.extend(&icmp);
+    let mut echo = vec![0x12, 0x34, 0, 1];
+    echo.extend(b"are you there?!");
+    let mut frame = icmp(8, 0, &echo);
 
     let out = world.give(&frame);
     assert_eq!(out.len(), 1);
     let ethernet = Ethernet::parse(&out[0]).unwrap();
     let ip = Ipv4::parse(ethernet.payload).unwrap();
-    assert_eq!((ethernet.to, ip.from, ip.to), (HOST_MAC, US, HOST));
+    assert_eq!((ethernet.to, ip.from, ip.to), (PEER_MAC, US, PEER));
     assert_eq!(ip.payload[0], 0);
-    assert_eq!(ip.payload[4..], icmp[4..]);
+    assert_eq!(ip.payload[4..], echo);
     assert_eq!(packet::fold(packet::sum(ip.payload)), 0xffff);
 
     *frame.last_mut().unwrap() ^= 1;
@@ -127,7 +106,7 @@ fn bad_frames_are_dropped() {
     ];
     for (index, (cause, damage)) in table.into_iter().enumerate() {
         let mut world = World::new();
-        let mut frame = Seg::new(flag::SYN, 999, 0).frame();
+        let mut frame = seg(flag::SYN, 999, 0).frame();
         damage(&mut frame);
         assert!(world.give(&frame).is_empty(), "row {index}");
         let counters = format!("{:?}", world.stack.counters().0);
@@ -137,7 +116,7 @@ fn bad_frames_are_dropped() {
         [[10, 77, 0, 255], [0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255], [10, 77, 0, 2]]
     {
         let mut world = World::new();
-        let mut seg = Seg::new(flag::SYN, 999, 0);
+        let mut seg = seg(flag::SYN, 999, 0);
         seg.from = source.into();
         assert!(world.give_seg(seg).is_empty());
         assert_eq!(world.stack.counters().0.drop_bad_source, 1, "{source:?}");
@@ -149,7 +128,7 @@ fn bad_frames_are_dropped() {
 fn padding_is_not_data() {
     let mut world = World::new();
     let (conn, first) = world.open(40_000);
-    let mut frame = Seg::new(flag::ACK | flag::PSH, 1000, first).data(b"abc").frame();
+    let mut frame = seg(flag::ACK | flag::PSH, 1000, first).data(b"abc").frame();
     frame.resize(60, 0xee);
     world.give(&frame);
     assert_eq!(world.stack.readable(conn), (&b"abc"[..], &b""[..]));
@@ -164,13 +143,13 @@ fn a_full_device_delays() {
     world.stack.send(conn, b"later");
     world.turns();
     assert!(world.drain().is_empty());
-    assert!(world.give_seg(Seg::new(flag::ACK, 1000, first).data(b"in")).is_empty());
+    assert!(world.give_seg(seg(flag::ACK, 1000, first).data(b"in")).is_empty());
     assert_eq!(world.stack.readable(conn).0, b"in");
     world.port.set_room(64);
     world.turns();
     let out = world.drain();
-    assert_eq!(parse_out(&out[0]).data, b"later");
-    assert_eq!(parse_out(&out[0]).tcp.ack, 1002);
+    assert_eq!(Out::parse(&out[0]).data, b"later");
+    assert_eq!(Out::parse(&out[0]).tcp.ack, 1002);
 }
 
 /// Goal: with segmentation offload a large send is one frame, with everything the kernel needs to cut it.
@@ -184,9 +163,9 @@ fn segmentation_offload() {
         leaves_checksums_partial: false,
     };
     let mut world = World::with(|_| (), caps);
-    let out = world.give(&Seg { options: vec![2, 4, 5, 0xb4], ..Seg::new(flag::SYN, 999, 0) }.frame());
+    let out = world.give(&Seg { options: vec![2, 4, 5, 0xb4], ..seg(flag::SYN, 999, 0) }.frame());
     let first = u32::from_be_bytes(out[0][38..42].try_into().unwrap()).wrapping_add(1);
-    world.give(&Seg::new(flag::ACK, 1000, first).frame());
+    world.give(&seg(flag::ACK, 1000, first).frame());
     let [NetEvent::Opened { conn, .. }] = world.take_events()[..] else { panic!() };
     // Open the congestion window first: acknowledge as it grows.
     let bytes = vec![9; 60_000];
@@ -197,14 +176,14 @@ fn segmentation_offload() {
         while let Some(frame) = world.port.take() {
             let ip = Ipv4::parse(&frame.bytes[ETHERNET_BYTES..]).unwrap();
             let tcp = Tcp::parse(ip.payload).unwrap();
-            let pseudo = packet::fold(packet::pseudo_sum(US, HOST, PROTOCOL_TCP, ip.payload.len()));
+            let pseudo = packet::fold(packet::pseudo_sum(US, PEER, PROTOCOL_TCP, ip.payload.len()));
             assert_eq!(ip.payload[16..18], pseudo.to_be_bytes());
             acked = tcp.seq.wrapping_add(tcp.data_bytes as u32);
             if tcp.data_bytes > largest.0 {
                 largest = (tcp.data_bytes, frame.offload, tcp.header_bytes);
             }
         }
-        world.port.give(&Seg::new(flag::ACK, 1000, acked).frame());
+        world.port.give(&seg(flag::ACK, 1000, acked).frame());
     }
     let (data_bytes, offload, header_bytes) = largest;
     assert!(data_bytes > 30_000, "{data_bytes}");
@@ -227,14 +206,14 @@ fn partial_checksums() {
         };
         let mut world = World::with(|_| (), caps);
         for (change, is_taken) in [(0, leaves_checksums_partial), (1, false)] {
-            let mut frame = Seg::new(flag::SYN, 999, 0).frame();
+            let mut frame = seg(flag::SYN, 999, 0).frame();
             let ip = Ipv4::parse(&frame[ETHERNET_BYTES..]).unwrap();
-            let pseudo = packet::fold(packet::pseudo_sum(HOST, US, PROTOCOL_TCP, ip.payload.len()));
+            let pseudo = packet::fold(packet::pseudo_sum(PEER, US, PROTOCOL_TCP, ip.payload.len()));
             let at = ETHERNET_BYTES + 20 + 16;
             frame[at..at + 2].copy_from_slice(&(pseudo + change).to_be_bytes());
             assert_eq!(!world.give(&frame).is_empty(), is_taken, "{leaves_checksums_partial} {change}");
         }
         assert!(world.stack.counters().0.drop_tcp_checksum > 0);
-        assert!(!world.give_seg(Seg::new(flag::SYN, 999, 0).port(40_001)).is_empty(), "a whole one is taken");
+        assert!(!world.give_seg(seg(flag::SYN, 999, 0).port(40_001)).is_empty(), "a whole one is taken");
     }
 }

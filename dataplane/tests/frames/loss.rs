@@ -1,6 +1,7 @@
 //! What is lost is found and sent again, and nothing else is.
 
-use crate::world::{Out, Seg, World, parse_out};
+use crate::wire::{Out, Seg};
+use crate::world::{World, seg};
 use dataplane::net::packet::flag;
 use dataplane::net::stack::LossCounters;
 use dataplane::net::{ConnId, Net, NetEvent};
@@ -9,19 +10,19 @@ use std::time::Duration;
 
 /// Opens a connection with a peer that reports what it has beyond holes; returns the first number of our data.
 fn open_with_sack(world: &mut World) -> (ConnId, u32) {
-    let mut syn = Seg::new(flag::SYN, 999, 0);
+    let mut syn = seg(flag::SYN, 999, 0);
     syn.options = vec![2, 4, 5, 180, 1, 3, 3, 7, 1, 1, 4, 2];
     let answer = world.give_seg(syn);
     assert_eq!(&answer[0].options[..4], [2, 4, 5, 180]);
     assert!(answer[0].options.windows(2).any(|pair| pair == [4, 2]), "we take reports too");
     let first = answer[0].tcp.seq.wrapping_add(1);
-    world.give_seg(Seg::new(flag::ACK, 1000, first));
+    world.give_seg(seg(flag::ACK, 1000, first));
     let [NetEvent::Opened { conn, .. }] = world.take_events()[..] else { panic!("not opened") };
     (conn, first)
 }
 
 fn sack(ack: u32, blocks: &[(u32, u32)]) -> Seg {
-    let mut seg = Seg::new(flag::ACK, 1000, ack);
+    let mut seg = seg(flag::ACK, 1000, ack);
     seg.options = vec![1, 1, 5, 2 + 8 * blocks.len() as u8];
     for (from, to) in blocks {
         seg.options.extend_from_slice(&from.to_be_bytes());
@@ -41,7 +42,7 @@ fn a_hole_is_filled_at_once() {
         let bytes: Vec<u8> = (0..7_300u32).map(|at| ((written + at) % 251) as u8).collect();
         assert_eq!(world.stack.send(conn, &bytes), bytes.len());
         world.turns();
-        let sent: Vec<Out> = world.drain().iter().map(|frame| parse_out(frame)).collect();
+        let sent: Vec<Out> = world.drain().iter().map(|frame| Out::parse(frame)).collect();
         assert_eq!(sent.iter().map(|out| out.data.len()).sum::<usize>(), bytes.len());
         // The first segment is lost; the others are reported one by one.
         let end = una.wrapping_add(7_300);
@@ -59,7 +60,7 @@ fn a_hole_is_filled_at_once() {
         }
         una = end;
         written += 7_300;
-        assert!(world.give_seg(Seg::new(flag::ACK, 1000, una)).is_empty());
+        assert!(world.give_seg(seg(flag::ACK, 1000, una)).is_empty());
     }
     assert_eq!(world.stack.counters().1.loss.repeated_frames, 100);
 }
@@ -74,7 +75,7 @@ fn a_lost_tail_is_found_by_a_probe() {
     world.turns();
     assert_eq!(world.drain().len(), 10);
     let una = first.wrapping_add(2 * 1_460);
-    let nothing = world.give_seg(Seg::new(flag::ACK, 1000, una));
+    let nothing = world.give_seg(seg(flag::ACK, 1000, una));
     assert!(nothing.is_empty(), "{nothing:?}");
     let probe = world.wait(Duration::from_millis(7));
     assert_eq!((probe.len(), probe[0].data.len()), (1, 1_460));
@@ -83,7 +84,7 @@ fn a_lost_tail_is_found_by_a_probe() {
     let again = world.give_seg(sack(una, &[(end.wrapping_sub(1_460), end)]));
     assert_eq!(again.len(), 7);
     assert_eq!((again[0].tcp.seq, again[6].tcp.seq), (una, end.wrapping_sub(2 * 1_460)));
-    world.give_seg(Seg::new(flag::ACK, 1000, end));
+    world.give_seg(seg(flag::ACK, 1000, end));
     assert!(world.wait(Duration::from_secs(5)).is_empty());
 }
 
@@ -112,7 +113,7 @@ fn a_long_turn_is_no_silence() {
                 assert_eq!(long_turn(&mut world, false), 0);
             }
             una = una.wrapping_add(9);
-            world.port.give(&Seg::new(flag::ACK, 1000, una).frame());
+            world.port.give(&seg(flag::ACK, 1000, una).frame());
         }
         assert_eq!(world.stack.counters().1.loss, LossCounters::default(), "turns of {turn_ms} ms");
         // From now on everything is lost.

@@ -7,12 +7,15 @@ mod ends;
 mod link;
 mod loss;
 mod opening;
+#[path = "../attack/wire.rs"]
+#[allow(dead_code)]
+mod wire;
 mod world;
 
 use dataplane::net::{Net, NetEvent};
 use dataplane::rng::Rng;
 use std::time::Duration;
-use world::{Seg, World};
+use world::{World, seg};
 
 /// Goal: no bytes make the stack panic. Method: random frames, and good ones with random damage and lengths.
 #[test]
@@ -28,7 +31,7 @@ fn any_bytes_are_survived() {
                 frame
             }
             _ => {
-                let mut seg = Seg::new(rng.next_u32() as u8, 1000 + rng.below(2000) as u32, first);
+                let mut seg = seg(rng.next_u32() as u8, 1000 + rng.below(2000) as u32, first);
                 seg.from_port = 40_000 + rng.below(3) as u16;
                 seg.window = rng.next_u32() as u16;
                 let reach = if rng.chance(0.9) { 3 } else { 2_000 };

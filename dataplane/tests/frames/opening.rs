@@ -1,6 +1,7 @@
 //! How connections begin, and what is refused.
 
-use crate::world::{HOST_MAC, PORT, Seg, World};
+use crate::wire::{PEER_MAC, PORT};
+use crate::world::{World, seg};
 use dataplane::net::packet::flag;
 use dataplane::net::{ConnId, Net, NetEvent};
 use std::time::Duration;
@@ -9,25 +10,25 @@ use std::time::Duration;
 #[test]
 fn unknown_segments_are_reset() {
     let mut world = World::new();
-    let out = world.give_seg(Seg::new(flag::ACK | flag::PSH, 5, 77).data(b"lost"));
+    let out = world.give_seg(seg(flag::ACK | flag::PSH, 5, 77).data(b"lost"));
     assert_eq!(out.len(), 1);
     assert_eq!((out[0].tcp.flags, out[0].tcp.seq), (flag::RST, 77));
-    assert_eq!((out[0].to_mac, out[0].tcp.to_port, out[0].tcp.from_port), (HOST_MAC, 40_000, PORT));
+    assert_eq!((out[0].to_mac, out[0].tcp.to_port, out[0].tcp.from_port), (PEER_MAC, 40_000, PORT));
 
-    let mut closed = Seg::new(flag::SYN, 999, 0);
+    let mut closed = seg(flag::SYN, 999, 0);
     closed.to_port = 1;
     let out = world.give_seg(closed);
     assert_eq!((out[0].tcp.flags, out[0].tcp.seq, out[0].tcp.ack), (flag::RST | flag::ACK, 0, 1000));
 
-    assert!(world.give_seg(Seg::new(flag::RST, 5, 0)).is_empty());
-    assert!(world.give_seg(Seg::new(flag::RST | flag::ACK, 5, 6)).is_empty());
+    assert!(world.give_seg(seg(flag::RST, 5, 0)).is_empty());
+    assert!(world.give_seg(seg(flag::RST | flag::ACK, 5, 6)).is_empty());
 }
 
 /// Goal: the handshake offers what RFC 9293 and RFC 7323 want. Method: a SYN with MSS, window scale and SACK.
 #[test]
 fn handshake_options() {
     let mut world = World::new();
-    let mut syn = Seg::new(flag::SYN, 999, 0);
+    let mut syn = seg(flag::SYN, 999, 0);
     syn.options = vec![2, 4, 5, 0xb4, 4, 2, 1, 3, 3, 7, 1, 1]; // MSS 1460, SACK permitted, scale 7.
     let out = world.give_seg(syn);
     assert_eq!(out[0].tcp.flags, flag::SYN | flag::ACK);
@@ -65,13 +66,13 @@ fn sequence_numbers_are_unpredictable() {
 fn a_syn_on_an_open_connection_is_challenged() {
     let mut world = World::new();
     let (conn, first) = world.open(40_000);
-    let challenge = world.give_seg(Seg::new(flag::SYN, 70_000, 0));
+    let challenge = world.give_seg(seg(flag::SYN, 70_000, 0));
     assert_eq!(challenge.len(), 1);
     assert_eq!(
         (challenge[0].tcp.flags, challenge[0].tcp.ack, challenge[0].tcp.seq),
         (flag::ACK, 1000, first)
     );
-    world.give_seg(Seg::new(flag::RST, 1000, 0));
+    world.give_seg(seg(flag::RST, 1000, 0));
     assert_eq!(world.take_events(), [NetEvent::Closed(conn)]);
     let (again, _) = world.open(40_000);
     assert_ne!(conn, again);
@@ -82,9 +83,9 @@ fn a_syn_on_an_open_connection_is_challenged() {
 fn half_open_connections_are_bounded() {
     let mut world = World::new();
     for port in 1..=4 {
-        assert_eq!(world.give_seg(Seg::new(flag::SYN, 999, 0).port(port)).len(), 1);
+        assert_eq!(world.give_seg(seg(flag::SYN, 999, 0).port(port)).len(), 1);
     }
-    assert_eq!(world.give_seg(Seg::new(flag::SYN, 999, 0).port(5)).len(), 1);
+    assert_eq!(world.give_seg(seg(flag::SYN, 999, 0).port(5)).len(), 1);
     assert_eq!(world.stack.counters().1.cookies_given, 1);
     for _ in 0..60 {
         world.wait(Duration::from_millis(100)); // Answers are sent again, then given up.
@@ -99,7 +100,7 @@ fn half_open_connections_are_bounded() {
 fn a_full_table_drops_syns() {
     let mut world = World::new();
     let conns: Vec<ConnId> = (0..16).map(|index| world.open(20_000 + index).0).collect();
-    assert!(world.give_seg(Seg::new(flag::SYN, 999, 0)).is_empty());
+    assert!(world.give_seg(seg(flag::SYN, 999, 0)).is_empty());
     world.stack.abort(conns[3]);
     world.turns();
     world.drain();

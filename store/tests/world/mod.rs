@@ -413,17 +413,10 @@ pub fn draft<'a>(
     [born_host, store_host]: [SocketAddr; 2],
 ) -> RecordDraft<'a> {
     RecordDraft {
-        topic: topic.as_bytes(),
-        queue_id,
-        flag: 0,
-        sys_flag: 0,
         born_timestamp: 1,
-        born_host,
         store_host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
         properties,
+        ..RecordDraft::plain(topic.as_bytes(), queue_id, born_host, body)
     }
 }
 
