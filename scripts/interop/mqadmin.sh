@@ -82,6 +82,8 @@ mqadmin_messages() { # NAMESRV BROKER_NAME BROKER_ADDRESS TOPIC
   expect "brokerStatus: every number mqadmin needs" "putTps +: [0-9.]+ [0-9.]+ [0-9.]+" brokerStatus -n "$ns" -c DefaultCluster
   expect "getBrokerConfig" "brokerName += +$broker" getBrokerConfig -n "$ns" -b "$address"
   expect "updateBrokerConfig" "update broker config success, $address" updateBrokerConfig -n "$ns" -b "$address" -k longPollingEnable -v true
+  expect "cleanExpiredCQ" "^success" cleanExpiredCQ -n "$ns" -b "$address"
+  expect "cleanUnusedTopic" "^success" cleanUnusedTopic -n "$ns" -c DefaultCluster
   expect "haStatus" "#MasterAddr.*$address" haStatus -n "$ns" -b "$address"
 }
 

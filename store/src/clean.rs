@@ -54,6 +54,9 @@ impl ColdStore {
     }
 
     fn try_clean(&mut self, now_ms: i64) -> Result<bool, MediumError> {
+        if self.remove_emptied()? {
+            return Ok(true);
+        }
         if let Some(from) = self.cleaning.trimming {
             let marks = &self.marks;
             let mut moved = |topic: &str, queue_id: i32, min: i64| {
@@ -78,6 +81,25 @@ impl ColdStore {
         }
         self.cleaning.last_ms = Some(now_ms);
         self.round(now_ms)
+    }
+
+    /// A few of the queues that an administrator wants gone. Returns whether there were any.
+    fn remove_emptied(&mut self) -> Result<bool, MediumError> {
+        let asked: Vec<_> = (0..QUEUES_PER_STEP).map_while(|_| self.marks.emptied.pop()).collect();
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        let marks = &self.marks;
+        let mut moved = |topic: &str, queue_id: i32, min: i64| {
+            marks.new_mins.push(NewMin { topic: topic.into(), queue_id, min });
+        };
+        let removed =
+            self.disk.queues.remove_emptied(&self.config.root, &asked, self.disk.log.min(), &mut moved)?;
+        if removed > 0 {
+            self.marks.count_emptied();
+            log::info!("{removed} consume queues without messages deleted");
+        }
+        Ok(true)
     }
 
     /// Looks at everything, and removes what must go.

@@ -26,6 +26,11 @@ impl Files {
         self.file_bytes
     }
 
+    /// Forgets what is open.
+    pub fn close(&mut self) {
+        self.open.clear();
+    }
+
     /// Fills `out` from byte `at` of the directory's files on, over their borders; returns how much there was.
     pub fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, MediumError> {
         let mut filled = 0;

@@ -28,6 +28,10 @@ pub struct Marks {
     pub times: DiskTimes,
     /// Queues that begin later than they did.
     pub new_mins: SegQueue<NewMin>,
+    /// Queues that an administrator wants gone, if nothing is left in them.
+    pub emptied: SegQueue<(Box<str>, i32)>,
+    /// How often queue files were taken away whose names may come again.
+    emptied_times: AtomicU64,
 }
 
 /// The first offset that is left of a queue.
@@ -123,6 +127,15 @@ impl Marks {
             bytes: load(&self.removed_bytes),
             disk_full_times: load(&self.disk_full_times),
         }
+    }
+
+    /// Whoever has queue files open looks whether they are still those.
+    pub fn count_emptied(&self) {
+        self.emptied_times.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn emptied_times(&self) -> u64 {
+        self.emptied_times.load(Ordering::Acquire)
     }
 
     /// The shard has dropped its half: nothing is appended any more.

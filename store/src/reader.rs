@@ -73,6 +73,8 @@ pub struct ColdReader {
     marks: Arc<Marks>,
     log: Files,
     queues: Files,
+    /// Times that queue files were taken away as of when `queues` was last looked at.
+    emptied_times: u64,
     queue_dir: PathBuf,
     scratch: Vec<u8>,
     /// None: nothing is read ahead.
@@ -97,6 +99,7 @@ impl ColdReader {
             marks,
             log,
             queues: Files::new(medium, config.consumequeue_file_bytes),
+            emptied_times: 0,
             queue_dir: config.consumequeue_dir(),
             scratch: Vec::new(),
             ahead,
@@ -115,7 +118,7 @@ impl ColdReader {
         limits: &PullLimits,
         wants: &mut dyn FnMut(i64) -> bool,
     ) -> Result<ColdPull, StoreError> {
-        self.queues.dir = self.queue_dir.join(topic).join(queue_id.to_string());
+        self.turn_to(topic, queue_id);
         let written_to = self.marks.written_to();
         let mut pull = ColdPull { next: offsets.start, ..ColdPull::default() };
         let entries_max = offsets.end.0.min(offsets.start.0.saturating_add(i64::from(limits.entries)));
@@ -266,6 +269,17 @@ impl ColdReader {
         })
     }
 
+    /// Makes `queues` those of one queue.
+    fn turn_to(&mut self, topic: &str, queue_id: i32) {
+        let emptied_times = self.marks.emptied_times();
+        if emptied_times != self.emptied_times {
+            // A file that we have open may be gone, and another one have its name.
+            self.queues.close();
+            self.emptied_times = emptied_times;
+        }
+        self.queues.dir = self.queue_dir.join(topic).join(queue_id.to_string());
+    }
+
     /// The entry at a queue offset; `None` when none is written there.
     pub fn entry(
         &mut self,
@@ -273,7 +287,7 @@ impl ColdReader {
         queue_id: i32,
         offset: QueueOffset,
     ) -> Result<Option<Unit>, StoreError> {
-        self.queues.dir = self.queue_dir.join(topic).join(queue_id.to_string());
+        self.turn_to(topic, queue_id);
         let mut entry = [0; ENTRY_BYTES];
         let there = self.queues.read(offset.0 as u64 * 20, &mut entry)?;
         let unit = if there == ENTRY_BYTES { decode_entry(&entry) } else { None };

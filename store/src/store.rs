@@ -300,6 +300,12 @@ impl Store {
         self.marks.ask_to_clean();
     }
 
+    /// The files of this queue go if none of its messages is left; it goes on at its offset all the same.
+    pub fn ask_to_remove_emptied(&self, queue: QueueIndex) {
+        let (topic, queue_id) = self.queue_name(queue);
+        self.marks.emptied.push((topic.into(), queue_id));
+    }
+
     /// What retention has deleted.
     pub fn removed(&self) -> Removed {
         self.marks.removed()

@@ -229,3 +229,106 @@ fn a_kill_while_deleting_is_no_loss() {
         assert!(!left("/store/commitlog.trash"), "what a kill left goes as well");
     }
 }
+
+const QUIET: [(&str, i32); 2] = [("%RETRY%group", 0), ("T|b-2", 3)];
+
+/// A world in which the quiet queues have lost all their messages, and somebody has read them before.
+fn with_emptied_queues(seed: u64) -> World {
+    let retention = Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
+    let mut world = lived(config(Retention { bytes_max: None, ..retention.clone() }), 400);
+    world.random = world::Random(seed);
+    world.check();
+    world.close();
+    world.config.retention = retention;
+    world.open().unwrap();
+    world.uniform = Some(300); // To TopicA alone.
+    for _ in 0..1_500 {
+        world.act();
+    }
+    settle(&mut world);
+    world.check();
+    let min = world.running.as_ref().unwrap().0.min_physical();
+    for kept in &world.kept[2..] {
+        assert!(kept.len() > 20 && kept.iter().all(|kept| kept.physical < min));
+    }
+    world.uniform = None;
+    world
+}
+
+/// Codes 306 and 316: every queue is asked for, whether anything is left in it or not.
+fn ask_for_all(world: &mut World) {
+    let (store, _) = world.running.as_mut().unwrap();
+    store.queues().for_each(|queue| store.ask_to_remove_emptied(queue));
+}
+
+fn queue_files(world: &World, topic: &str, queue_id: i32) -> usize {
+    files(world, &format!("/store/consumequeue/{topic}/{queue_id}")).len()
+}
+
+/// D-11. Goal: queues whose messages have all expired lose their files when that is asked for, and no other queue does; they go on at
+/// their offsets, for readers too that had the files open, now and after a stop, a kill or a power cut. Method: two queues that fell
+/// silent long ago, two that did not.
+#[test]
+fn emptied_queues_go_and_their_offsets_stay() {
+    for (seed, end) in (0..).zip(["none", "clean", "kill", "power"]) {
+        let mut world = with_emptied_queues(seed);
+        assert!(QUIET.iter().all(|(topic, queue_id)| queue_files(&world, topic, *queue_id) == 1));
+        ask_for_all(&mut world);
+        settle(&mut world);
+        for (topic, queue_id) in QUIET {
+            assert_eq!(files(&world, &format!("/store/consumequeue/{topic}")).len(), 0, "{queue_id}");
+        }
+        assert!(queue_files(&world, "TopicA", 0) > 0 && queue_files(&world, "TopicA", 1) > 0);
+        world.check();
+        for _ in 0..2 {
+            match end {
+                "none" => {}
+                "clean" => world.close(),
+                "kill" => world.kill(),
+                _ => {
+                    world.running = None;
+                    world.medium.power_cut();
+                }
+            }
+            if world.running.is_none() {
+                world.open().unwrap();
+            }
+            world.check();
+        }
+        for _ in 0..600 {
+            world.act();
+        }
+        assert!(QUIET.iter().all(|(topic, queue_id)| queue_files(&world, topic, *queue_id) > 0));
+        world.check();
+        world.kill();
+        world.open().unwrap();
+        world.check();
+    }
+}
+
+/// D-11. Goal: a kill or a power cut in the middle of it costs neither messages nor offsets. Method: one at each of the calls.
+#[test]
+fn a_kill_while_emptied_queues_go_is_no_loss() {
+    for kill_after in 0..30 {
+        for power in [false, true] {
+            let mut world = with_emptied_queues(7);
+            ask_for_all(&mut world);
+            world.medium.kill_after(kill_after);
+            for _ in 0..4 {
+                world.step();
+            }
+            world.running = None;
+            if power {
+                world.medium.power_cut()
+            } else {
+                world.medium.restart()
+            }
+            world.open().unwrap();
+            world.check();
+            for _ in 0..100 {
+                world.act();
+            }
+            world.check();
+        }
+    }
+}

@@ -70,3 +70,45 @@ fn a_full_disk_is_told() {
     turn(&mut world, 60);
     assert_eq!(world.call(conn, send("T", 0, "", b"three")).code, response::SUCCESS);
 }
+
+/// D-11. Goal: codes 306 and 316 answer 0 as an official broker, take the files of queues without messages (316: those of topics that
+/// are gone) and no others, and offsets go on where they were. Method: a quota of three files; topics that fall silent, one of them
+/// deleted.
+#[test]
+fn emptied_queues_are_taken_away() {
+    let (mut world, medium) =
+        world(Retention { bytes_max: Some(24 << 20), interval_ms: 100, ..Retention::default() });
+    let conn = world.connect();
+    for topic in ["Loud", "Quiet", "Gone"] {
+        world.topic(topic, 1);
+        assert_eq!(world.call(conn, send(topic, 0, "", b"one")).code, response::SUCCESS);
+    }
+    let body = vec![b'x'; 512 << 10];
+    for _ in 0..160 {
+        assert_eq!(world.call(conn, send("Loud", 0, "", &body)).code, response::SUCCESS);
+        world.clock.advance(Duration::from_millis(10));
+    }
+    let delete = RemotingCommand::request(codes::DELETE_TOPIC_IN_BROKER).field("topic", "Gone");
+    assert_eq!(world.call(conn, delete).code, response::SUCCESS);
+    let files_after = |world: &mut World, code: Option<i32>| {
+        if let Some(code) = code {
+            let answer = world.call(conn, RemotingCommand::request(code));
+            assert_eq!((answer.code, answer.remark, answer.body.len()), (response::SUCCESS, None, 0));
+        }
+        for _ in 0..20 {
+            world.clock.advance(Duration::from_millis(100));
+            world.pass(5);
+        }
+        ["Loud", "Quiet", "Gone"].map(|topic| {
+            let part = format!("/consumequeue/{topic}/0/");
+            medium.paths().iter().filter(|path| path.to_string_lossy().contains(&part)).count()
+        })
+    };
+    assert_eq!(files_after(&mut world, None), [1, 1, 1]);
+    assert_eq!(files_after(&mut world, Some(codes::CLEAN_UNUSED_TOPIC)), [1, 1, 0]);
+    assert_eq!(files_after(&mut world, Some(codes::CLEAN_EXPIRED_CONSUMEQUEUE)), [1, 0, 0]);
+    let two = world.call(conn, send("Quiet", 0, "", b"two"));
+    assert_eq!((two.code, two.ext("queueOffset")), (response::SUCCESS, Some("1")));
+    assert_eq!(world.call(conn, pull("Quiet", 0, 1)).code, response::SUCCESS);
+    assert_eq!(files_after(&mut world, Some(codes::CLEAN_EXPIRED_CONSUMEQUEUE)), [1, 1, 0]);
+}

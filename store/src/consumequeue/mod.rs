@@ -8,6 +8,7 @@
 //! queue costs time at the next start, not messages. Here: the table of queues, and a record's way into its queue. What
 //! is in the files at a start is for load.rs and repair.rs. Rules: D-5 and D-6 (docs/PROMISES.md).
 
+mod emptied;
 mod entries;
 mod load;
 mod repair;

@@ -208,6 +208,8 @@ fn load_disk(
     )?;
     if log.is_empty() {
         queues.remove_all()?;
+    } else {
+        queues.load_emptied(&config.root)?;
     }
     let checkpoint = Checkpoint::load(Arc::clone(medium), config.root.join("checkpoint"))?;
     let store_timestamp = checkpoint.physic_timestamp;

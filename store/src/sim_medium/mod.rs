@@ -132,7 +132,7 @@ impl SimMedium {
         let mut world = self.world();
         world.hot.clear();
         world.boots += 1;
-        let World { files, names, durable_names, renamed, seed, .. } = &mut *world;
+        let World { files, names, durable_names, renamed, dirs, seed, .. } = &mut *world;
         // Of each directory's changes the first so many were made.
         let mut left = BTreeMap::new();
         for change in renamed.iter() {
@@ -147,6 +147,8 @@ impl SimMedium {
             }
         }
         names.clone_from(durable_names);
+        // A directory whose removal did not last is back with what is in it.
+        dirs.extend(names.keys().flat_map(|path| path.ancestors().skip(1)).map(PathBuf::from));
         let named: BTreeSet<u64> = names.values().copied().collect();
         files.retain(|id, _| named.contains(id));
         for file in files.values_mut() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! topics.rs  17 18 215 351 300 305     groups.rs  200 225 352 207     dumps.rs  21 201 43
-//! clients.rs 203 204 328 343 345       settings.rs 25 26 329          status.rs 28 907
+//! clients.rs 203 204 328 343 345       settings.rs 25 26 306 316 329  status.rs 28 907
 //! stats.rs   202 208 317 315           reset.rs   222 314             messages.rs 33
 //! consumequeue.rs 321                  consume_directly.rs 309        query.rs 12
 //! errands.rs second halves of what needs the files
@@ -101,6 +101,8 @@ impl Broker {
             codes::VIEW_MESSAGE_BY_ID => self.view_message(req, out),
             codes::QUERY_MESSAGE => self.query_message(req, out),
             codes::DELETE_EXPIRED_COMMITLOG => self.delete_expired(req, out),
+            codes::CLEAN_EXPIRED_CONSUMEQUEUE => self.clean_expired_queues(req, out),
+            codes::CLEAN_UNUSED_TOPIC => self.clean_unused_topics(req, out),
             codes::CONSUME_MESSAGE_DIRECTLY => self.consume_directly(req, out),
             codes::CLONE_GROUP_OFFSET => self.clone_offsets(req, out),
             codes::VIEW_BROKER_STATS_DATA => self.stats_data(req),

@@ -56,4 +56,33 @@ impl Broker {
         out.done(req.reply_to());
         Ok(())
     }
+
+    /// Code 306: the files of queues whose messages have all expired go, with those of topics that are there and of those that are not.
+    pub(super) fn clean_expired_queues(
+        &mut self,
+        req: &Request<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        self.remove_emptied(|_| true);
+        out.done(req.reply_to());
+        Ok(())
+    }
+
+    /// Code 316: as 306, of topics that are not there any more. A queue with messages stays until they have expired: rebuilt from the
+    /// log, it could not tell them from those of a topic made again under that name.
+    pub(super) fn clean_unused_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        self.remove_emptied(|is_there| !is_there);
+        out.done(req.reply_to());
+        Ok(())
+    }
+
+    fn remove_emptied(&self, wants: impl Fn(bool) -> bool) {
+        for queue in self.store.queues() {
+            let (topic, _) = self.store.queue_name(queue);
+            let is_there = self.topics.find(topic).is_some();
+            if wants(is_there) && !self.topics.is_system(topic) {
+                self.store.ask_to_remove_emptied(queue);
+            }
+        }
+    }
 }
