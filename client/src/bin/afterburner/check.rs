@@ -13,10 +13,23 @@ use crate::Outcome;
 use crate::host::{self, HugePages, Lack, Tap};
 use crate::tuning::facts::Facts;
 use crate::tuning::rules::{self, Finding, Fix};
+use crate::tuning::shards::{LISTEN_PORT, Shards};
+use crate::up::HOT_LOG_MIB;
+use crate::up::memory;
+use crate::up::shards::tap_name;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The TAP that `up` would use
+    /// The cores the broker will run on, a shard on each, as its `cores` has them: 2,3. When not given: the last
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
+    /// The port of the first shard; each further one has the port 10 above
+    #[arg(long, default_value_t = LISTEN_PORT)]
+    listen_port: u16,
+    /// The broker's address on the network card
+    #[arg(long)]
+    address: Option<Ipv4Addr>,
+    /// The TAP that `up` would use; each further shard has one of its own
     #[arg(long, default_value = "ab0")]
     tap: String,
     /// The port on which the name server would listen
@@ -40,16 +53,18 @@ pub fn run(args: Args) -> Outcome {
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
     let store = args.store.unwrap_or_else(|| home.join("afterburner"));
     let facts = Facts::look(Path::new("/"), args.nic.as_deref(), &store);
+    let shards =
+        Shards { listen_port: args.listen_port, address: args.address, ..Shards::new(&args.cores, &facts) };
+    let count = shards.count();
     let port = finding("name server port", port(args.namesrv_port), "`up` cannot start its name server");
     let is_blocked = port.lack.is_some();
     let mut findings = vec![
-        finding("network", network(&args.tap), "runs over kernel sockets instead of TAP: slower"),
-        finding("huge pages", huge_pages(), "the hot log lies on tmpfs: more TLB misses"),
+        finding("network", network(&args.tap, count), "runs over kernel sockets instead of TAP: slower"),
+        finding("huge pages", huge_pages(count), "the hot log lies on tmpfs: more TLB misses"),
         finding("shared memory", shared_memory(), "the hot log would not survive kill -9"),
-        finding("cores", cores(), "a polling shard shares its core with its clients"),
         port,
     ];
-    findings.extend(rules::judge(&facts));
+    findings.extend(rules::judge(&facts, &shards));
     if args.json {
         let lines: Vec<_> = findings.iter().map(crate::tuning::json).collect();
         println!("{}", json!({ "runs": !is_blocked, "findings": lines }));
@@ -70,22 +85,34 @@ fn finding(what: &'static str, found: Result<String, Lack>, why: &'static str) -
     }
 }
 
-fn network(name: &str) -> Result<String, Lack> {
-    Ok(match host::tap(name)? {
-        Tap::Ready => format!("TAP {name} stands and may be used"),
-        Tap::MayCreate => format!("TAP {name} can be made"),
-    })
+fn network(name: &str, shards: usize) -> Result<String, Lack> {
+    let look = |number: usize| {
+        let name = tap_name(name, number);
+        match host::tap(&name) {
+            Ok(Tap::Ready) => Ok(format!("TAP {name} stands and may be used")),
+            Ok(Tap::MayCreate) => Ok(format!("TAP {name} can be made")),
+            Err(lack) if shards > 1 && lack.fix.contains("net-up") => {
+                Err(Lack { fix: format!("{} --shards {shards}", lack.fix), ..lack })
+            }
+            Err(lack) => Err(lack),
+        }
+    };
+    Ok((0..shards).map(look).collect::<Result<Vec<_>, _>>()?.join("; "))
 }
 
-fn huge_pages() -> Result<String, Lack> {
-    let fix = "run `afterburner up` as root, or once as root: scripts/hugepages --pages 160 --user $USER";
+fn huge_pages(shards: usize) -> Result<String, Lack> {
+    let needed = memory::pages((HOT_LOG_MIB << 20) * shards as u64);
+    let fix = format!(
+        "run `afterburner up` as root, or once as root: scripts/hugepages --pages {needed} --user $USER"
+    );
     let Some(pages) = HugePages::look() else {
         return Err(Lack {
             why: "this kernel has no huge pages of 2 MiB".into(),
             fix: "use another kernel".into(),
         });
     };
-    if let Some(mount) = host::hugetlbfs().filter(|_| pages.free > 0) {
+    let mount = host::hugetlbfs();
+    if let Some(mount) = mount.as_ref().filter(|_| pages.free >= needed) {
         return Ok(format!("{} of {} pages free, mounted at {}", pages.free, pages.total, mount.display()));
     }
     if host::has_capability(host::CAP_SYS_ADMIN) {
@@ -95,8 +122,11 @@ fn huge_pages() -> Result<String, Lack> {
         ));
     }
     Err(Lack {
-        why: format!("{} of {} pages free and no mount of ours", pages.free, pages.total),
-        fix: fix.into(),
+        why: match mount {
+            Some(_) => format!("{} of {} pages free, and a broker wants {needed}", pages.free, pages.total),
+            None => format!("{} of {} pages free and no mount of ours", pages.free, pages.total),
+        },
+        fix,
     })
 }
 
@@ -105,14 +135,6 @@ fn shared_memory() -> Result<String, Lack> {
     let free = rustix::fs::statvfs("/dev/shm")
         .map_err(|error| Lack { why: format!("/dev/shm: {error}"), fix: fix.into() })?;
     Ok(format!("/dev/shm has {} MiB free", (free.f_bavail * free.f_frsize) >> 20))
-}
-
-fn cores() -> Result<String, Lack> {
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    if count < 2 {
-        return Err(Lack { why: "one core".into(), fix: "give this host at least two cores".into() });
-    }
-    Ok(format!("{count} usable"))
 }
 
 fn port(port: u16) -> Result<String, Lack> {

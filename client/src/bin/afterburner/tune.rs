@@ -12,6 +12,7 @@ use crate::Outcome;
 use crate::tuning::facts::Facts;
 use crate::tuning::knobs::{Knobs, RealKnobs, State};
 use crate::tuning::rules::{Change, Finding, Fix, judge};
+use crate::tuning::shards::Shards;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -27,6 +28,9 @@ pub struct Args {
     /// Leave these alone; may be given many times
     #[arg(long, value_name = "NAME")]
     skip: Vec<String>,
+    /// The cores the broker runs on, as its `cores` has them: 2,3. When not given: the last
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
     /// The network card; when not given, that of the default route
     #[arg(long)]
     nic: Option<String>,
@@ -45,7 +49,8 @@ pub fn run(args: Args) -> Outcome {
         state.keep(&args.state)?;
         told
     } else {
-        let findings = judge(&Facts::look(Path::new("/"), args.nic.as_deref(), &std::env::temp_dir()));
+        let facts = Facts::look(Path::new("/"), args.nic.as_deref(), &std::env::temp_dir());
+        let findings = judge(&facts, &Shards::new(&args.cores, &facts));
         let changes = wanted(&findings, &args.only, &args.skip)?;
         match args.dry_run {
             true => changes.iter().map(|change| Ok(format!("{} > {}", change.value, change.path))).collect(),

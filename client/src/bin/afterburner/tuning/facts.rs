@@ -61,11 +61,6 @@ pub struct Disk {
 }
 
 impl Facts {
-    /// The core the shard will take: the last, when there are several.
-    pub fn shard_core(&self) -> Option<usize> {
-        self.cores.last().copied().filter(|_| self.cores.len() > 1)
-    }
-
     /// Looks at the host under `root`; `nic`: which card, by default that of the default route.
     pub fn look(root: &Path, nic: Option<&str>, store: &Path) -> Facts {
         let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default().trim().to_owned();

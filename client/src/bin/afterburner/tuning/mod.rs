@@ -1,7 +1,7 @@
 //! What a host is like, what that means for speed, and what can be changed about it while it runs.
 //!
 //! ```text
-//! facts.rs, nic.rs: /proc, /sys, ethtool --> Facts --rules.rs--> findings --knobs.rs--> written, and undone
+//! facts.rs, nic.rs: /proc, /sys, ethtool --> Facts --rules.rs, shards.rs--> findings --knobs.rs--> written, and undone
 //! ```
 //!
 //! Only facts.rs and nic.rs look at the host and only knobs.rs changes it, so the rules are tested with made-up hosts.
@@ -10,6 +10,7 @@ pub mod facts;
 pub mod knobs;
 pub mod nic;
 pub mod rules;
+pub mod shards;
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,15 @@ pub struct Nic {
     /// What ethtool says; None: it is not installed, or the driver does not tell.
     pub coalescing: Option<Coalescing>,
     pub ntuple: Option<bool>,
+    /// Where it is told to lead TCP by port; empty when it does not tell.
+    pub rules: Vec<Rule>,
+}
+
+/// An ntuple filter: what comes for the port leads to the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    pub port: u16,
+    pub queue: usize,
 }
 
 /// How long the card waits before it interrupts.
@@ -53,6 +62,7 @@ impl Nic {
             rx_queues,
             coalescing: asked("--show-coalesce").as_deref().and_then(coalescing),
             ntuple: asked("--show-features").as_deref().and_then(ntuple),
+            rules: asked("--show-ntuple").as_deref().map_or_else(Vec::new, rules),
         })
     }
 
@@ -84,6 +94,18 @@ fn ntuple(text: &str) -> Option<bool> {
     Some(line.trim().starts_with("on"))
 }
 
+/// A filter is some lines after `Filter:`, among them the port and, last, the queue.
+fn rules(text: &str) -> Vec<Rule> {
+    let of_filter = |filter: &str| {
+        let value = |key: &str| filter.lines().find_map(|line| line.trim().strip_prefix(key));
+        let is_exact = |port: &&str| port.ends_with("mask: 0x0");
+        let port = value("Dest port:").filter(is_exact)?.split_whitespace().next()?.parse().ok()?;
+        let queue = value("Action: Direct to queue")?.trim().parse().ok()?;
+        value("Rule Type: TCP over IPv4").map(|_| Rule { port, queue })
+    };
+    text.split("Filter:").skip(1).filter_map(of_filter).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +117,25 @@ mod tests {
         assert_eq!(coalescing("rx-usecs: n/a\n"), None);
         assert_eq!(ntuple("Features:\nntuple-filters: off [fixed]\n"), Some(false));
         assert_eq!(ntuple(""), None);
+    }
+
+    /// Goal: only filters that lead one TCP port to one queue count. Method: one that does, one for UDP, one that drops, one
+    /// for many ports.
+    #[test]
+    fn filters_are_read() {
+        let filter = |kind: &str, port: &str, action: &str| {
+            format!(
+                "Filter: 1\n\tRule Type: {kind} over IPv4\n\tSrc port: 0 mask: 0xffff\n\tDest port: {port}\n\tAction: {action}\n\n"
+            )
+        };
+        let text = [
+            "8 RX rings available\nTotal 4 rules\n\n".to_owned(),
+            filter("TCP", "10911 mask: 0x0", "Direct to queue 2"),
+            filter("UDP", "10921 mask: 0x0", "Direct to queue 1"),
+            filter("TCP", "10921 mask: 0x0", "Drop"),
+            filter("TCP", "0 mask: 0xffff", "Direct to queue 1"),
+        ];
+        assert_eq!(rules(&text.concat()), [Rule { port: 10911, queue: 2 }]);
+        assert_eq!(rules("rxclass: Cannot get RX class rule count: Operation not supported\n"), []);
     }
 }

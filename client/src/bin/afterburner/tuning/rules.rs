@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use super::nic::{Nic, Xdp};
+use super::shards::{self, Shards};
 
 /// One line about a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,21 +50,23 @@ impl Fix {
 }
 
 /// Every line about this host, in the order of the walk of a frame.
-pub fn judge(facts: &Facts) -> Vec<Finding> {
+pub fn judge(facts: &Facts, shards: &Shards) -> Vec<Finding> {
     let mut found = vec![kernel(facts)];
     if let Some(nic) = &facts.nic {
-        found.extend([driver(nic), queues(nic), mtu(nic)]);
+        found.extend([driver(nic), mtu(nic)]);
         found.extend([coalescing(nic), ntuple(nic)].into_iter().flatten());
     }
-    found.extend([isolation(facts), ticks(facts), interrupts(facts), governor(facts)].into_iter().flatten());
-    found.extend([clock_source(facts), transparent(facts), swap(facts)].into_iter().flatten());
+    found.extend(shards::judge(facts, shards));
+    found.extend(
+        [governor(facts), clock_source(facts), transparent(facts), swap(facts)].into_iter().flatten(),
+    );
     found.extend(overcommit(facts));
     found.extend([memlock(facts), open_files(facts)]);
     found.extend([direct(facts), Some(space(facts))].into_iter().flatten());
     found
 }
 
-fn finding(
+pub fn finding(
     what: &'static str,
     found: String,
     is_good: bool,
@@ -74,7 +77,7 @@ fn finding(
     Finding { what, found, lack }
 }
 
-fn command(text: impl Into<String>) -> Fix {
+pub fn command(text: impl Into<String>) -> Fix {
     Fix::Command(text.into())
 }
 
@@ -107,13 +110,6 @@ fn driver(nic: &Nic) -> Finding {
     })
 }
 
-fn queues(nic: &Nic) -> Finding {
-    let found = format!("{}: {} to receive", nic.name, nic.rx_queues);
-    finding("queues", found, nic.rx_queues > 0, "nothing is known of its queues", || {
-        command("name another: --nic NAME")
-    })
-}
-
 fn mtu(nic: &Nic) -> Finding {
     let found = format!("{}: {}", nic.name, nic.mtu);
     finding("mtu", found, nic.mtu <= XDP_MTU_MAX, "a frame must fit into one chunk of AF_XDP memory", || {
@@ -137,62 +133,6 @@ fn ntuple(nic: &Nic) -> Option<Finding> {
     Some(finding("ntuple", found, is_good, "the card cannot steer our flows to our queues", || {
         command(format!("ethtool --features {} ntuple on", nic.name))
     }))
-}
-
-fn isolation(facts: &Facts) -> Option<Finding> {
-    let core = facts.shard_core()?;
-    let is_good = facts.isolated.contains(&core);
-    let found = if is_good {
-        format!("core {core} is")
-    } else {
-        format!("core {core}, which the shard takes, is not")
-    };
-    Some(finding("isolated core", found, is_good, "the scheduler puts others on the polling core", || {
-        command(format!("boot with isolcpus={core}"))
-    }))
-}
-
-fn ticks(facts: &Facts) -> Option<Finding> {
-    let core = facts.shard_core()?;
-    let (ticks, callbacks) = (!facts.nohz_full.contains(&core), !facts.rcu_nocbs.contains(&core));
-    let found = match (ticks, callbacks) {
-        (false, false) => format!("core {core} is left alone"),
-        (true, false) => format!("core {core} has timer ticks"),
-        (false, true) => format!("core {core} runs RCU callbacks"),
-        (true, true) => format!("core {core} has timer ticks and RCU callbacks"),
-    };
-    Some(finding(
-        "ticks",
-        found,
-        !ticks && !callbacks,
-        "each costs the polling core some microseconds",
-        || command(format!("boot with nohz_full={core} rcu_nocbs={core}")),
-    ))
-}
-
-fn interrupts(facts: &Facts) -> Option<Finding> {
-    let core = facts.shard_core()?;
-    let others: Vec<String> =
-        facts.cores.iter().filter(|&&other| other != core).map(usize::to_string).collect();
-    let there: Vec<_> = facts.irqs.iter().filter(|irq| irq.cores.contains(&core)).collect();
-    let names: Vec<&str> = there.iter().take(NAMES_SHOWN).map(|irq| irq.name.as_str()).collect();
-    let found = match there.len() {
-        0 => format!("none may fire on core {core}"),
-        count => format!("{count} may fire on core {core}: {}, ..", names.join(", ")),
-    };
-    Some(finding(
-        "interrupts",
-        found,
-        there.is_empty(),
-        "they stop the polling core for microseconds",
-        || {
-            let change = |number| Change {
-                path: format!("/proc/irq/{number}/smp_affinity_list"),
-                value: others.join(","),
-            };
-            Fix::Write(there.iter().map(|irq| change(irq.number)).collect())
-        },
-    ))
 }
 
 fn governor(facts: &Facts) -> Option<Finding> {
@@ -303,4 +243,3 @@ const COALESCE_USECS_MAX: u64 = 3;
 const SWAPPINESS_MAX: u64 = 10;
 const OPEN_FILES_MIN: u64 = 10_240;
 const FREE_BYTES_MIN: u64 = 2 << 30;
-const NAMES_SHOWN: usize = 3;

@@ -1,8 +1,9 @@
 //! The rules, on made-up hosts.
 
 use super::facts::{Disk, Facts, Irq};
-use super::nic::{Coalescing, Nic};
-use super::rules::{Change, Finding, Fix, judge};
+use super::nic::{Coalescing, Nic, Rule};
+use super::rules::{Change, Finding, Fix};
+use super::shards::Shards;
 
 /// A host on which nothing is lacking.
 fn good() -> Facts {
@@ -28,19 +29,29 @@ fn good() -> Facts {
             rx_queues: 8,
             coalescing: Some(Coalescing { adaptive_rx: false, rx_usecs: 0 }),
             ntuple: Some(true),
+            rules: vec![Rule { port: 10_911, queue: 4 }, Rule { port: 10_921, queue: 3 }],
         }),
         disk: Disk { folder: "/data".into(), free_bytes: 100 << 30, direct: Some(Ok(())) },
     }
 }
 
+fn judge(facts: &Facts, cores: &[usize]) -> Vec<Finding> {
+    super::rules::judge(facts, &Shards::new(cores, facts))
+}
+
 fn lacking(facts: &Facts) -> Vec<Finding> {
-    judge(facts).into_iter().filter(|finding| finding.lack.is_some()).collect()
+    lacking_on(&[], facts)
+}
+
+/// With a shard on each of these cores.
+fn lacking_on(cores: &[usize], facts: &Facts) -> Vec<Finding> {
+    judge(facts, cores).into_iter().filter(|finding| finding.lack.is_some()).collect()
 }
 
 #[test]
 fn a_good_host_lacks_nothing() {
     assert_eq!(lacking(&good()), []);
-    assert!(judge(&good()).len() >= 17);
+    assert!(judge(&good(), &[]).len() >= 18);
 }
 
 /// Goal: each thing that is wrong is found, and nothing else. Method: spoil one at a time.
@@ -103,8 +114,56 @@ fn changes_name_files_and_values() {
 #[test]
 fn what_does_not_apply_is_not_said() {
     let one_core = Facts { cores: vec![0], isolated: vec![], nohz_full: vec![], rcu_nocbs: vec![], ..good() };
-    assert_eq!(lacking(&one_core), []);
+    let whats: Vec<&str> = lacking(&one_core).iter().map(|finding| finding.what).collect();
+    assert_eq!(whats, ["cores"]);
     let silent = Facts { kernel: "6.1".into(), may_lock_memory: true, ..Facts::default() };
     let whats: Vec<&str> = lacking(&silent).iter().map(|finding| finding.what).collect();
     assert_eq!(whats, ["free space"]);
+}
+
+/// A good host for shards on the cores 2 and 3.
+fn good_for_two() -> Facts {
+    Facts { nohz_full: vec![2, 3], rcu_nocbs: vec![2, 3], ..good() }
+}
+
+/// Goal: what one shard of two lacks is found, and named. Method: spoil what only the first shard's core or port has.
+#[test]
+fn each_of_several_shards_is_looked_after() {
+    assert_eq!(lacking_on(&[2, 3], &good_for_two()), []);
+    type Spoil = fn(&mut Facts);
+    let table: [(&str, &str, Spoil); 7] = [
+        ("isolated core", "isolcpus=2,3", |facts| facts.isolated = vec![3]),
+        ("ticks", "nohz_full=2,3", |facts| facts.nohz_full = vec![3]),
+        ("interrupts", "echo 0,1 > /proc/irq/30/", |facts| facts.irqs[0].cores = vec![0, 1, 2]),
+        ("governor", "cpu2/cpufreq", |facts| facts.governors[2].1 = "powersave".into()),
+        ("queues", "combined 2", |facts| facts.nic.as_mut().unwrap().rx_queues = 1),
+        ("steering", "dst-port 10911 action 0", |facts| facts.nic.as_mut().unwrap().rules[0].port = 1),
+        ("steering", "dst-port 10921 action 1", |facts| facts.nic.as_mut().unwrap().rules[1].queue = 4),
+    ];
+    for (what, fix, spoil) in table {
+        let mut facts = good_for_two();
+        spoil(&mut facts);
+        let found = lacking_on(&[2, 3], &facts);
+        assert_eq!(found.len(), 1, "{what}: {found:?}");
+        let lack = found[0].lack.as_ref().unwrap();
+        assert!(found[0].what == what && lack.fix.text().contains(fix), "{what}: {found:?}");
+    }
+}
+
+/// Goal: cores that do not do are said, with what to do. Method: one twice, one that is not ours, and all of them.
+#[test]
+fn cores_that_do_not_do_are_said() {
+    let host = || Facts {
+        isolated: (0..5).collect(),
+        nohz_full: (0..5).collect(),
+        rcu_nocbs: (0..5).collect(),
+        irqs: vec![],
+        nic: None,
+        ..good()
+    };
+    for (cores, found) in [(&[3, 3][..], "twice"), (&[3, 4], "core 4"), (&[0, 1, 2, 3], "take all")] {
+        let lacking = lacking_on(cores, &host());
+        assert_eq!(lacking.len(), 1, "{lacking:?}");
+        assert!(lacking[0].what == "cores" && lacking[0].found.contains(found), "{lacking:?}");
+    }
 }

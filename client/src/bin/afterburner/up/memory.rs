@@ -22,10 +22,15 @@ pub struct HugeLease {
     store: PathBuf,
 }
 
+/// How many pages a hot log of so many bytes wants.
+pub fn pages(bytes: u64) -> u64 {
+    bytes.div_ceil(HugePages::BYTES) + SPARE_PAGES
+}
+
 /// Makes room for `bytes` on hugetlbfs, for the store in that folder.
 pub fn lease(bytes: u64, store: &Path) -> Result<HugeLease, Lack> {
     let pages = HugePages::look().ok_or_else(|| lack("this kernel has no huge pages of 2 MiB"))?;
-    let needed = bytes.div_ceil(HugePages::BYTES) + SPARE_PAGES;
+    let needed = self::pages(bytes);
     let note = Path::new(RUN).join(format!("up.pages{}", store.display().to_string().replace('/', "-")));
     let pages_added = host::read_number(&note);
     let found = host::hugetlbfs();

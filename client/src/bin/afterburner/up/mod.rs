@@ -11,7 +11,7 @@
 pub(crate) mod child;
 pub(crate) mod memory;
 pub(crate) mod network;
-mod shards;
+pub mod shards;
 
 use std::fmt::Display;
 use std::fs;
@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
     /// Memory for messages that are served without a disk
-    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(16..))]
+    #[arg(long, value_name = "MIB", default_value_t = HOT_LOG_MIB, value_parser = clap::value_parser!(u64).range(16..))]
     hot_log_mib: u64,
     /// A properties file of RocketMQ's for the broker
     #[arg(long, value_name = "FILE")]
@@ -486,6 +486,8 @@ const TAP: &str = "ab0";
 /// Enough for a broker that must first recover a big store.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 const BOOT_POLL: Duration = Duration::from_millis(5);
+/// Of each shard.
+pub const HOT_LOG_MIB: u64 = 256;
 const WATCH_PERIOD: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

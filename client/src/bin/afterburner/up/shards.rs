@@ -26,11 +26,16 @@ pub fn count(set: &[String], file: Option<&Path>) -> usize {
 
 /// The TAP of each shard and the broker's address on it; fewer when addresses end.
 pub fn taps(name: &str, address: Network, count: usize) -> Vec<(String, Network)> {
-    let tap = |number: usize| match number {
-        0 => Some((name.to_owned(), address)),
-        _ => Some((format!("{name}-{number}"), address.further(number)?)),
-    };
+    let tap = |number: usize| Some((tap_name(name, number), address.further(number)?));
     (0..count).map_while(tap).collect()
+}
+
+/// The TAP of a shard, given the first one's.
+pub fn tap_name(first: &str, number: usize) -> String {
+    match number {
+        0 => first.to_owned(),
+        _ => format!("{first}-{number}"),
+    }
 }
 
 const KEY: &str = "cores";
