@@ -20,5 +20,6 @@ pub mod session;
 pub mod shard;
 pub mod shards;
 pub mod sight;
+pub mod speaker;
 pub mod store_tool;
 pub mod time;

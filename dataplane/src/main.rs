@@ -31,6 +31,7 @@ use dataplane::net::{Net, NetLimits, idle::Spin};
 use dataplane::plan::{Plan, PlanError, ShardPlan};
 use dataplane::rng::Rng;
 use dataplane::shards::{self, ShardError, Shards};
+use dataplane::speaker::{speak_for, start_logging};
 use dataplane::store_tool;
 use store::{FlushMode, IndexShape, Medium, RealMedium, Retention, StoreConfig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
         return look_at_store();
     }
     let args = Args::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    start_logging("info");
     match start(&args, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
 
 /// `afterburner-dataplane store ..`: no broker is started.
 fn look_at_store() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    start_logging("warn");
     let args = store_tool::StoreArgs::parse_from(std::env::args_os().skip(1));
     store_tool::run(&args).unwrap_or_else(|sentence| {
         eprintln!("afterburner store: {sentence}");
@@ -134,7 +135,9 @@ fn start(args: &Args, began: Instant) -> Result<(), StartError> {
     let each = plan.shards.iter().map(|shard| &shard.config);
     match &config.device {
         Device::Tap { .. } => {
-            let nets = each.map(tap).collect::<Result<Vec<_>, _>>()?;
+            let nets = each
+                .map(|config| speak_for(config.speaker(), || tap(config)))
+                .collect::<Result<Vec<_>, _>>()?;
             serve(nets, &plan, began, &signals, told)
         }
         Device::Xdp { .. } => {
@@ -142,7 +145,9 @@ fn start(args: &Args, began: Instant) -> Result<(), StartError> {
             serve(nets, &plan, began, &signals, told)
         }
         Device::Kernel { .. } => {
-            let nets = each.map(kernel).collect::<Result<Vec<_>, _>>()?;
+            let nets = each
+                .map(|config| speak_for(config.speaker(), || kernel(config)))
+                .collect::<Result<Vec<_>, _>>()?;
             serve(nets, &plan, began, &signals, told)
         }
     }
@@ -296,7 +301,7 @@ fn xdp(shards: &[&Config]) -> Result<Vec<Stack<Xdp>>, StartError> {
         }
     };
     let stack = |(device, config): (Xdp, &&Config)| {
-        let stack = stack(device, config, config.gateway)?;
+        let stack = speak_for(config.speaker(), || stack(device, config, config.gateway))?;
         let waker = stack.waker();
         stack.device().woken_by(move || waker.wake());
         Ok(stack)

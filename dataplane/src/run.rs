@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use store::{HotFound, Medium, MediumError, Recovery, StoreConfig, StoreError, config_files};
@@ -41,6 +41,7 @@ use crate::plan::{Amount, ShardPlan};
 use crate::rng::Rng;
 use crate::shard::Shard;
 use crate::sight::Sight;
+use crate::speaker;
 use crate::time::{Clock, RealClock};
 
 /// Why a broker does not start, or did not stop cleanly.
@@ -233,12 +234,11 @@ impl Running {
         self.registrar.standing().wait_for_all(max)
     }
 
-    /// What recovery found, in the log. `whose`: the broker's name, when there are several.
-    pub fn announce_remarks(&self, whose: &str) {
-        let whose = if whose.is_empty() { String::new() } else { format!("{whose}: ") };
+    /// What recovery found, in the log.
+    pub fn announce_remarks(&self) {
         let found = &self.recovery;
         log::info!(
-            "{whose}log from {} to {}, {} queues; last stop {}; {} and {} records looked at in {} ms",
+            "log from {} to {}, {} queues; last stop {}; {} and {} records looked at in {} ms",
             found.min,
             found.max,
             found.queues.len(),
@@ -250,26 +250,26 @@ impl Running {
         match found.hot {
             HotFound::None => {}
             HotFound::Replayed => log::info!(
-                "{whose}{} and {} records of the hot log were not in the files yet: they are now",
+                "{} and {} records of the hot log were not in the files yet: they are now",
                 Amount(found.replayed_bytes),
                 found.replayed_records
             ),
             HotFound::Diverged => {
                 log::warn!(
-                    "{whose}another broker has written these files since: {} records that only the hot log had are appended again",
+                    "another broker has written these files since: {} records that only the hot log had are appended again",
                     found.replayed_records
                 );
             }
             HotFound::Detached => log::warn!(
-                "{whose}the files end before the hot log found begins, so they are older than it: not replayed"
+                "the files end before the hot log found begins, so they are older than it: not replayed"
             ),
         }
         if let Some((at, error)) = &found.cut {
-            log::warn!("{whose}the log ends at {at}, where {error}");
+            log::warn!("the log ends at {at}, where {error}");
         }
-        log::info!("{whose}hot log in {}", found.hot_kind);
+        log::info!("hot log in {}", found.hot_kind);
         for remark in &found.remarks {
-            log::warn!("{whose}{remark}");
+            log::warn!("{remark}");
         }
     }
 
@@ -306,7 +306,7 @@ impl<T: Send + 'static> Worker<T> {
     ) -> Result<Worker<T>, RunError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = Builder::new().name(name).spawn(move || body(&stopped)).map_err(RunError::Thread)?;
+        let thread = speaker::spawn(name, move || body(&stopped)).map_err(RunError::Thread)?;
         Ok(Worker { thread, stop })
     }
 

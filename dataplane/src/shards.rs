@@ -20,6 +20,7 @@ use crate::net::Net;
 use crate::plan::ShardPlan;
 use crate::rng::Rng;
 use crate::run::{RunError, Running};
+use crate::speaker::{Speaker, speak_for};
 
 /// The running shards, in their order.
 pub struct Shards {
@@ -46,11 +47,12 @@ impl Shards {
         let mut shards = Shards { running: Vec::with_capacity(plans.len()) };
         for (net, plan) in nets.into_iter().zip(plans) {
             let name = plan.config.broker_name.clone();
-            match Running::start(net, plan, store_config(plan), Arc::clone(medium), Rng::from_os()) {
-                Ok(running) => {
-                    running.announce_remarks(if plans.len() > 1 { &name } else { "" });
-                    shards.running.push((name, running));
-                }
+            let started = speak_for(plan.config.speaker(), || {
+                Running::start(net, plan, store_config(plan), Arc::clone(medium), Rng::from_os())
+                    .inspect(Running::announce_remarks)
+            });
+            match started {
+                Ok(running) => shards.running.push((name, running)),
                 Err(error) => {
                     if let Err(another) = shards.stop() {
                         log::error!("while stopping again: {another}");
@@ -77,11 +79,14 @@ impl Shards {
     /// Stops all at once. Of several that do not stop cleanly the first is returned, the others are in the log.
     pub fn stop(self) -> Result<(), ShardError> {
         let stopped: Vec<_> = thread::scope(|scope| {
+            let has_several = self.running.len() > 1;
             let stops: Vec<_> = self
                 .running
                 .into_iter()
                 .map(|(name, running)| {
-                    scope.spawn(move || running.stop().map_err(|error| ShardError { name, error }))
+                    let speaker: Speaker = has_several.then(|| name.as_str().into());
+                    let stop = move || running.stop().map_err(|error| ShardError { name, error });
+                    scope.spawn(move || speak_for(speaker, stop))
                 })
                 .collect();
             let joined = stops.into_iter().map(thread::ScopedJoinHandle::join);

@@ -8,13 +8,14 @@
 //! handle writes what is left, once, and ends the thread.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use store::MediumError;
 
 use super::keeper::ConfigFiles;
 use super::mirror::ConfigFile;
+use crate::speaker;
 
 /// The keeper's end: takes a text and returns at once.
 pub struct FilesThread {
@@ -26,7 +27,7 @@ impl FilesThread {
     pub fn start(files: impl ConfigFiles + 'static) -> std::io::Result<FilesThread> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        let thread = Builder::new().name("ab-files".into()).spawn(move || theirs.write_all(files))?;
+        let thread = speaker::spawn("ab-files", move || theirs.write_all(files))?;
         Ok(FilesThread { shared, thread: Some(thread) })
     }
 }

@@ -24,6 +24,7 @@ use protocol::frame::{self, Codec, Found};
 use crate::broker::assignment::{RouteAnswer, RouteEnds};
 use crate::broker::topics::PERM_READ;
 use crate::config::HostPort;
+use crate::speaker;
 
 /// The running thread.
 pub struct RouteAsker {
@@ -35,7 +36,7 @@ impl RouteAsker {
     pub fn start(servers: Vec<HostPort>, ends: RouteEnds) -> std::io::Result<RouteAsker> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("ab-routes".into()).spawn(move || {
+        let thread = speaker::spawn("ab-routes", move || {
             ends.questions.sleeps_as(thread::current());
             let mut recent = HashMap::new();
             while !stopped.load(Ordering::Acquire) {

@@ -14,8 +14,14 @@ use std::path::{Path, PathBuf};
 
 use super::settings::Config;
 use super::value::{Device, Network};
+use crate::speaker::Speaker;
 
 impl Config {
+    /// Whose the log lines of this shard are.
+    pub fn speaker(&self) -> Speaker {
+        (self.cores.shards() > 1).then(|| self.broker_name.as_str().into())
+    }
+
     /// The settings of shard `number`.
     pub fn of_shard(&self, number: usize) -> Config {
         let mut config = self.clone();

@@ -237,5 +237,16 @@ async fn a_start_that_cannot_be_says_why() {
     assert!(!said.contains("is the store of shard"), "{said}");
 }
 
+/// Goal: a line of the log that comes while the shards run says whose it is. Method: a name server that is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_line_of_the_log_names_its_shard() {
+    let Some(cores) = two_cores() else { return };
+    let place = Place::new("speaker");
+    let said = place.start(&format!("{cores}\ndevice=kernel:127.0.0.1\nnamesrvAddr=127.0.0.1:1"), 2).stop();
+    for name in ["broker-s", "broker-s-1"] {
+        assert!(said.contains(&format!("{name}: name server 127.0.0.1:1 cannot connect")), "{said}");
+    }
+}
+
 const TOPIC: &str = "TopicOfShards";
 const SENDERS: usize = 8;

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::config::HostPort;
+use crate::speaker;
 use link::Link;
 
 /// Who registers.
@@ -88,7 +89,7 @@ impl Registrar {
                 complained: None,
             })
             .collect();
-        let thread = std::thread::Builder::new().name("ab-namesrv".into()).spawn(move || {
+        let thread = speaker::spawn("ab-namesrv", move || {
             runtime.block_on(async {
                 let tasks: Vec<_> = links.into_iter().map(|link| tokio::spawn(link.keep())).collect();
                 for task in tasks {

@@ -21,7 +21,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 
 use crate::net::watch::Recording;
 use crate::sight::SightEnds;
+use crate::speaker;
 use asker::Asker;
 use recorder::FlightWriter;
 
@@ -96,13 +97,11 @@ impl SightServer {
             stop: AtomicBool::new(false),
         });
         let shares = Arc::clone(&shared);
-        let mut threads =
-            vec![Builder::new().name("ab-sight".into()).spawn(move || accept(&listener, &shares))?];
+        let mut threads = vec![speaker::spawn("ab-sight", move || accept(&listener, &shares))?];
         if recorder_bytes > 0 {
             let shares = Arc::clone(&shared);
             let first = Box::new(Recording::new(recorder_bytes));
-            let flight = Builder::new().name("ab-flight".into());
-            threads.push(flight.spawn(move || writer.run(first, &shares.stop))?);
+            threads.push(speaker::spawn("ab-flight", move || writer.run(first, &shares.stop))?);
         }
         Ok(SightServer { path, shared, threads })
     }
@@ -147,7 +146,7 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
         }
         let shared = Arc::clone(shared);
         // No thread, no answer: the asker sees its connection close.
-        let _ = Builder::new().name("ab-look".into()).spawn(move || {
+        let _ = speaker::spawn("ab-look", move || {
             // Who is gone needs no answer.
             let _ = converse(stream, &shared);
             shared.under_way.fetch_sub(1, Ordering::AcqRel);
