@@ -18,7 +18,7 @@ use protocol::code::response;
 use protocol::frame::Codec;
 use protocol::header::HeaderWriter;
 use protocol::headers::HeartbeatRequestHeader as NoFields;
-use store::LogRange;
+use store::{LogRange, SharedBytes};
 
 use crate::broker::{Refusal, ReplyTo};
 use crate::counters::count_fields;
@@ -36,6 +36,8 @@ pub enum Body<'a> {
     Bytes(&'a [u8]),
     /// Kept as it is: what the cold thread brought.
     Owned(Vec<u8>),
+    /// What the cold thread found in memory that others use too: copied unless the send ring takes it at once.
+    Shared(SharedBytes),
     /// Stored records as they lie in the log, one after the other.
     Log(&'a [LogRange]),
 }
@@ -94,6 +96,8 @@ enum Item {
     /// The next so many bytes of the chunk.
     Chunk(usize),
     Owned(Vec<u8>, usize),
+    /// The runs from this one on, the first of them from this byte on.
+    Shared(SharedBytes, usize, usize),
     Log(LogRange),
 }
 
@@ -270,12 +274,13 @@ impl Outbox {
         let Some(line) = line_of(&mut self.lines, conn) else { return };
         line.dirty = false;
         if line.fetching {
-            return;
+            return line.own_all();
         }
         while let Some(item) = line.items.front_mut() {
             let bytes = match item {
                 Item::Chunk(len) => &line.chunk[line.head..line.head + *len],
                 Item::Owned(bytes, at) => &bytes[*at..],
+                Item::Shared(bytes, run, at) => &bytes.run(*run)[*at..],
                 Item::Log(range) => match log(*range) {
                     Some(bytes) => bytes,
                     None => {
@@ -297,14 +302,16 @@ impl Outbox {
                 item.shorten(sent);
                 break;
             }
-            line.items.pop_front();
+            if !item.goes_on() {
+                line.items.pop_front();
+            }
         }
         if line.reader_waits && line.queued <= OUTBOX_BYTES_LOW {
             line.reader_waits = false;
             self.resumed.push(conn);
         }
         if !line.items.is_empty() {
-            return;
+            return line.own_all();
         }
         assert!(line.queued == 0);
         assert!(line.head == line.tail);
@@ -349,6 +356,11 @@ impl Outbox {
                 line.queued += bytes.len();
                 line.items.push_back(Item::Owned(bytes, 0));
             }
+            Body::Shared(bytes) if bytes.is_empty() => {}
+            Body::Shared(bytes) => {
+                line.queued += bytes.len();
+                line.items.push_back(Item::Shared(bytes, 0, 0));
+            }
             Body::Log(ranges) => {
                 line.queued += body_len;
                 line.items.extend(ranges.iter().map(|range| Item::Log(*range)));
@@ -371,6 +383,7 @@ impl Body<'_> {
             Body::None => 0,
             Body::Bytes(bytes) => bytes.len(),
             Body::Owned(bytes) => bytes.len(),
+            Body::Shared(bytes) => bytes.len(),
             Body::Log(ranges) => ranges.iter().map(|range| range.len as usize).sum(),
         }
     }
@@ -404,6 +417,16 @@ impl Line {
         self.push_chunk(bytes.len());
     }
 
+    /// What has to wait for its peer does not keep others' memory.
+    fn own_all(&mut self) {
+        for item in &mut self.items {
+            if let Item::Shared(bytes, run, at) = item {
+                let sent = (0..*run).map(|run| bytes.run(run).len()).sum::<usize>() + *at;
+                *item = Item::Owned(bytes.to_vec(), sent);
+            }
+        }
+    }
+
     /// Moves what waits to the front of the chunk, or doubles the chunk.
     #[cold]
     fn make_room(&mut self) {
@@ -418,11 +441,18 @@ impl Line {
 }
 
 impl Item {
+    /// What was sent of it last was not its end: turns to what follows.
+    fn goes_on(&mut self) -> bool {
+        let Item::Shared(bytes, run, at) = self else { return false };
+        (*run, *at) = (*run + 1, 0);
+        *run < bytes.runs()
+    }
+
     /// Its first `sent` bytes are gone.
     fn shorten(&mut self, sent: usize) {
         match self {
             Item::Chunk(len) => *len -= sent,
-            Item::Owned(_, at) => *at += sent,
+            Item::Owned(_, at) | Item::Shared(_, _, at) => *at += sent,
             Item::Log(range) => {
                 range.physical = range.physical.plus(sent as u64);
                 range.len -= sent as u32;

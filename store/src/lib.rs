@@ -37,6 +37,7 @@ pub mod reader;
 pub mod real_medium;
 pub mod recovery;
 pub mod retention;
+mod shared;
 #[cfg(feature = "sim")]
 pub mod sim_medium;
 pub mod store;
@@ -59,5 +60,6 @@ pub use reader::{Boundary, ColdPull, ColdReader, KeysFound, PullLimits};
 pub use real_medium::RealMedium;
 pub use recovery::{HotFound, Recovery, open};
 pub use retention::{Cause, Retention, Space};
+pub use shared::SharedBytes;
 pub use store::{Appended, BatchAppendError, BatchAppended, QueueFound, Store, UnitAt};
 pub use trash::Trash;

@@ -8,11 +8,14 @@
 //! Whoever needs a block that is not here reads it himself, or waits for the helper that is at it. The block used least recently
 //! makes room. All queues share the blocks, since their messages lie side by side in the log: the first of several consumers waits for
 //! the disk, and the others find what it has fetched. Without helpers (the simulator) nothing is read ahead.
+//!
+//! Records leave as places in blocks (shared.rs), not as copies. A block that somebody still refers to keeps its slot, so the number of
+//! blocks bounds all of this memory; when no slot is free, what is read is not kept, and copied out (`is_crowded`).
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +41,8 @@ pub struct ReadAhead {
     /// Something is wanted.
     wanted: Condvar,
     helpers: AtomicUsize,
+    /// The last block that was read found every slot in use.
+    crowded: AtomicBool,
 }
 
 #[derive(Default)]
@@ -97,6 +102,7 @@ impl ReadAhead {
             arrived: Condvar::new(),
             wanted: Condvar::new(),
             helpers: AtomicUsize::new(0),
+            crowded: AtomicBool::new(false),
         })
     }
 
@@ -157,6 +163,11 @@ impl ReadAhead {
         self.blocks_max
     }
 
+    /// Whether there are readers that hold so many blocks that records should be copied out of the others.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded.load(Relaxed)
+    }
+
     /// The calling thread will call `help` again and again.
     pub fn add_helper(&self) {
         self.helpers.fetch_add(1, Ordering::Relaxed);
@@ -175,7 +186,7 @@ impl ReadAhead {
             state.idle_times = if is_idle { state.idle_times + 1 } else { 0 };
             state.idle_clock = state.clock;
             if state.idle_times >= IDLE_TIMES_MAX {
-                state.slots = Vec::new();
+                state.slots.retain(|slot| !is_free(slot));
                 state.spare = Vec::new();
             }
             return;
@@ -198,8 +209,9 @@ impl ReadAhead {
         let mut state = self.state();
         state.reading.retain(|reading| *reading != start);
         let block = read.map(|block| block.map(Arc::new));
-        if let Ok(Some(block)) = &block {
-            self.make_room(&mut state);
+        if let Ok(Some(block)) = &block
+            && self.make_room(&mut state)
+        {
             state.clock += 1;
             let used = state.clock;
             state.slots.push(Slot { block: Arc::clone(block), used });
@@ -231,21 +243,31 @@ impl ReadAhead {
         Ok(Some(Block { start, len: len.min(there), memory }))
     }
 
-    fn make_room(&self, state: &mut State) {
-        while state.slots.len() >= self.blocks_max {
-            let oldest = state.slots.iter().enumerate().min_by_key(|(_, slot)| slot.used);
-            let Some((index, _)) = oldest else { return };
-            let slot = state.slots.swap_remove(index);
-            // Unless a reader has it still.
-            if let (true, Ok(block)) = (state.spare.len() < SPARE_MAX, Arc::try_unwrap(slot.block)) {
+    /// Whether there is a slot for one more block.
+    fn make_room(&self, state: &mut State) -> bool {
+        if state.slots.len() >= self.blocks_max {
+            let free = state.slots.iter().enumerate().filter(|(_, slot)| is_free(slot));
+            let oldest = free.min_by_key(|(_, slot)| slot.used).map(|(index, _)| index);
+            let slot = oldest.map(|index| state.slots.swap_remove(index));
+            if let Some(Ok(block)) = slot.map(|slot| Arc::try_unwrap(slot.block))
+                && state.spare.len() < SPARE_MAX
+            {
                 state.spare.push(block.memory);
             }
         }
+        let has_room = state.slots.len() < self.blocks_max;
+        self.crowded.store(!has_room, Relaxed);
+        has_room
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether nobody refers to its block. Nobody begins to while the state is locked.
+fn is_free(slot: &Slot) -> bool {
+    Arc::strong_count(&slot.block) == 1
 }
 
 /// Where a page begins in memory that has a page to spare.
@@ -315,7 +337,28 @@ mod tests {
         for _ in 0..=IDLE_TIMES_MAX {
             ahead.help(Duration::ZERO);
         }
+        assert_eq!(starts(&ahead), [4 << 16], "what a reader has stays");
+        assert_eq!(kept.bytes(5 << 16, 1).len(), 1);
+        drop(kept);
+        for _ in 0..=IDLE_TIMES_MAX {
+            ahead.help(Duration::ZERO);
+        }
         assert!(starts(&ahead).is_empty());
-        assert_eq!(kept.bytes(5 << 16, 1).len(), 1, "a reader keeps what it has");
+    }
+
+    /// Goal: readers that hold on to blocks do not make memory grow. Method: hold all that there may be, read one more.
+    #[test]
+    fn blocks_in_use_are_not_replaced() {
+        let mut ahead = world(4);
+        ahead.marks.set_written_to(PhysicalOffset(8 << 16));
+        ahead.blocks_max = 1;
+        let held = ahead.block(0, 1).unwrap().unwrap();
+        assert!(!ahead.is_crowded());
+        let other = ahead.block(4 << 16, 5 << 16).unwrap().unwrap();
+        assert_eq!(other.bytes(5 << 16, 2).len(), 2, "it is read all the same");
+        assert!(ahead.is_crowded() && ahead.state().slots.len() == 1, "and not kept");
+        drop((held, other));
+        ahead.block(4 << 16, 5 << 16).unwrap().unwrap();
+        assert!(!ahead.is_crowded());
     }
 }

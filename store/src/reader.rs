@@ -23,6 +23,7 @@ use crate::marks::Marks;
 use crate::medium::Medium;
 use crate::offsets::{LogRange, PhysicalOffset, QueueOffset, Unit};
 use crate::read_ahead::{Block, ReadAhead};
+use crate::shared::SharedBytes;
 
 /// Which end SEARCH_OFFSET_BY_TIMESTAMP wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,13 +46,17 @@ pub struct PullLimits {
     /// As the first two, for a pull that goes on where the last one of its queue ended: what it wants was read ahead.
     pub messages_ahead: u32,
     pub bytes_ahead: usize,
+    /// What was read ahead may be answered as places in shared memory.
+    pub shares: bool,
 }
 
 /// What a pull found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ColdPull {
     /// Records one after the other: the body of the answer.
     pub bytes: Vec<u8>,
+    /// The same, instead of `bytes`, of a pull that may share.
+    pub shared: SharedBytes,
     pub messages: u32,
     /// Where the next pull goes on.
     pub next: QueueOffset,
@@ -158,7 +163,12 @@ impl ColdReader {
             }
         }
         match self.ahead.clone().filter(|_| goes_on && wanted_units.is_dense()) {
-            Some(ahead) => self.take_ahead(&ahead, &wanted_units, &mut pull)?,
+            Some(ahead) => {
+                self.take_ahead(&ahead, &wanted_units, &mut pull)?;
+                if !limits.shares || ahead.is_crowded() {
+                    pull.bytes = std::mem::take(&mut pull.shared).to_vec();
+                }
+            }
             None => self.fetch_all(&wanted_units, &mut pull)?,
         }
         self.streams.note(topic, queue_id, pull.next.0);
@@ -308,36 +318,40 @@ impl ColdReader {
         Ok(time.map(|time| i64::from_be_bytes(*time)))
     }
 
-    /// Takes records out of blocks in memory, and has the blocks behind them fetched.
+    /// Finds records in blocks in memory, and has the blocks behind them fetched.
     fn take_ahead(
         &mut self,
         ahead: &ReadAhead,
         wanted: &Wanted,
         pull: &mut ColdPull,
     ) -> Result<(), StoreError> {
-        let mut block: Option<Arc<Block>> = None;
-        pull.bytes.reserve(wanted.bytes);
-        for (unit, offset) in &wanted.units {
+        let mut blocks: Vec<Arc<Block>> = Vec::new();
+        let mut touched = 0;
+        for (unit, _) in &wanted.units {
             let (mut at, end) = (unit.physical.0 as u64, unit.end().0 as u64);
-            let from = pull.bytes.len();
             while at < end {
-                let mut there =
-                    block.as_deref().map_or(&[][..], |block| block.bytes(at, (end - at) as usize));
-                if there.is_empty() {
-                    block = ahead.block(at, end)?;
-                    there = block.as_deref().map_or(&[][..], |block| block.bytes(at, (end - at) as usize));
+                let mut there = blocks.last().map_or(0, |block| touch(block, at, end, &mut touched));
+                if there == 0 {
+                    let Some(block) = ahead.block(at, end)? else { break };
+                    there = touch(&block, at, end, &mut touched);
+                    blocks.push(block);
                 }
-                if there.is_empty() {
+                if there == 0 {
                     break; // Deleted meanwhile.
                 }
-                pull.bytes.extend_from_slice(there);
-                at += there.len() as u64;
+                at += there as u64;
             }
-            if is_of(&pull.bytes[from..], unit, *offset) {
-                pull.messages += 1;
-            } else {
-                pull.bytes.truncate(from);
-                pull.passed_over += 1;
+        }
+        std::hint::black_box(touched);
+        let mut block = 0;
+        for (unit, offset) in &wanted.units {
+            match find(&blocks[block.min(blocks.len())..], unit, *offset) {
+                Some(nth) => {
+                    block += nth;
+                    add(&mut pull.shared, &blocks[block..], unit);
+                    pull.messages += 1;
+                }
+                None => pull.passed_over += 1,
             }
         }
         if let Some((last, _)) = wanted.units.last() {
@@ -380,6 +394,44 @@ impl ColdReader {
             self.scratch = scratch;
         }
         Ok(())
+    }
+}
+
+/// How much of `at..end` a block has. Its first and last bytes are looked at, all records' one after the other: they come from memory
+/// together then, instead of each when its record is parsed.
+fn touch(block: &Block, at: u64, end: u64, touched: &mut u8) -> usize {
+    let there = block.bytes(at, (end - at) as usize);
+    *touched ^= there.first().unwrap_or(&0) ^ there.last().unwrap_or(&0);
+    there.len()
+}
+
+/// Which of the blocks the record begins in, if it is the one that the queue's entry says.
+fn find(blocks: &[Arc<Block>], unit: &Unit, offset: QueueOffset) -> Option<usize> {
+    let (at, len) = (unit.physical.0 as u64, unit.size as usize);
+    let (nth, first) =
+        blocks.iter().map(|block| block.bytes(at, len)).enumerate().find(|(_, bytes)| !bytes.is_empty())?;
+    if first.len() == len {
+        return is_of(first, unit, offset).then_some(nth);
+    }
+    let mut whole = first.to_vec();
+    for block in &blocks[nth + 1..] {
+        whole.extend_from_slice(block.bytes(at + whole.len() as u64, len - whole.len()));
+    }
+    is_of(&whole, unit, offset).then_some(nth)
+}
+
+/// Adds a record that begins in the first of the blocks.
+fn add(shared: &mut SharedBytes, blocks: &[Arc<Block>], unit: &Unit) {
+    let (mut at, end) = (unit.physical.0 as u64, unit.end().0 as u64);
+    for block in blocks {
+        let there = block.bytes(at, (end - at) as usize).len();
+        if there > 0 {
+            shared.push(block, at, there);
+            at += there as u64;
+        }
+        if at == end {
+            return;
+        }
     }
 }
 

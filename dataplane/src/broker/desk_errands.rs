@@ -111,6 +111,7 @@ impl Broker {
                 entries: OLD_RECORDS_READ_MAX,
                 messages_ahead: OLD_RECORDS_READ_MAX,
                 bytes_ahead: OLD_RECORDS_READ_BYTES_MAX as usize,
+                shares: false,
             },
             filter,
         };

@@ -176,7 +176,7 @@ impl Broker {
     }
 
     /// Answers with what was read: the ranges in the scratch list, or the bytes the cold thread brought.
-    fn answer_pull(&mut self, pull: &Pull<'_>, read: &Read, cold_bytes: Option<Vec<u8>>, out: &mut Outbox) {
+    fn answer_pull(&mut self, pull: &Pull<'_>, read: &Read, cold: Option<Body<'static>>, out: &mut Outbox) {
         let code = read.code(pull.numbers.queue_offset);
         match code {
             response::SUCCESS => {
@@ -196,8 +196,8 @@ impl Broker {
             group_sys_flag: Some(self.groups.get(pull.group).map_or(0, |group| group.group_sys_flag)),
             forbidden_type: None,
         };
-        let body = match (code, cold_bytes) {
-            (response::SUCCESS, Some(bytes)) => Body::Owned(bytes),
+        let body = match (code, cold) {
+            (response::SUCCESS, Some(body)) => body,
             (response::SUCCESS, None) => Body::Log(&self.scratch.ranges),
             _ => Body::None,
         };
@@ -228,6 +228,7 @@ impl Broker {
                 bytes_ahead: usize::try_from(pull.numbers.max_msg_bytes)
                     .unwrap_or(0)
                     .min(self.config.max_transfer_bytes_on_message_in_memory as usize),
+                shares: true,
             },
             filter: self.scratch.filter.clone(),
         };
@@ -262,13 +263,17 @@ impl Broker {
             (0, _) => (ReadStatus::MessageWasRemoving, cold.next.0),
             _ => (ReadStatus::Found, cold.next.0),
         };
+        let body = match cold.shared.is_empty() {
+            true => Body::Owned(cold.bytes),
+            false => Body::Shared(cold.shared),
+        };
         let read = Read {
             records: cold.messages,
-            bytes: cold.bytes.len() as u64,
+            bytes: body.len() as u64,
             ..Read::without_records(status, next_offset, &visible)
         };
         self.offsets.pulled(pull.group, pull.topic, pull.numbers.queue_id, next_offset);
-        self.answer_pull(&pull, &read, Some(cold.bytes), out);
+        self.answer_pull(&pull, &read, Some(body), out);
     }
 
     /// The files could not be read for a pull.

@@ -358,6 +358,48 @@ fn old_messages_come_from_the_files() {
     assert!(world.shard.broker.counters.cold_pulls > 100);
 }
 
+/// Goal: what lies in memory that all readers share reaches a reader whole, in however many pieces he takes it. Method: two queues mixed,
+/// so that no two records of a queue lie side by side; a send ring that takes a part of a record at a time, and one that takes all.
+#[test]
+fn shared_memory_leaves_in_pieces() {
+    for tx_ring_bytes in [3_000, 1 << 20] {
+        let mut world = World::with(Settings { tx_ring_bytes, ..small() });
+        world.topic("T", 2);
+        let conn = world.connect();
+        let count = 3_000;
+        for number in 0..count {
+            let body = format!("{number:04000}");
+            for queue_id in 0..2 {
+                world.post(conn, send("T", queue_id, "", body.as_bytes()).oneway(), Codec::Binary);
+                world.turn();
+            }
+        }
+        world.pass(2_000);
+        let (mut offset, mut seen) = ([0, 0], [Vec::new(), Vec::new()]);
+        while offset.iter().any(|offset| *offset < count) {
+            // Both at once: the second answer waits behind the first.
+            for queue_id in 0..2 {
+                world.post(conn, pull("T", queue_id, offset[queue_id as usize]), Codec::Binary);
+            }
+            for _ in 0..2 {
+                let answer = loop {
+                    match world.next(conn) {
+                        Some(answer) => break answer,
+                        None => world.pass(1),
+                    }
+                };
+                let records = bodies(&answer);
+                let next = answer.ext("nextBeginOffset").unwrap().parse::<i64>().unwrap();
+                let queue = (0..2).find(|queue| offset[*queue] + records.len() as i64 == next).unwrap();
+                seen[queue].extend(records.iter().map(|body| body.parse::<i64>().unwrap()));
+                offset[queue] = next;
+            }
+        }
+        assert_eq!(seen[0], (0..count).collect::<Vec<_>>());
+        assert_eq!(seen[1], seen[0]);
+    }
+}
+
 /// Goal: an answer whose records leave the hot log while its reader dawdles is completed from the files.
 /// Method: a small send ring that nobody empties, and a log that moves on.
 #[test]

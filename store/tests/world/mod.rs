@@ -266,8 +266,13 @@ impl World {
                         offset += 1;
                     }
                     UnitAt::NotHot => {
-                        let limits =
-                            PullLimits { messages: 7, bytes: 20_000, entries: 100, ..PullLimits::default() };
+                        let limits = PullLimits {
+                            messages: 7,
+                            bytes: 20_000,
+                            entries: 100,
+                            shares: offset % 2 == 1,
+                            ..PullLimits::default()
+                        };
                         let mut codes = Vec::new();
                         let from = QueueOffset(offset as i64);
                         let pull = cold
@@ -283,7 +288,8 @@ impl World {
                             kept[offset]
                         );
                         assert!(pull.messages > 0, "{topic} {queue_id} has a hole at {offset}");
-                        let mut rest = &pull.bytes[..];
+                        let bytes = [pull.bytes, pull.shared.to_vec()].concat();
+                        let mut rest = &bytes[..];
                         for code in &codes[..pull.messages as usize] {
                             let size = kept[offset].size as usize;
                             assert_eq!(*code, kept[offset].tags_code, "{topic} {queue_id} at {offset}");
