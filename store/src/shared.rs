@@ -45,9 +45,9 @@ impl SharedBytes {
 
     /// A run; empty when there are not so many.
     pub fn run(&self, index: usize) -> &[u8] {
-        self.places.get(index).map_or(&[], |place| {
-            self.blocks[place.block as usize].bytes(place.at, place.len as usize)
-        })
+        self.places
+            .get(index)
+            .map_or(&[], |place| self.blocks[place.block as usize].bytes(place.at, place.len as usize))
     }
 
     /// All of it in memory of its own.
