@@ -1,4 +1,4 @@
-//! What a client can be told, with RocketMQ's defaults (spec config §5).
+//! What a client can be told, with RocketMQ's defaults (ClientConfig, DefaultMQProducer, DefaultMQPushConsumer).
 
 use crate::core::assign::Strategy;
 use crate::error::Invalid;

@@ -176,7 +176,7 @@ impl std::fmt::Display for State {
     }
 }
 
-/// The client's own codes (spec wire §9); none of them is ever on the wire.
+/// The client's own codes (ClientErrorCode); none of them is ever on the wire.
 pub const CONNECT_BROKER: i32 = 10001;
 pub const ACCESS_BROKER_TIMEOUT: i32 = 10002;
 pub const BROKER_NOT_EXIST: i32 = 10003;

@@ -189,7 +189,7 @@ impl std::fmt::Display for MessageQueue {
     }
 }
 
-/// Names of the properties that mean something to clients and brokers (spec message §2).
+/// Names of the properties that mean something to clients and brokers (MessageConst).
 pub mod property {
     pub use protocol::properties::key::*;
 

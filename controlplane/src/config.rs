@@ -300,7 +300,7 @@ mod tests {
         config.update(&config_text::parse(text.as_bytes()).unwrap())
     }
 
-    /// Goal: the defaults are those of spec config.md section 3. Method: the whole text against a listing taken from
+    /// Goal: the defaults are those of NamesrvConfig and NettyServerConfig. Method: the whole text against a listing taken from
     /// an official 5.5.0 server.
     #[test]
     fn the_defaults_are_the_official_ones() {

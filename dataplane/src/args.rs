@@ -194,6 +194,30 @@ mod tests {
         }
     }
 
+    /// Goal: docs/COMPAT.md lists nothing that the code does not know. Method: each key of its tables, looked for in the code.
+    #[test]
+    fn nothing_else_is_documented() {
+        let text = include_str!("../../docs/COMPAT.md");
+        let between = |from: &str, to: &str| {
+            let after = text.split_once(from).unwrap().1;
+            after.split_once(to).unwrap().0
+        };
+        let key = |row: &'static str| row.strip_prefix("| `").and_then(|row| row.split('`').next());
+        for key in between("### With effect", "### That promise").lines().filter_map(key) {
+            assert!(Config::KEYS.contains(&key), "{key}");
+        }
+        for key in between("### That promise", "### Accepted without").lines().filter_map(key) {
+            let is_missing = keys_of_missing_features().any(|(missing, _, _)| missing == key);
+            assert!(is_missing || Config::KEYS.contains(&key), "{key}");
+        }
+        for row in between("### Accepted without", "\n## ").lines().filter_map(|row| row.strip_prefix("| ")) {
+            let (why, keys) = row.split_once(" | ").unwrap();
+            for key in keys.split('`').skip(1).step_by(2) {
+                assert!(keys_without_effect().any(|known| known == (key, why)), "{key}");
+            }
+        }
+    }
+
     #[test]
     fn every_key_is_explained() {
         let text = explain_keys();

@@ -53,7 +53,7 @@ pub struct Outbox {
     /// Ranges that left the hot log before they were sent.
     missing: Vec<(ConnId, LogRange)>,
     spare_chunks: Vec<Vec<u8>>,
-    /// Our own requests count apart from the client's (wire.md §5).
+    /// Our own requests count apart from the client's : its flag tells an answer from a request.
     last_opaque: i32,
     pub counters: OutboxCounters,
 }

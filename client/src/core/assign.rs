@@ -1,7 +1,7 @@
 //! Who consumes what: how the queues of a topic are shared out among the members of a group.
 //!
 //! Every member runs this by itself over the same sorted lists and must come to the same answer, so the arithmetic is
-//! RocketMQ's own (spec behaviour §8).
+//! RocketMQ's own (its AllocateMessageQueueStrategy classes).
 
 use crate::message::MessageQueue;
 

@@ -56,7 +56,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    /// Goal: the 5.x table of spec behaviour §10, at and beside its edges.
+    /// Goal: the 5.x table of MQFaultStrategy, at and beside its edges.
     #[test]
     fn latencies_map_to_the_documented_pauses() {
         for (latency_ms, alone_ms) in [

@@ -1,4 +1,4 @@
-//! Request and reply: a message that expects one back (spec behaviour §15).
+//! Request and reply: a message that expects one back (DefaultMQProducerImpl.request).
 //!
 //! ```text
 //!   request ──send (310)──► broker ──► consumer ──reply (325)──► broker ──326──► here: correlation id → token

@@ -9,7 +9,7 @@
 //!
 //! A sync send is tried 1 + 2 times within its time, on failures of the connection and on the codes of
 //! `RETRY_CODES`; an async one is tried again only when its connection failed; a one-way send and one to a queue the
-//! caller chose are tried once (spec behaviour §10).
+//! caller chose are tried once (DefaultMQProducerImpl.sendDefaultImpl).
 
 use super::consumer::TaskId;
 use super::instance::{Answer, Instance, Token, Waiter};

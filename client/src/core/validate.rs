@@ -1,4 +1,4 @@
-//! What a client refuses before it asks a broker: names, sizes, forbidden topics (spec message §10).
+//! What a client refuses before it asks a broker: names, sizes, forbidden topics (Validators).
 
 use crate::error::Invalid;
 use crate::message::Message;

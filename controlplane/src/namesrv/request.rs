@@ -1,6 +1,6 @@
 //! What a request asks, read out of its fields and body before any lock is taken.
 //!
-//! Every code of the name server's side of the wire (spec: "N") is here, and nowhere else. Like the official server,
+//! Every code of the name server's side of the wire (docs/COMPAT.md) is here, and nowhere else. Like the official server,
 //! a missing field is no error in itself: the answer is what it would be for a thing that does not exist. Only a
 //! registration is refused, because it would leave a nameless broker behind.
 

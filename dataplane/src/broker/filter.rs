@@ -1,6 +1,6 @@
 //! Which messages of a queue a subscription wants, judged by the tags code of the queue entry alone.
 //!
-//! A hash collision passes here and is sorted out by the client, which compares the tag's text (behaviour.md §4).
+//! A hash collision passes here and is sorted out by the client, which compares the tag's text.
 
 use protocol::hash::tags_code;
 

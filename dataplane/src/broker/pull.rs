@@ -7,7 +7,7 @@
 //!                                '-- below the hot log: the cold thread reads; answered when it comes back
 //! ```
 //!
-//! The checks, their order, codes and remarks are behaviour.md §4. A pull that runs again never waits again.
+//! The checks, their order, codes and remarks are those of PullMessageProcessor. A pull that runs again never waits again.
 //! Deliberately absent: reading from slaves, and SQL92, which is refused as the official broker does while
 //! enablePropertyFilter is false.
 

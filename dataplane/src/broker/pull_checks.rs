@@ -1,4 +1,4 @@
-//! What a pull must pass before anything is read: rights, names, subscription (behaviour.md §4, in that order).
+//! What a pull must pass before anything is read: rights, names, subscription (in the order of PullMessageProcessor).
 
 use protocol::code::response;
 use protocol::error::FieldError;

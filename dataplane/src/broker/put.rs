@@ -5,7 +5,7 @@
 //!       --------------------> size checks --> append --> wake the queue's held pulls (once the level is reached)
 //! ```
 //!
-//! What the store says no to becomes the official code and remark here (store.md §2).
+//! What the store says no to becomes the official code and remark here (SendMessageProcessor.handlePutMessageResult).
 
 use protocol::batch;
 use protocol::code::response;

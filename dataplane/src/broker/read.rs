@@ -5,7 +5,7 @@
 //!           range           range            found: two ranges, next = after the last unit looked at
 //! ```
 //!
-//! The table of behaviour.md §4, over the hot log only. A queue whose next entry or record has left the hot log is the
+//! The decisions of DefaultMessageStore.getMessage, over the hot log only. A queue whose next entry or record has left the hot log is the
 //! cold thread's: the answer is then `None` and nothing has been read. Neighbours in the log become one range.
 
 use std::ops::Range;

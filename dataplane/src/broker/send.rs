@@ -7,7 +7,7 @@
 //!                                                        '-- SYNC_FLUSH: the gate answers when the disk has it
 //! ```
 //!
-//! What passes is stored exactly once, body untouched. Codes, remarks and order are behaviour.md §3; the checks are in
+//! What passes is stored exactly once, body untouched. Codes, remarks and order are those of SendMessageProcessor; the checks are in
 //! send_checks.rs. Deliberately absent: exact delivery times (TIMER_*), refused as with timerWheelEnable=false, and
 //! inner batches.
 
@@ -196,7 +196,7 @@ impl Broker {
         std::mem::swap(list, rebuilt);
     }
 
-    /// A batch: one append, consecutive queue offsets; properties are those inside, unchanged (message.md §6).
+    /// A batch: one append, consecutive queue offsets; properties are those inside, unchanged (MessageDecoder.decodeMessages).
     fn send_batch(
         &mut self,
         req: &Request<'_>,

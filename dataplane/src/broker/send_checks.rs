@@ -1,5 +1,5 @@
-//! What a send must pass before anything is stored (behaviour.md §3, in that order), and the ways a topic or a dead
-//! letter queue comes about on the way.
+//! What a send must pass before anything is stored (in the order of AbstractSendMessageProcessor.msgCheck), and the
+//! ways a topic or a dead letter queue comes about on the way.
 
 use protocol::code::response;
 use protocol::headers::SendMessageRequestHeader;
