@@ -6,7 +6,7 @@
 use crate::config::ClientConfig;
 use crate::core::validate;
 use crate::error::{ClientError, Service};
-use crate::net::Shell;
+use crate::net::{Pending, Shell};
 use crate::registry;
 use crate::service::Membership;
 use protocol::RemotingCommand;
@@ -162,13 +162,25 @@ impl Admin {
 
     /// Asks one process; a no is an error.
     pub async fn ask(&self, addr: &str, command: RemotingCommand) -> Result<RemotingCommand, ClientError> {
+        self.begin(addr, command)?.success().await
+    }
+
+    /// Asks one process; any answer will do.
+    pub(crate) async fn ask_any(
+        &self,
+        addr: &str,
+        command: RemotingCommand,
+    ) -> Result<RemotingCommand, ClientError> {
+        self.begin(addr, command)?.reply().await
+    }
+
+    fn begin(&self, addr: &str, command: RemotingCommand) -> Result<Pending, ClientError> {
         let shell = self.shell()?;
         let addr: Arc<str> = Arc::from(addr);
-        let asked = shell.ask(|core, token, now| {
+        Ok(shell.ask(|core, token, now| {
             core.call(token, &addr, command, self.membership.client().api_timeout, now);
             Ok(())
-        });
-        asked.success().await
+        }))
     }
 
     /// Asks the name servers in turn until one answers, whatever it says.

@@ -17,6 +17,7 @@ pub mod core;
 pub mod error;
 pub mod message;
 pub mod producer;
+pub mod query;
 pub mod result;
 
 mod net;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
 use client::admin::body::TopicConfig;
+use client::query::IndexedBy;
 use client::{
     Admin, ClientConfig, ClientError, Codec, ConsumeFrom, Consumed, Message, MessageExt, MessageModel,
     Producer, ProducerConfig, PullConsumer, PullConsumerConfig, PullStatus, PushConsumer, PushConsumerConfig,
@@ -489,4 +490,86 @@ async fn topics_come_and_go() {
     assert_eq!(error.code(), Some(protocol::code::response::TOPIC_NOT_EXIST));
     admin.shutdown().await;
     producer.shutdown().await;
+}
+
+/// Goal: a message is found by its key, its sender's id, the id of its place, its queue offset and its time, by the library and by
+/// the command; and nothing else is. Method: two messages with keys among ten without, in one of four queues each.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_found() {
+    let Some(name_server) = name_server() else { return };
+    let topic = fresh("Find");
+    create(&name_server, &topic, 4).await;
+    let producer = producer(&name_server).await;
+    send_numbers(&producer, &topic, 0..10).await;
+    let mut sent = Vec::new();
+    for body in ["one", "two"] {
+        let message = Message::new(&topic, body).with_keys(["shared", body]).with_tag("Tag");
+        sent.push(producer.send(message).await.unwrap());
+    }
+    producer.shutdown().await;
+    let admin = Admin::new(ClientConfig::new(&name_server));
+    admin.start().await.unwrap();
+    let bodies = |found: &[MessageExt]| -> BTreeSet<String> {
+        found.iter().map(|message| String::from_utf8_lossy(message.body()).into_owned()).collect()
+    };
+    let both = BTreeSet::from(["one".to_owned(), "two".to_owned()]);
+    let (one, all) = (BTreeSet::from(["one".to_owned()]), 0..i64::MAX);
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        // An index is made by and by.
+        let found = admin.find_messages(&topic, IndexedBy::Key, "shared", all.clone(), 32).await.unwrap();
+        if bodies(&found) == both {
+            break;
+        }
+        assert!(Instant::now() < until, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let found = admin.find_messages(&topic, IndexedBy::Key, "one", all.clone(), 32).await.unwrap();
+    assert_eq!(bodies(&found), one);
+    assert_eq!(admin.find_messages(&topic, IndexedBy::Key, "On", all.clone(), 32).await.unwrap(), []);
+    assert_eq!(admin.find_messages(&topic, IndexedBy::Key, "one", 0..1, 32).await.unwrap(), []);
+    let id = found[0].unique_id().unwrap().to_owned();
+    assert_eq!(id, sent[0].msg_id);
+    assert_eq!(admin.find_messages(&topic, IndexedBy::UniqueId, &id, all.clone(), 32).await.unwrap(), found);
+    let place = found[0].offset_msg_id.clone();
+    assert_eq!(admin.view_message(Some(&topic), &place).await.unwrap().as_ref(), found.first());
+    assert_eq!(admin.view_message(Some(&topic), "no id").await.unwrap(), None);
+    let (queue, offset) = (found[0].queue.clone(), found[0].queue_offset);
+    let there = admin.messages_from(&queue, offset, 1).await.unwrap();
+    assert_eq!(bodies(&there), one);
+    assert_eq!(admin.messages_from(&queue, 1_000, 1).await.unwrap(), []);
+    let stored = found[0].store_timestamp;
+    assert_eq!(admin.messages_between(&topic, 0..i64::MAX, 32).await.unwrap().len(), 12);
+    let then = admin.messages_between(&topic, stored..stored + 1, 32).await.unwrap();
+    assert!(bodies(&then).contains("one") && then.iter().all(|message| message.store_timestamp == stored));
+    assert_eq!(admin.messages_between(&topic, 0..1_000, 32).await.unwrap(), []);
+    admin.shutdown().await;
+    let (queue_id, offset) = (queue.queue_id.to_string(), offset.to_string());
+    for how in [
+        vec!["key", "one", "--topic", &topic],
+        vec!["key", &id, "--topic", &topic],
+        vec!["id", &id, "--topic", &topic],
+        vec!["id", &place],
+        vec!["offset", &offset, "--queue", &queue_id, "--topic", &topic, "--max", "1"],
+        vec!["time", "--topic", &topic],
+    ] {
+        for form in [None, Some("--json")] {
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_afterburner"))
+                .arg("query")
+                .args(how.iter().copied().chain(form))
+                .args(["-n", &name_server])
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && text.contains("one"), "{how:?}: {text} {:?}", output.stderr);
+            assert!(form.is_none() || text.starts_with('{'), "{how:?}: {text}");
+        }
+    }
+    let none = std::process::Command::new(env!("CARGO_BIN_EXE_afterburner"))
+        .args(["query", "key", "none", "--topic", &topic, "-n", &name_server])
+        .output()
+        .unwrap();
+    assert!(
+        !none.status.success() && String::from_utf8_lossy(&none.stderr).contains("no message with that key")
+    );
 }

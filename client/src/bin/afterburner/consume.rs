@@ -10,9 +10,9 @@ use client::{
 };
 use tokio::sync::Notify;
 
-use crate::Outcome;
 use crate::cluster_access::{Cluster, Progress, block_on, explain};
 use crate::send::{NUMBER_PROPERTY, RUN_PROPERTY};
+use crate::{Outcome, query};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -223,14 +223,7 @@ impl Seen {
 fn print_message(message: &MessageExt, json: bool) {
     let text = String::from_utf8_lossy(message.body());
     if json {
-        let properties: BTreeMap<&str, &str> = message.properties().collect();
-        let object = serde_json::json!({
-            "topic": message.topic(), "broker": &*message.queue.broker_name, "queueId": message.queue.queue_id,
-            "queueOffset": message.queue_offset, "msgId": message.msg_id(),
-            "storeTimestamp": message.store_timestamp, "reconsumeTimes": message.reconsume_times,
-            "body": text, "properties": properties,
-        });
-        return println!("{object}");
+        return println!("{}", query::object(message));
     }
     let tag = message.tag().map(|tag| format!(" [{tag}]")).unwrap_or_default();
     println!("{} at {}{tag}: {text}", message.queue, message.queue_offset);

@@ -12,6 +12,7 @@ mod consume;
 mod group;
 mod host;
 mod pcap;
+mod query;
 mod send;
 mod sight;
 mod stats;
@@ -54,6 +55,8 @@ enum Command {
     Send(send::Args),
     /// Receive messages
     Consume(consume::Args),
+    /// Find messages by key, by id, by queue offset or by time
+    Query(query::Args),
     /// List, make, delete and look at topics
     Topic(topic::Args),
     /// List, make and delete consumer groups
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Send(args) => send::run(args),
         Command::Consume(args) => consume::run(args),
+        Command::Query(args) => query::run(args),
         Command::Topic(args) => topic::run(args),
         Command::Group(args) => group::run(args),
         Command::Cluster(args) => cluster::run(args),
