@@ -1,6 +1,7 @@
 //! The polling broker on pinned cores.
 
 pub mod alloc;
+pub mod answer;
 pub mod args;
 pub mod broker;
 pub mod cold;

@@ -20,7 +20,7 @@ use protocol::header::HeaderWriter;
 use protocol::headers::HeartbeatRequestHeader as NoFields;
 use store::{LogRange, SharedBytes};
 
-use crate::broker::{Refusal, ReplyTo};
+use crate::answer::{Refusal, ReplyTo};
 use crate::counters::count_fields;
 use crate::limits::{
     FRAME_BYTES_MAX, OUTBOX_BYTES_LOW, OUTBOX_BYTES_MAX, OUTBOX_CHUNK_BYTES, OUTBOX_CHUNK_BYTES_KEPT_MAX,

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use protocol::code::response;
 use store::{PhysicalOffset, QueueIndex};
 
+use crate::answer::ReplyTo;
 use crate::broker::Broker;
-use crate::broker::request::ReplyTo;
 use crate::broker::sent::Sent;
 use crate::limits::GATE_PER_TURN_MAX;
 use crate::outbox::Outbox;

@@ -1,14 +1,11 @@
-//! What a desk is given, and the two short things it may keep or return.
+//! What a desk is given, and what became of it. What it may keep or return is in answer.rs.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use protocol::code::response;
-use protocol::error::FieldError;
-use protocol::fastjson;
 use protocol::frame::Codec;
 use protocol::header::Header;
 
+use crate::answer::ReplyTo;
 use crate::net::ConnId;
 use crate::time::TurnTime;
 
@@ -36,62 +33,6 @@ impl Request<'_> {
     }
 }
 
-/// Where an answer goes. Small and `Copy`: holds, gates and errands keep it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplyTo {
-    pub conn: ConnId,
-    pub opaque: i32,
-    pub codec: Codec,
-    /// Nobody waits: every answer, an error too, is swallowed.
-    pub oneway: bool,
-}
-
-/// The request is wrong, or not allowed, or not now: its official code and remark.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub code: i32,
-    pub remark: Cow<'static, str>,
-    /// The code has a header class for its answers, so official brokers write `"extFields":{}`.
-    pub empty_fields: bool,
-}
-
-impl Refusal {
-    #[cold]
-    pub fn new(code: i32, remark: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { code, remark: remark.into(), empty_fields: false }
-    }
-
-    /// The body is not what the code says it is.
-    #[cold]
-    pub fn of_body(error: fastjson::Error) -> Refusal {
-        Refusal::new(response::SYSTEM_ERROR, error.to_string())
-    }
-
-    /// The log has no room: the request is left where it is and offered again (back-pressure), never answered.
-    #[cold]
-    pub fn no_room() -> Refusal {
-        Refusal::new(NO_ROOM, "")
-    }
-
-    pub fn is_no_room(&self) -> bool {
-        self.code == NO_ROOM
-    }
-
-    /// As `new`, for codes whose answers have a header class.
-    #[cold]
-    pub fn with_empty_fields(code: i32, remark: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { empty_fields: true, ..Refusal::new(code, remark) }
-    }
-}
-
-/// A field the handler needs is missing or no number.
-impl From<FieldError> for Refusal {
-    #[cold]
-    fn from(error: FieldError) -> Refusal {
-        Refusal::new(response::SYSTEM_ERROR, error.to_string())
-    }
-}
-
 /// What became of a request that was offered to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -101,6 +42,3 @@ pub enum Served {
     /// Nothing was done for want of room: leave the frame where it is and offer it again.
     Wait,
 }
-
-/// No code of the wire.
-const NO_ROOM: i32 = i32::MIN;

@@ -9,8 +9,8 @@ use protocol::header::{EncodedFields, Text};
 use protocol::headers::{FieldSink, SendMessageResponseHeader};
 use store::PhysicalOffset;
 
+use crate::answer::ReplyTo;
 use crate::broker::Broker;
-use crate::broker::request::ReplyTo;
 use crate::config::{Config, FlushDiskType};
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use store::{ColdStore, PhysicalOffset, StoreError, Work};
 
-use super::facts::{DiskFacts, SharedFacts};
 use super::nap::{Nap, Rest};
 use super::wall_ms;
+use crate::broker::facts::{DiskFacts, SharedFacts};
 
 /// What the thread owns.
 pub struct DiskThread {

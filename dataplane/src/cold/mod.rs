@@ -3,7 +3,7 @@
 //! ```text
 //! keeper   tables -> texts of files, registrations      (keeper.rs, mirror.rs; tables.rs at a start)
 //! files    texts -> config/*.json                       (files.rs)
-//! disk     hot log -> commitlog/, consumequeue/         (disk.rs, nap.rs, facts.rs)
+//! disk     hot log -> commitlog/, consumequeue/         (disk.rs, nap.rs)
 //! ground   blocks for the log to be written on (clean.rs; SYNC_FLUSH)
 //! clean    blocks of deleted files -> the file system (clean.rs)
 //! reads    old records -> the shard                     (reads.rs)
@@ -17,7 +17,6 @@
 
 pub mod clean;
 pub mod disk;
-pub mod facts;
 pub mod files;
 pub mod keeper;
 pub mod mirror;

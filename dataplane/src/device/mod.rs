@@ -7,7 +7,6 @@
 //! Real halves: [`tap`], [`xdp`]. Simulated half: [`sim`]. The two directions are apart so that an answer can be written while
 //! the frame that asked for it is still being read.
 
-pub mod lossy;
 pub mod sim;
 pub mod tap;
 pub mod xdp;

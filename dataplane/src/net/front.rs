@@ -13,7 +13,6 @@ use super::packet::{
     self, ARP_BYTES, Arp, BROADCAST, ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, Ethernet, ICMP_BYTES,
     IPV4_BYTES, IpFault, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, TCP_BYTES, TCP_CHECKSUM_AT, Tcp, flag,
 };
-use super::stack::Survivor;
 use crate::counters::count_fields;
 use crate::device::{DeviceCaps, DeviceTx, Mac, Received, TxOffload};
 use crate::time::TurnTime;
@@ -288,15 +287,9 @@ impl Front {
     }
 
     /// Makes somebody who was connected to the process before us say where he is in the sequence, which is then refused.
-    pub fn probe(&self, survivor: &Survivor, seq: u32, tx: &mut impl DeviceTx) {
+    pub fn probe(&self, survivor: &Ends, seq: u32, tx: &mut impl DeviceTx) {
         if tx.has_room() {
-            let ends = Ends {
-                mac: survivor.mac,
-                peer: survivor.peer,
-                peer_port: survivor.peer_port,
-                our_port: survivor.our_port,
-            };
-            self.send_bare(&ends, Bare { seq, ack: seq, flags: flag::ACK, window: 0 }, tx);
+            self.send_bare(survivor, Bare { seq, ack: seq, flags: flag::ACK, window: 0 }, tx);
         }
     }
 
@@ -347,12 +340,13 @@ impl Front {
     }
 }
 
-/// Whom a segment goes to.
-struct Ends {
-    mac: Mac,
-    peer: Ipv4Addr,
-    peer_port: u16,
-    our_port: u16,
+/// Between whom a connection is, or was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub mac: Mac,
+    pub peer: Ipv4Addr,
+    pub peer_port: u16,
+    pub our_port: u16,
 }
 
 /// A segment without data or options.

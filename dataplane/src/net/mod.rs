@@ -14,6 +14,7 @@ mod events;
 pub mod front;
 pub mod idle;
 pub mod kernel;
+pub mod lossy;
 pub mod packet;
 pub mod pcapng;
 mod ring;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use dataplane::broker::admin::Admin;
 use dataplane::broker::errands::Errands;
+use dataplane::broker::facts::SharedFacts;
 use dataplane::broker::persist_ops::PersistOp;
 use dataplane::broker::topics::TopicConfig;
 use dataplane::broker::{Broker, BrokerStart};
-use dataplane::cold::facts::SharedFacts;
 use dataplane::cold::mirror::Mirror;
 use dataplane::cold::reads::Reads;
 use dataplane::cold::tables;

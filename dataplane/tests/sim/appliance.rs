@@ -3,13 +3,13 @@
 use crate::world::{APPLIANCE, Appliance, Boot};
 use dataplane::broker::admin::Admin;
 use dataplane::broker::errands::Errands;
+use dataplane::broker::facts::SharedFacts;
 use dataplane::broker::groups::Groups;
 use dataplane::broker::offsets::ConsumerOffsets;
 use dataplane::broker::persist_ops::{PersistOp, PersistOps};
 use dataplane::broker::topics::{TopicConfig, TopicSettings, Topics};
 use dataplane::broker::version::DataVersion;
 use dataplane::broker::{Broker, BrokerStart};
-use dataplane::cold::facts::SharedFacts;
 use dataplane::cold::reads::Reads;
 use dataplane::config::{Config, FlushDiskType};
 use dataplane::device::sim::SimDevice;

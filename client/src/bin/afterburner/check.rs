@@ -12,7 +12,8 @@ use serde_json::json;
 use crate::Outcome;
 use crate::host::{self, HugePages, Lack, Tap};
 use crate::tuning::facts::Facts;
-use crate::tuning::rules::{self, Finding, Fix};
+use crate::tuning::finding::{self, Finding, Fix};
+use crate::tuning::rules;
 use crate::tuning::shards::{LISTEN_PORT, Shards};
 use crate::up::HOT_LOG_MIB;
 use crate::up::memory;
@@ -79,7 +80,7 @@ fn finding(what: &'static str, found: Result<String, Lack>, why: &'static str) -
     match found {
         Ok(found) => Finding { what, found, lack: None },
         Err(lack) => {
-            let mended = rules::Lack { why, fix: Fix::Command(lack.fix) };
+            let mended = finding::Lack { why, fix: Fix::Command(lack.fix) };
             Finding { what, found: lack.why, lack: Some(mended) }
         }
     }

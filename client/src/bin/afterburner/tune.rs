@@ -10,8 +10,9 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::tuning::facts::Facts;
+use crate::tuning::finding::{Change, Finding, Fix};
 use crate::tuning::knobs::{Knobs, RealKnobs, State};
-use crate::tuning::rules::{Change, Finding, Fix, judge};
+use crate::tuning::rules::judge;
 use crate::tuning::shards::Shards;
 
 #[derive(clap::Args)]
@@ -134,7 +135,7 @@ fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tuning::rules::Lack;
+    use crate::tuning::finding::Lack;
 
     fn finding(what: &'static str, fix: Option<Fix>) -> Finding {
         Finding { what, found: "x".into(), lack: fix.map(|fix| Lack { why: "y", fix }) }

@@ -33,7 +33,7 @@ use protocol::body::DataVersion;
 use protocol::code::{request as codes, response};
 
 use super::{Broker, Refusal, Request};
-use crate::cold::facts::SharedFacts;
+use crate::broker::facts::SharedFacts;
 use crate::outbox::Outbox;
 use crate::sight::pace::Pace;
 use crate::sight::stages::Stages;

@@ -32,14 +32,13 @@ mod wire;
 
 pub use conn::{StackRx, StackTx};
 pub use recovery::LossCounters;
-pub use roll::Survivor;
 
 use super::front::{Address, Front, FrontCounters};
 use super::idle::{Idle, Spin, Waker};
+use super::lossy::Loss;
 use super::watch::{Watch, Watched};
 use super::{ConnId, Net, NetEvent, NetLimits};
 use crate::counters::{Tell, count_fields};
-use crate::device::lossy::Loss;
 use crate::device::{Device, DeviceCaps};
 use crate::rng::{KeyedHash, Rng};
 use crate::time::TurnTime;

@@ -10,7 +10,7 @@
 //! never in between.
 
 use super::conn::Conn;
-use crate::device::Mac;
+use crate::net::front::Ends;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::Ipv4Addr;
@@ -22,15 +22,6 @@ pub struct Roll {
     file: Option<File>,
 }
 
-/// Somebody who had a connection with the process before us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Survivor {
-    pub peer: Ipv4Addr,
-    pub peer_port: u16,
-    pub our_port: u16,
-    pub mac: Mac,
-}
-
 impl Roll {
     /// Keeps no roll.
     pub fn none() -> Self {
@@ -38,26 +29,26 @@ impl Roll {
     }
 
     /// Reads who was connected before, and starts an empty roll in the same file.
-    pub fn open(path: &Path) -> io::Result<(Self, Vec<Survivor>)> {
+    pub fn open(path: &Path) -> io::Result<(Self, Vec<Ends>)> {
         let old = match std::fs::read(path) {
             Ok(old) => old,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
         let (records, _torn) = old.as_chunks::<RECORD_BYTES>();
-        let survivors = records.iter().filter_map(Survivor::parse).collect();
+        let survivors = records.iter().filter_map(parse).collect();
         let file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
         Ok((Self { file: Some(file) }, survivors))
     }
 
     pub fn enter(&mut self, slot: u32, conn: &Conn) {
-        let survivor = Survivor {
+        let ends = Ends {
             peer: *conn.peer.ip(),
             peer_port: conn.peer.port(),
             our_port: conn.local.port(),
             mac: conn.mac,
         };
-        self.write(slot, &survivor.record());
+        self.write(slot, &record(&ends));
     }
 
     pub fn strike(&mut self, slot: u32) {
@@ -76,26 +67,25 @@ impl Roll {
     }
 }
 
-impl Survivor {
-    fn parse(record: &[u8; RECORD_BYTES]) -> Option<Self> {
-        let [a, b, c, d, p0, p1, o0, o1, m0, m1, m2, m3, m4, m5, is_there, _] = *record;
-        (is_there == 1).then_some(Self {
-            peer: Ipv4Addr::new(a, b, c, d),
-            peer_port: u16::from_be_bytes([p0, p1]),
-            our_port: u16::from_be_bytes([o0, o1]),
-            mac: [m0, m1, m2, m3, m4, m5],
-        })
-    }
+/// Somebody who had a connection with the process before us.
+fn parse(record: &[u8; RECORD_BYTES]) -> Option<Ends> {
+    let [a, b, c, d, p0, p1, o0, o1, m0, m1, m2, m3, m4, m5, is_there, _] = *record;
+    (is_there == 1).then_some(Ends {
+        peer: Ipv4Addr::new(a, b, c, d),
+        peer_port: u16::from_be_bytes([p0, p1]),
+        our_port: u16::from_be_bytes([o0, o1]),
+        mac: [m0, m1, m2, m3, m4, m5],
+    })
+}
 
-    fn record(&self) -> [u8; RECORD_BYTES] {
-        let mut record = [0; RECORD_BYTES];
-        record[..4].copy_from_slice(&self.peer.octets());
-        record[4..6].copy_from_slice(&self.peer_port.to_be_bytes());
-        record[6..8].copy_from_slice(&self.our_port.to_be_bytes());
-        record[8..14].copy_from_slice(&self.mac);
-        record[14] = 1;
-        record
-    }
+fn record(ends: &Ends) -> [u8; RECORD_BYTES] {
+    let mut record = [0; RECORD_BYTES];
+    record[..4].copy_from_slice(&ends.peer.octets());
+    record[4..6].copy_from_slice(&ends.peer_port.to_be_bytes());
+    record[6..8].copy_from_slice(&ends.our_port.to_be_bytes());
+    record[8..14].copy_from_slice(&ends.mac);
+    record[14] = 1;
+    record
 }
 
 const RECORD_BYTES: usize = 16;
@@ -108,7 +98,7 @@ mod tests {
     #[test]
     fn survivors_are_found() {
         let path = std::env::temp_dir().join(format!("afterburner-roll-{}", std::process::id()));
-        let survivor = |port| Survivor {
+        let survivor = |port| Ends {
             peer: Ipv4Addr::new(10, 0, 0, 7),
             peer_port: port,
             our_port: 10911,
@@ -117,7 +107,7 @@ mod tests {
         let (mut roll, none) = Roll::open(&path).unwrap();
         assert!(none.is_empty());
         for slot in 0..3 {
-            roll.write(slot, &survivor(1000 + slot as u16).record());
+            roll.write(slot, &record(&survivor(1000 + slot as u16)));
         }
         roll.strike(1);
         let (_, survivors) = Roll::open(&path).unwrap();

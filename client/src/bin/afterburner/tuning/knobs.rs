@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::rules::Change;
+use super::finding::Change;
 
 /// Files that can be read and written: the host's, or a made-up one's.
 pub trait Knobs {

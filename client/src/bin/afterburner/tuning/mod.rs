@@ -7,6 +7,7 @@
 //! Only facts.rs and nic.rs look at the host and only knobs.rs changes it, so the rules are tested with made-up hosts.
 
 pub mod facts;
+pub mod finding;
 pub mod knobs;
 pub mod nic;
 pub mod rules;
@@ -16,7 +17,7 @@ mod tests;
 
 use serde_json::{Value, json};
 
-use rules::{Finding, Fix};
+use finding::{Finding, Fix};
 
 /// One line, and a second with what mends it.
 pub fn print(finding: &Finding) {

@@ -1,53 +1,9 @@
 //! What a host's facts mean for speed: each line found, why it matters, and what mends it. Pure.
 
 use super::facts::Facts;
+use super::finding::{Change, Finding, Fix, command, finding};
 use super::nic::{Nic, Xdp};
 use super::shards::{self, Shards};
-
-/// One line about a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub what: &'static str,
-    pub found: String,
-    /// None: as it should be.
-    pub lack: Option<Lack>,
-}
-
-/// What is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lack {
-    pub why: &'static str,
-    pub fix: Fix,
-}
-
-/// How it is mended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fix {
-    /// By whoever runs the host: a command, or what to do.
-    Command(String),
-    /// By writing these while everything runs: `afterburner tune` does it, and undoes it.
-    Write(Vec<Change>),
-}
-
-/// A file of /proc or /sys, and what it should say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    pub path: String,
-    pub value: String,
-}
-
-impl Fix {
-    /// As a person would do it.
-    pub fn text(&self) -> String {
-        match self {
-            Fix::Command(command) => command.clone(),
-            Fix::Write(changes) => {
-                let lines = changes.iter().map(|change| format!("echo {} > {}", change.value, change.path));
-                lines.collect::<Vec<_>>().join("; ")
-            }
-        }
-    }
-}
 
 /// Every line about this host, in the order of the walk of a frame.
 pub fn judge(facts: &Facts, shards: &Shards) -> Vec<Finding> {
@@ -64,21 +20,6 @@ pub fn judge(facts: &Facts, shards: &Shards) -> Vec<Finding> {
     found.extend([memlock(facts), open_files(facts)]);
     found.extend([direct(facts), Some(space(facts))].into_iter().flatten());
     found
-}
-
-pub fn finding(
-    what: &'static str,
-    found: String,
-    is_good: bool,
-    why: &'static str,
-    fix: impl FnOnce() -> Fix,
-) -> Finding {
-    let lack = if is_good { None } else { Some(Lack { why, fix: fix() }) };
-    Finding { what, found, lack }
-}
-
-pub fn command(text: impl Into<String>) -> Fix {
-    Fix::Command(text.into())
 }
 
 fn write(path: impl Into<String>, value: impl Into<String>) -> Fix {

@@ -8,8 +8,8 @@
 use std::net::Ipv4Addr;
 
 use super::facts::Facts;
+use super::finding::{Change, Finding, Fix, command, finding};
 use super::nic::Nic;
-use super::rules::{Change, Finding, Fix, command, finding};
 
 /// Cores and ports of the shards, as the broker's settings have them.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! The rules, on made-up hosts.
 
 use super::facts::{Disk, Facts, Irq};
+use super::finding::{Change, Finding, Fix};
 use super::nic::{Coalescing, Nic, Rule};
-use super::rules::{Change, Finding, Fix};
 use super::shards::Shards;
 
 /// A host on which nothing is lacking.

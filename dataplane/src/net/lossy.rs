@@ -7,8 +7,8 @@
 //!
 //! Copies what it carries, and allocates: nothing here is on the path of a broker that works.
 
-use super::{DeviceRx, DeviceTx, FRAME_BYTES_MAX, Received, TxOffload};
-use crate::net::packet::{self, ETHERNET_BYTES, IPV4_BYTES, PROTOCOL_TCP, TCP_BYTES, TCP_CHECKSUM_AT, flag};
+use super::packet::{self, ETHERNET_BYTES, IPV4_BYTES, PROTOCOL_TCP, TCP_BYTES, TCP_CHECKSUM_AT, flag};
+use crate::device::{DeviceRx, DeviceTx, FRAME_BYTES_MAX, Received, TxOffload};
 use crate::rng::Rng;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
