@@ -292,14 +292,10 @@ impl PullConsumer {
             queue_offset: offset,
             max_msg_nums: count,
             sys_flag: PULL_SUBSCRIPTION | if suspend.is_some() { PULL_SUSPEND } else { 0 },
-            commit_offset: 0,
             suspend_timeout_millis: suspend.unwrap_or_default().as_millis() as i64,
             subscription: Some(Text::new(subscription.expression.as_bytes())),
-            sub_version: 0,
             expression_type: Some(Text::new(subscription.kind.as_bytes())),
-            max_msg_bytes: None,
-            request_source: None,
-            proxy_froward_client_id: None,
+            ..PullMessageRequestHeader::default()
         };
         let command = RemotingCommand::request(request::PULL_MESSAGE).with(&header);
         let command = command.field("bname", &queue.broker_name);

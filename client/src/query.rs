@@ -165,14 +165,9 @@ impl Admin {
                 queue_offset: offset,
                 max_msg_nums: (max as usize - messages.len()).min(PULL_MESSAGES) as i32,
                 sys_flag: PULL_SUBSCRIPTION,
-                commit_offset: 0,
-                suspend_timeout_millis: 0,
                 subscription: Some(Text::new(b"*")),
-                sub_version: 0,
                 expression_type: Some(Text::new(b"TAG")),
-                max_msg_bytes: None,
-                request_source: None,
-                proxy_froward_client_id: None,
+                ..PullMessageRequestHeader::default()
             };
             let command = RemotingCommand::request(request::PULL_MESSAGE)
                 .with(&header)

@@ -79,9 +79,7 @@ impl Instance {
             subscription: posts.then(|| Text::new(subscription.expression.as_bytes())),
             sub_version: subscription.version,
             expression_type: Some(Text::new(subscription.kind.as_bytes())),
-            max_msg_bytes: None,
-            request_source: None,
-            proxy_froward_client_id: None,
+            ..PullMessageRequestHeader::default()
         };
         let command =
             RemotingCommand::request(request::PULL_MESSAGE).with(&header).field("bname", &queue.broker_name);

@@ -83,19 +83,8 @@ fn append(store: &mut Store, queue_id: i32, output: &mut impl Write) -> bool {
     let body = body(queue_id, offset);
     let mut list = Vec::new();
     properties::push(&mut list, "KEYS", key(queue_id, offset).as_bytes());
-    let draft = RecordDraft {
-        topic: TOPIC.as_bytes(),
-        queue_id,
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp: 0,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: &body,
-        properties: &list,
-    };
+    let draft =
+        RecordDraft { properties: &list, ..RecordDraft::plain(TOPIC.as_bytes(), queue_id, host, &body) };
     if !store.has_room(draft.encoded_len()) {
         return false;
     }

@@ -50,7 +50,10 @@ pub fn run(args: Args) -> Outcome {
             is_whole &= known.is_some();
             let figure = |key: &str| known.and_then(|known| known.get(key)).cloned();
             // "10 s, 1 min and 10 min", of which the first is shown.
-            let rate = |key: &str| figure(key).and_then(|rates| Some(rates.split(' ').next()?.to_owned()));
+            let rate = |key: &str| {
+                let first: f64 = figure(key)?.split(' ').next()?.parse().ok()?;
+                Some(format!("{first:.1}"))
+            };
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
             rows.push(vec![
                 cluster.to_owned(),

@@ -1,11 +1,12 @@
 //! Looks into the brokers of a dataplane on this host, one for each shard, through the sockets in their stores' folders.
 //!
 //! ```text
-//! --socket PATH | --store FOLDER | the folders `up` and a dataplane use by default
+//! --socket PATH | --store FOLDER | the folders `up` and a dataplane use by default | the one store of this host with a broker
 //!   FOLDER/afterburner.sock, FOLDER/shard-1/afterburner.sock, ..       --shard: one of them
 //!   -> one line of JSON, the question -> one line of JSON, the answer
 //! ```
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 #[derive(clap::Args, Clone, Debug)]
 pub struct Broker {
     /// The store's folder, as given to `up` or as storePathRootDir.
-    /// When not given: that of `up`, else that of a dataplane, in the home folder
+    /// When not given: that of `up`, else that of a dataplane, in the home folder, else the only one in use on this host
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
     /// The socket itself
@@ -88,23 +89,22 @@ impl Broker {
     fn listening(&self) -> Result<Vec<PathBuf>, String> {
         let mut tried = Vec::new();
         for sockets in self.candidates() {
-            let mut found = Vec::new();
-            for path in &sockets {
-                match UnixStream::connect(path) {
-                    Ok(_probe) => found.push(path.clone()),
-                    Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                        return Err(format!(
-                            "{}: permission denied; be the user that the broker runs as, or root",
-                            path.display()
-                        ));
-                    }
-                    Err(_) => {} // Not there, or nobody listens: the next one.
-                }
-            }
+            let found = alive(&sockets)?;
             if !found.is_empty() {
                 return Ok(found);
             }
             tried.extend(sockets.first().map(|path| path.display().to_string()));
+        }
+        let is_open = self.store.is_none() && self.socket.is_none();
+        let table = std::fs::read_to_string(UNIX_SOCKETS).ok().filter(|_| is_open).unwrap_or_default();
+        match &stores_in_use(&table).into_iter().collect::<Vec<_>>()[..] {
+            [] => {}
+            [store] => return alive(&sockets(store)),
+            several => {
+                let folders: Vec<String> =
+                    several.iter().map(|store| format!("--store {}", store.display())).collect();
+                return Err(format!("several brokers run on this host: say which, {}", folders.join(" or ")));
+            }
         }
         Err(format!(
             "no broker of this host listens at {}; is it running? --store FOLDER names another store",
@@ -132,6 +132,35 @@ impl Broker {
 fn sockets(store: &Path) -> Vec<PathBuf> {
     let further = (1..SHARDS_MAX).map(|number| store.join(format!("shard-{number}")));
     std::iter::once(store.to_owned()).chain(further).map(|folder| folder.join(SOCKET)).collect()
+}
+
+/// Those at which somebody listens.
+fn alive(sockets: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    for path in sockets {
+        match UnixStream::connect(path) {
+            Ok(_probe) => found.push(path.clone()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(format!(
+                    "{}: permission denied; be the user that the broker runs as, or root",
+                    path.display()
+                ));
+            }
+            Err(_) => {} // Not there, or nobody listens: the next one.
+        }
+    }
+    Ok(found)
+}
+
+/// Stores with a socket in the kernel's table, where each has the name that it was bound with.
+fn stores_in_use(table: &str) -> BTreeSet<PathBuf> {
+    let store = |line: &str| {
+        let path = Path::new(line.get(line.find('/')?..)?);
+        let folder = path.parent().filter(|_| path.file_name().is_some_and(|name| name == BOUND_AS))?;
+        let is_shard = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-"));
+        Some(if is_shard { folder.parent()? } else { folder }.to_owned())
+    };
+    table.lines().filter_map(store).collect()
 }
 
 /// Asks one shard.
@@ -166,6 +195,9 @@ pub fn part<T: for<'de> Deserialize<'de>>(answer: &Value, name: &str) -> Result<
 
 const HUNG_UP: &str = "the broker hung up: it is stopping, or too many look into it already";
 const SOCKET: &str = "afterburner.sock";
+/// A broker binds its socket under this name, and renames it when its rights are set.
+const BOUND_AS: &str = "afterburner.new";
+const UNIX_SOCKETS: &str = "/proc/net/unix";
 /// As many as a dataplane runs.
 const SHARDS_MAX: usize = 64;
 /// The broker itself gives its shard 3 s.
@@ -199,6 +231,22 @@ mod tests {
                 writeln!(stream.get_mut(), "{}", json!({ "broker": about, "asked": line.trim() })).unwrap();
             }
         })
+    }
+
+    /// Goal: a broker that runs on some other folder is found. Method: a table as in /proc/net/unix with a store of two shards
+    /// (and a connection to one), another store, and sockets that are none of ours.
+    #[test]
+    fn stores_in_use_are_found() {
+        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+            c3ab: 00000002 00000000 00010000 0001 01 14376446 /tmp/a b/store/afterburner.new\n\
+            c3ac: 00000003 00000000 00000000 0001 03 14376447 /tmp/a b/store/afterburner.new\n\
+            c3ad: 00000002 00000000 00010000 0001 01 14376448 /tmp/a b/store/shard-1/afterburner.new\n\
+            c3ae: 00000002 00000000 00010000 0001 01 14376449 /data/store/afterburner.new\n\
+            c3af: 00000002 00000000 00000000 0002 01 14376450 @/abstract\n\
+            c3b0: 00000002 00000000 00000000 0002 01 14376451\n\
+            c3b1: 00000002 00000000 00010000 0001 01 14376452 /run/other.sock\n";
+        let found: Vec<PathBuf> = stores_in_use(table).into_iter().collect();
+        assert_eq!(found, [Path::new("/data/store"), Path::new("/tmp/a b/store")]);
     }
 
     /// Goal: all shards of the first store that lives answer, in order; `--shard` means one of them, by number or name;

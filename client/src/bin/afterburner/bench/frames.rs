@@ -144,14 +144,9 @@ pub fn pull_request(topic: &str, queue_id: i32, offset: i64, count: i32) -> Remo
         queue_offset: offset,
         max_msg_nums: count,
         sys_flag: PULL_SUBSCRIPTION,
-        commit_offset: 0,
-        suspend_timeout_millis: 0,
         subscription: Some(Text::new(b"*")),
-        sub_version: 0,
         expression_type: Some(Text::new(b"TAG")),
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_froward_client_id: None,
+        ..PullMessageRequestHeader::default()
     };
     RemotingCommand::request(request::PULL_MESSAGE).with(&header)
 }
