@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use store::{ColdStore, PhysicalOffset, StoreError, Work};
 
-use super::nap::{Nap, Rest};
+use super::nap::{Manner, Nap, Rest};
+use super::urgent::become_urgent;
 use super::wall_ms;
 use crate::broker::facts::{DiskFacts, SharedFacts};
 
@@ -29,7 +30,7 @@ pub struct DiskThread {
 impl DiskThread {
     /// The thread's life. `stop` is set after the shard has dropped its half of the store.
     pub fn run(mut self, stop: &Arc<AtomicBool>) -> Result<(), StoreError> {
-        let mut nap = Nap::new(self.sync);
+        let mut nap = Nap::new(self.manner());
         let mut earliest = (PhysicalOffset(-1), None);
         let mut looked: Option<Instant> = None;
         while !stop.load(Ordering::Acquire) {
@@ -48,6 +49,19 @@ impl DiskThread {
             }
         }
         self.cold.close(wall_ms())
+    }
+
+    fn manner(&self) -> Manner {
+        if !self.sync {
+            return Manner::Lazy;
+        }
+        match become_urgent() {
+            Ok(()) => Manner::Urgent,
+            Err(error) => {
+                log::info!("sends wait longer for the disk where cores are full, as its thread cannot go first: {error}");
+                Manner::Attentive
+            }
+        }
     }
 
     /// `earliest`: the first byte of the log when it was looked at last, and the store time there.

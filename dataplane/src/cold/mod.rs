@@ -3,7 +3,7 @@
 //! ```text
 //! keeper   tables -> texts of files, registrations      (keeper.rs, mirror.rs; tables.rs at a start)
 //! files    texts -> config/*.json                       (files.rs)
-//! disk     hot log -> commitlog/, consumequeue/         (disk.rs, nap.rs)
+//! disk     hot log -> commitlog/, consumequeue/         (disk.rs, nap.rs, urgent.rs)
 //! ground   blocks for the log to be written on (clean.rs; SYNC_FLUSH)
 //! clean    blocks of deleted files -> the file system (clean.rs)
 //! reads    old records -> the shard                     (reads.rs)
@@ -26,6 +26,7 @@ pub mod reads;
 pub mod routes;
 pub mod sight;
 pub mod tables;
+mod urgent;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

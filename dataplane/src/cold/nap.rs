@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Under ASYNC_FLUSH nobody waits for the disk, so the naps are long and nobody needs to wake us for an append. Under
-//! SYNC_FLUSH a send waits for the next look, so they are as short as the kernel makes them until the broker is quiet.
+//! SYNC_FLUSH a send waits for the next look. A thread that runs as soon as it is woken (urgent.rs) sleeps deeply at once; one that may
+//! not stays awake for an instant, since a full core would let it wait, and naps as briefly as the kernel can until the broker is quiet.
 //! Pure: what was found goes in, how to rest comes out.
 
 use std::time::Duration;
@@ -25,17 +26,27 @@ pub enum Rest {
     Park(Duration),
 }
 
+/// Who waits for the thread, and how it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Nobody waits (ASYNC_FLUSH).
+    Lazy,
+    /// Sends wait (SYNC_FLUSH).
+    Attentive,
+    /// Sends wait, and who is woken runs at once.
+    Urgent,
+}
+
 /// The policy of one thread.
 #[derive(Debug)]
 pub struct Nap {
-    sync: bool,
+    manner: Manner,
     idle_looks: u32,
 }
 
 impl Nap {
-    /// `sync`: sends wait for this thread (SYNC_FLUSH).
-    pub fn new(sync: bool) -> Nap {
-        Nap { sync, idle_looks: 0 }
+    pub fn new(manner: Manner) -> Nap {
+        Nap { manner, idle_looks: 0 }
     }
 
     /// `more`: there is a backlog. `worked`: something was found.
@@ -45,13 +56,16 @@ impl Nap {
         } else {
             self.idle_looks = self.idle_looks.saturating_add(1);
         }
-        match (more, self.sync) {
-            (true, _) => Rest::Again,
-            (false, true) if self.idle_looks < SYNC_YIELDS => Rest::Yield,
-            (false, true) if self.idle_looks < SYNC_IDLE_LOOKS => Rest::Nap(SYNC_NAP),
-            (false, true) => Rest::Park(PARK_MAX),
-            (false, false) if self.idle_looks < ASYNC_IDLE_LOOKS => Rest::Park(ASYNC_NAP),
-            (false, false) => Rest::Park(ASYNC_PARK_MAX),
+        if more {
+            return Rest::Again;
+        }
+        match self.manner {
+            Manner::Urgent => Rest::Park(PARK_MAX),
+            Manner::Attentive if self.idle_looks < SYNC_YIELDS => Rest::Yield,
+            Manner::Attentive if self.idle_looks < SYNC_IDLE_LOOKS => Rest::Nap(SYNC_NAP),
+            Manner::Attentive => Rest::Park(PARK_MAX),
+            Manner::Lazy if self.idle_looks < ASYNC_IDLE_LOOKS => Rest::Park(ASYNC_NAP),
+            Manner::Lazy => Rest::Park(ASYNC_PARK_MAX),
         }
     }
 }
@@ -77,7 +91,7 @@ mod tests {
     /// Goal: a waiting send is looked at soon, and a quiet broker costs nothing.
     #[test]
     fn sync_naps_are_short_until_it_is_quiet() {
-        let mut nap = Nap::new(true);
+        let mut nap = Nap::new(Manner::Attentive);
         assert_eq!(nap.rest(true, true), Rest::Again);
         assert_eq!(nap.rest(true, false), Rest::Yield);
         let yields = (0..1_000).take_while(|_| nap.rest(false, false) == Rest::Yield).count();
@@ -88,9 +102,17 @@ mod tests {
         assert_eq!(nap.rest(true, false), Rest::Yield, "work makes it attentive again");
     }
 
+    /// Goal: a thread that is woken for every send does not take the core from others in between.
+    #[test]
+    fn who_is_woken_sleeps_at_once() {
+        let mut nap = Nap::new(Manner::Urgent);
+        assert_eq!(nap.rest(true, true), Rest::Again);
+        assert_eq!(nap.rest(true, false), Rest::Park(PARK_MAX));
+    }
+
     #[test]
     fn async_naps_are_long_and_bounded() {
-        let mut nap = Nap::new(false);
+        let mut nap = Nap::new(Manner::Lazy);
         assert_eq!(nap.rest(true, false), Rest::Park(ASYNC_NAP));
         for _ in 0..1_000 {
             nap.rest(false, false);
