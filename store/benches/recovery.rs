@@ -1,11 +1,12 @@
 //! How long a start takes on a large store, by how the last run ended.
 //!
 //! ```text
-//! cargo bench --package afterburner-store --bench recovery [-- --dir DIR --gib 20 --hot DIR]
+//! cargo bench --package afterburner-store --bench recovery [-- --dir DIR --gib 20 --hot DIR --keep]
 //!
 //! fill -> clean stop -> open -> more, half of it still hot -> kill -9 -> open -> more, synced -> power cut -> open
 //! ```
 //!
+//! `--keep`: ends after the first clean stop and leaves the store, so that other brokers may be tried on it.
 //! Before each start the files are taken out of the page cache. A kill is the halves of the store dropped as they are: what a dead
 //! process leaves. A power cut is that, and the hot log gone.
 
@@ -43,6 +44,9 @@ fn main() {
     println!("{gib} GiB written in {:.1} s", began.elapsed().as_secs_f64());
     drop(store);
     cold.close(wall_ms()).expect("a clean stop");
+    if words.iter().any(|word| word == "--keep") {
+        return println!("left in {}", dir.display());
+    }
 
     let (mut store, mut cold) = timed("clean stop", &config);
     append(&mut store, &mut cold, HOT_BYTES / 2, true);
