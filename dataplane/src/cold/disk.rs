@@ -58,7 +58,9 @@ impl DiskThread {
         match become_urgent() {
             Ok(()) => Manner::Urgent,
             Err(error) => {
-                log::info!("sends wait longer for the disk where cores are full, as its thread cannot go first: {error}");
+                log::info!(
+                    "sends wait longer for the disk where cores are full, as its thread cannot go first: {error}"
+                );
                 Manner::Attentive
             }
         }
