@@ -1,4 +1,5 @@
-//! A file system of its own on a loop device, whose power can be cut: FENCE for the one ioctl that does it.
+//! A file system of its own on a loop device, whose power can be cut: FENCE for the ioctl that does it, and for a mount
+//! namespace.
 //!
 //! ```text
 //! disk.img (sparse) --mkfs.ext4--> loop device --mount--> mnt/ --EXT4_IOC_SHUTDOWN--> nothing is written any more --umount, mount--> mnt/
@@ -14,6 +15,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::ioctl::{Setter, ioctl, opcode};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// What becomes of the journal's running transaction.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,7 @@ impl Disk {
         if !rustix::process::geteuid().is_root() {
             return Err("mounting a file system takes root".into());
         }
+        mounts_of_our_own().map_err(|error| format!("a mount namespace: {error}"))?;
         let mut disk = Self { dir: dir.to_path_buf(), is_mounted: false };
         fs::create_dir_all(disk.mount_point()).map_err(|error| error.to_string())?;
         let image = File::create(disk.image()).map_err(|error| error.to_string())?;
@@ -88,6 +92,15 @@ impl Drop for Disk {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Nobody else may copy our mounts, as whoever makes a namespace does: a file system that is mounted elsewhere too is not unmounted, and
+/// stays shut down.
+fn mounts_of_our_own() -> rustix::io::Result<()> {
+    // SAFETY: what this thread shares with others of its file descriptors and memory stays shared; nobody relies on its directory.
+    // WHY: there is no safe call for it.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
