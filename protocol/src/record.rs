@@ -10,6 +10,7 @@
 //! `RecordView` reads in place. Nothing here looks past the unit, whatever the bytes are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
 
 use thiserror::Error;
 
@@ -88,6 +89,7 @@ impl<'a> RecordDraft<'a> {
 
 impl RecordDraft<'_> {
     /// Bytes of the whole record.
+    #[inline]
     pub fn encoded_len(&self) -> usize {
         let topic_len_bytes = if self.topic.len() > TOPIC_BYTES_MAX_V1 { 2 } else { 1 };
         let hosts = host_len(self.born_host) + host_len(self.store_host);
@@ -95,6 +97,7 @@ impl RecordDraft<'_> {
     }
 
     /// Whether topic and properties fit their length fields. The limits on messages are far stricter.
+    #[inline]
     pub fn fits(&self) -> bool {
         self.topic.len() <= TOPIC_BYTES_MAX_V2
             && self.properties.len() <= i16::MAX as usize
@@ -107,6 +110,7 @@ impl RecordDraft<'_> {
     }
 
     /// Writes the record over the whole of `out`, which must be exactly `encoded_len` long.
+    #[inline]
     pub fn encode_into(&self, out: &mut [u8], stamp: &Stamp) {
         assert!(self.fits());
         assert!(out.len() == self.encoded_len());
@@ -122,9 +126,10 @@ impl RecordDraft<'_> {
         let mut out = Out { rest: out };
         if self.born_host.is_ipv4() && self.store_host.is_ipv4() {
             // In one piece, of a length that the compiler knows: it checks once, not sixteen times.
-            let mut head = [0; HEAD_BYTES_V4];
-            self.put_head(&mut Out { rest: &mut head }, stamp, total, v1, sys_flag);
-            out.put(&head);
+            let (head, rest) =
+                out.rest.split_first_chunk_mut::<HEAD_BYTES_V4>().expect("a record has a head");
+            self.put_head(&mut Out { rest: head }, stamp, total, v1, sys_flag);
+            out.rest = rest;
         } else {
             self.put_head(&mut out, stamp, total, v1, sys_flag);
         }
@@ -168,8 +173,13 @@ pub fn is_queued(sys_flag: i32) -> bool {
 
 /// CRC-32 of a body as stored: bit 31 is cleared.
 pub fn body_crc(body: &[u8]) -> i32 {
-    (crc32fast::hash(body) & 0x7FFF_FFFF) as i32
+    let mut hasher = HASHER.clone();
+    hasher.update(body);
+    (hasher.finalize() & 0x7FFF_FFFF) as i32
 }
+
+/// Made once: it asks the processor what it can.
+static HASHER: LazyLock<crc32fast::Hasher> = LazyLock::new(crc32fast::Hasher::new);
 
 /// The eight bytes of an end-of-file blank; `bytes_left` counts to the end of the file, these eight included.
 pub fn blank(bytes_left: u32) -> [u8; BLANK_BYTES] {

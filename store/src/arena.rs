@@ -125,9 +125,9 @@ impl HotMap {
     #[inline]
     fn prefetch_tail(&self, at: usize, len: usize) {
         #[cfg(target_arch = "x86_64")]
-        for line in (0..len).step_by(CACHE_LINE) {
+        for line in 0..len.div_ceil(CACHE_LINE) {
             use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            let place = self.map.as_ptr().wrapping_add(HEADER_BYTES + at + line);
+            let place = self.map.as_ptr().wrapping_add(HEADER_BYTES + at + line * CACHE_LINE);
             // SAFETY: a prefetch reads and writes nothing and faults nowhere, not even outside the mapping.
             // WHY: the log is larger than any cache, so that every line of it has to be fetched from memory before it is
             // written; this has the next record's lines on their way while its request is being looked at.

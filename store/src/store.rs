@@ -60,6 +60,8 @@ pub struct Store {
     units: Units,
     flush: FlushMode,
     commitlog_file_bytes: u64,
+    /// End of the commitlog file that the log's end is in: above it, always. Kept, since a division costs as much as half a record.
+    file_end: PhysicalOffset,
     record_bytes_max: usize,
 }
 
@@ -81,6 +83,8 @@ pub struct QueueFound {
 
 impl Store {
     pub(crate) fn new(hot: HotWriter, marks: Arc<Marks>, found: &[QueueFound], config: &StoreConfig) -> Self {
+        let file_bytes = config.commitlog_file_bytes;
+        let file_end = PhysicalOffset(((hot.end().0 as u64 / file_bytes + 1) * file_bytes) as i64);
         let mut store = Self {
             hot,
             marks,
@@ -89,7 +93,8 @@ impl Store {
             hot_units: Vec::new(),
             units: Units::new(config.unit_bytes),
             flush: config.flush,
-            commitlog_file_bytes: config.commitlog_file_bytes,
+            commitlog_file_bytes: file_bytes,
+            file_end,
             record_bytes_max: config.record_bytes_limit(),
         };
         for queue in found {
@@ -377,6 +382,7 @@ impl Store {
             let blank = record::blank(file_left as u32);
             self.hot.tail(BLANK_BYTES).copy_from_slice(&blank);
             self.hot.publish(file_left);
+            self.file_end = self.file_end.plus(self.commitlog_file_bytes);
         }
         if total > self.hot.left() {
             assert!(self.hot.roll());
@@ -411,7 +417,7 @@ impl Store {
     /// Bytes to the end of the commitlog file that the log's end is in.
     #[inline]
     fn file_left(&self) -> usize {
-        (self.commitlog_file_bytes - self.hot.end().0 as u64 % self.commitlog_file_bytes) as usize
+        self.file_end.since(self.hot.end()) as usize
     }
 
     /// Writes a record `at` bytes behind the log's end, `nth` behind the queue's; nobody sees it yet.

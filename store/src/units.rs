@@ -13,6 +13,7 @@ use crate::offsets::{PhysicalOffset, Unit};
 
 /// Entries of one chunk.
 pub const CHUNK_UNITS: usize = 64;
+const _: () = assert!(CHUNK_UNITS.is_power_of_two(), "places are bits of an offset");
 
 /// Where the hot entries of one queue begin and end. Kept by the queue table, changed here.
 #[derive(Clone, Copy, Debug)]
@@ -280,8 +281,7 @@ impl Table {
 
 /// Block and place in it of a queue offset.
 fn split(offset: i64) -> (i64, usize) {
-    let units = CHUNK_UNITS as i64;
-    (offset.div_euclid(units), offset.rem_euclid(units) as usize)
+    (offset >> CHUNK_UNITS.ilog2(), offset as usize & (CHUNK_UNITS - 1))
 }
 
 const NONE: u32 = u32::MAX;
