@@ -148,6 +148,15 @@ impl Outbox {
         });
     }
 
+    /// As `reply` without a body, for who writes prefix and header himself; `write` may be called again with more room.
+    #[inline]
+    pub fn reply_as(&mut self, to: ReplyTo, write: impl Fn(&mut [u8]) -> Option<usize>) {
+        if !to.oneway {
+            self.counters.replies += 1;
+            self.put(to.conn, Body::None, |buffer, _| write(buffer));
+        }
+    }
+
     /// Answers SUCCESS and nothing else.
     pub fn done(&mut self, to: ReplyTo) {
         self.reply(to, response::SUCCESS, |w| w, Body::None);

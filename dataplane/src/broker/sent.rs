@@ -5,7 +5,8 @@
 //! ```
 
 use protocol::code::response;
-use protocol::header::{EncodedFields, Text};
+use protocol::frame::Codec;
+use protocol::header::{EncodedFields, Stored, Text};
 use protocol::headers::{FieldSink, SendMessageResponseHeader};
 use store::PhysicalOffset;
 
@@ -51,6 +52,17 @@ impl Broker {
 
     pub(super) fn reply_sent(&mut self, to: ReplyTo, code: i32, sent: &Sent<'_>, out: &mut Outbox) {
         self.msg_ids.set(sent.places);
+        if to.codec == Codec::Binary {
+            let stored = Stored {
+                code,
+                opaque: to.opaque,
+                msg_id: self.msg_ids.as_bytes(),
+                queue_id: sent.queue_id,
+                queue_offset: sent.queue_offset,
+                transaction_id: sent.transaction_id,
+            };
+            return out.reply_as(to, |buffer| stored.write_binary(buffer, &self.region));
+        }
         let header = SendMessageResponseHeader {
             msg_id: Text::new(self.msg_ids.as_bytes()),
             queue_id: sent.queue_id,

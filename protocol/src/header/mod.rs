@@ -14,11 +14,13 @@ pub mod binary;
 pub mod json;
 mod out;
 mod quotes;
+mod stored;
 mod text;
 pub mod writer;
 
 use std::ops::Range;
 
+pub use stored::Stored;
 pub use text::Text;
 pub use writer::{EncodedFields, HeaderWriter};
 

@@ -163,7 +163,7 @@ fn put_chunk<const LEN: usize>(free: &mut [u8], at: usize, bytes: &[u8; LEN]) {
 
 /// `copy_from_slice` without a call, for the lengths that names and values have: two moves that may overlap.
 #[inline]
-fn copy_short(target: &mut [u8], bytes: &[u8]) {
+pub(super) fn copy_short(target: &mut [u8], bytes: &[u8]) {
     assert!(target.len() == bytes.len());
     match bytes.len() {
         0 => {}

@@ -351,6 +351,10 @@ impl EncodedFields {
         }
         EncodedFields { json, binary: encode(Codec::Binary) }
     }
+
+    pub(super) fn binary(&self) -> &[u8] {
+        &self.binary
+    }
 }
 
 impl Default for Head {
