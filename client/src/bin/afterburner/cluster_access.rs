@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use client::admin::Master;
 use client::{Admin, ClientConfig, ClientError};
 use protocol::frame::Codec;
 
@@ -47,6 +48,23 @@ pub async fn with_admin<T>(
     let done = done.await;
     admin.shutdown().await;
     done.map_err(explain)
+}
+
+/// Does something on one master after the other, of one cluster or of all. That there is none is an error.
+pub async fn on_masters(
+    cluster: &Cluster,
+    name: Option<&str>,
+    work: impl AsyncFn(&Admin, &str) -> Result<(), ClientError>,
+) -> Result<Vec<Master>, String> {
+    let done = with_admin(cluster, async |admin| {
+        let masters = admin.masters(name).await?;
+        for master in &masters {
+            work(admin, &master.addr).await?;
+        }
+        Ok(masters)
+    });
+    let masters = done.await?;
+    if masters.is_empty() { Err("there is no broker to do it on".to_owned()) } else { Ok(masters) }
 }
 
 /// The error, and what to do about the commonest ones.

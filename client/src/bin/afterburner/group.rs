@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use client::admin::body::SubscriptionGroupConfig;
 
 use crate::Outcome;
-use crate::cluster_access::{Cluster, block_on, print_table, with_admin};
+use crate::cluster_access::{Cluster, block_on, on_masters, print_table, with_admin};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -83,13 +83,7 @@ async fn list(cluster: &Cluster, all: bool) -> Outcome {
 async fn create(cluster: &Cluster, group_name: String, retry_max_times: i32) -> Outcome {
     let config =
         SubscriptionGroupConfig { group_name, retry_max_times, ..SubscriptionGroupConfig::default() };
-    let made = with_admin(cluster, async |admin| {
-        let masters = admin.masters(None).await?;
-        for master in &masters {
-            admin.create_group(&master.addr, &config).await?;
-        }
-        Ok(masters)
-    });
+    let made = on_masters(cluster, None, async |admin, addr| admin.create_group(addr, &config).await);
     for master in made.await? {
         println!("{} is on {} ({})", config.group_name, master.broker_name, master.addr);
     }
@@ -97,13 +91,7 @@ async fn create(cluster: &Cluster, group_name: String, retry_max_times: i32) -> 
 }
 
 async fn delete(cluster: &Cluster, group: &str) -> Outcome {
-    let gone = with_admin(cluster, async |admin| {
-        let masters = admin.masters(None).await?;
-        for master in &masters {
-            admin.delete_group(&master.addr, group).await?;
-        }
-        Ok(masters)
-    });
+    let gone = on_masters(cluster, None, async |admin, addr| admin.delete_group(addr, group).await);
     for master in gone.await? {
         println!("{group} is deleted on {} ({})", master.broker_name, master.addr);
     }

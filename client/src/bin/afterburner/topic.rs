@@ -6,7 +6,7 @@ use client::ClientError;
 use client::admin::body::{MASTER_ID, TopicConfig};
 
 use crate::Outcome;
-use crate::cluster_access::{Cluster, block_on, print_table, with_admin};
+use crate::cluster_access::{Cluster, block_on, on_masters, print_table, with_admin};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -102,18 +102,8 @@ async fn list(cluster: &Cluster, all: bool) -> Outcome {
 }
 
 async fn create(cluster: &Cluster, config: &TopicConfig, name: Option<&str>) -> Outcome {
-    let made = with_admin(cluster, async |admin| {
-        let masters = admin.masters(name).await?;
-        for master in &masters {
-            admin.create_topic(&master.addr, config).await?;
-        }
-        Ok(masters)
-    });
-    let masters = made.await?;
-    if masters.is_empty() {
-        return Err("there is no broker to make the topic on".to_owned());
-    }
-    for master in masters {
+    let made = on_masters(cluster, name, async |admin, addr| admin.create_topic(addr, config).await);
+    for master in made.await? {
         println!(
             "{} has {} queues on {} ({})",
             config.topic_name, config.write_queue_nums, master.broker_name, master.addr
