@@ -116,7 +116,7 @@ impl ColdStore {
             no_space: self.cleaning.no_space,
             asked: self.marks.take_asked_round(),
             file_bytes,
-            log_bytes: files * file_bytes,
+            log_bytes: files * file_bytes + self.disk.log.ground().map_or(0, |ground| ground.spare_bytes()),
             candidates: &candidates,
         };
         let causes = self.config.retention.decide(&round);

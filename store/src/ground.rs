@@ -11,7 +11,7 @@
 //! A ground that cannot be made is no fault: the log is written where there is none, as it always could be.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::arena::PAGE_BYTES;
@@ -25,6 +25,8 @@ pub struct Ground {
     file_bytes: u64,
     /// How far the log is in its file.
     log_at: AtomicU64,
+    /// There is a spare file, begun or ready: its blocks are taken. Beside the state, which is locked while a piece is written.
+    has_spare: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -80,6 +82,7 @@ impl Ground {
             spare_path: PathBuf::from(spare_dir).join("next"),
             file_bytes,
             log_at: AtomicU64::new(0),
+            has_spare: AtomicBool::new(false),
             state: Mutex::default(),
         })
     }
@@ -128,10 +131,16 @@ impl Ground {
             return Ok(false);
         }
         state.spare = Spare::None;
+        self.has_spare.store(false, Ordering::Relaxed);
         // Before the first message there is no directory of the log.
         self.medium.create_dir(path.parent().unwrap_or(path))?;
         self.medium.rename(&self.spare_path, path)?;
         Ok(true)
+    }
+
+    /// What the spare file takes of the disk.
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        if self.has_spare.load(Ordering::Relaxed) { self.file_bytes } else { 0 }
     }
 
     pub(crate) fn sync_spare_dir(&self) -> Result<(), MediumError> {
@@ -221,6 +230,7 @@ impl Ground {
         }
         // One that an earlier run has left holds zeros as well, as far as it is written.
         let left = self.medium.open(&self.spare_path)?;
+        self.has_spare.store(true, Ordering::Relaxed);
         let keeps = left.map(|file| file.len()).transpose()? == Some(self.file_bytes);
         if !keeps {
             self.medium.create(&self.spare_path, self.file_bytes)?;
@@ -294,15 +304,18 @@ mod tests {
         assert!(medium.content(&path).unwrap().iter().all(|byte| *byte == 7));
     }
 
-    /// Goal: a spare file is made once, and becomes the next one. Method: step until it is there; take it; power cut.
+    /// Goal: a spare file is made once, is counted while it is there, and becomes the next one. Method: step until it is there; take it; power cut.
     #[test]
     fn the_spare_file_becomes_the_next() {
         let (medium, ground, path) = world();
         ground.enter(&path, 100_000, false);
         assert!(!ground.take_spare(Path::new("/s/commitlog/1")).unwrap());
+        assert_eq!(ground.spare_bytes(), 0);
         while ground.step() != Haste::None {}
+        assert_eq!(ground.spare_bytes(), FILE_BYTES);
         let next = Path::new("/s/commitlog/1");
         assert!(ground.take_spare(next).unwrap());
+        assert_eq!(ground.spare_bytes(), 0, "it counts as one of the log's now");
         assert!(!ground.take_spare(Path::new("/s/commitlog/2")).unwrap());
         ground.sync_spare_dir().unwrap();
         medium.sync_dir(Path::new("/s/commitlog")).unwrap();

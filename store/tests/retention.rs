@@ -6,7 +6,7 @@ mod world;
 use std::path::{Path, PathBuf};
 
 use store::sim_medium::{Fault, FaultKind};
-use store::{AppendError, Cause, FlushMode, PhysicalOffset, Retention, Space, StoreConfig};
+use store::{AppendError, Cause, FlushMode, Haste, PhysicalOffset, Retention, Space, StoreConfig};
 use world::{World, draft, small_config};
 
 const FILE: i64 = 64 << 10;
@@ -103,6 +103,26 @@ fn the_log_stays_within_its_quota() {
         world.open().unwrap();
         world.check();
     }
+}
+
+/// D-11. Goal: the file that SYNC_FLUSH makes ahead of the log takes of the quota too. Method: a quota that the log keeps to; then that
+/// file as well.
+#[test]
+fn the_spare_file_takes_of_the_quota() {
+    let retention = Retention { bytes_max: Some(3 * FILE as u64), ..Retention::default() };
+    let mut world = lived(StoreConfig { flush: FlushMode::Sync, ..config(retention) }, 1_000);
+    settle(&mut world);
+    settle(&mut world);
+    let before = files(&world, "/store/commitlog").len();
+    assert!(before <= 3, "{before} files");
+    let ground = world.running.as_ref().unwrap().1.ground().unwrap();
+    while ground.step() != Haste::None {}
+    assert_eq!(files(&world, "/store/commitlog.spare").len(), 1);
+    settle(&mut world);
+    settle(&mut world);
+    let after = files(&world, "/store/commitlog").len();
+    assert!(after <= 2, "{after} files and the spare one");
+    world.check();
 }
 
 /// D-11. Goal: above the warning level sends are refused with a name for it, old files are forced out, and below it sends go on by
