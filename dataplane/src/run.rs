@@ -71,6 +71,7 @@ pub struct Running {
     ahead: Vec<Worker<()>>,
     clean: Worker<()>,
     ground: Option<Worker<()>>,
+    writers: Vec<Worker<()>>,
     disk: Worker<Result<(), StoreError>>,
     sight: Option<SightServer>,
     waker: Waker,
@@ -129,6 +130,11 @@ impl Running {
             let Some(blocks) = disk.cold.read_ahead() else { break };
             let name = plan.thread_name("ab-ahead");
             ahead.push(Worker::start(name, move |stop| reads::run_ahead(&blocks, stop))?);
+        }
+        let mut writers = Vec::new();
+        for _ in 0..WRITE_THREADS {
+            let Some(runs) = disk.cold.writers() else { break };
+            writers.push(Worker::start(plan.thread_name("ab-write"), move |_| runs.serve())?);
         }
         let disk = Worker::start(plan.thread_name("ab-disk"), move |stop| disk.run(stop))?;
 
@@ -214,6 +220,7 @@ impl Running {
             ahead,
             clean,
             ground,
+            writers,
             disk,
             sight,
             waker,
@@ -294,7 +301,11 @@ impl Running {
         let _ = self.clean.end();
         let _ = self.ground.map(Worker::end);
         shard?;
-        self.disk.end().map_err(|_| RunError::ShardPanicked)??;
+        let closed = self.disk.end().map_err(|_| RunError::ShardPanicked)?;
+        for writer in self.writers {
+            let _ = writer.end(); // The disk thread's end is theirs.
+        }
+        closed?;
         Ok(())
     }
 }
@@ -426,6 +437,8 @@ fn wakes(waker: &Waker) -> impl Fn() + Send + Sync + 'static {
 const PARK_MAX: Duration = Duration::from_secs(1);
 /// A shard without traffic looks around this often: timers of the broker are no finer.
 const IDLE_WAIT_MAX: Duration = Duration::from_millis(10);
+/// As many as the store has runs under way.
+const WRITE_THREADS: usize = 2;
 /// What keeps a disk busy.
 const READ_AHEAD_THREADS: usize = 2;
 const QUESTIONS_PER_STEP_MAX: u32 = 16;

@@ -143,7 +143,8 @@ impl HotMap {
         assert!(len <= self.data_bytes() - at);
         // SAFETY: the asserts keep the range inside the mapping. Callers pass ranges below the published mark only, which
         // no one writes: `HotWriter::tail` starts at the mark, and a segment is recycled only when the writer itself
-        // (`&mut`) does it, after the reader has left it (`HotWriter::roll`).
+        // (`&mut`) does it, after the reader has left it (`HotWriter::roll`), which it does not while a run of it is lent
+        // (`HotReader::pending`, `pass_to`).
         // WHY: records are sent and written out as they lie; a copy would be one of the two body copies a message may cost.
         unsafe { slice::from_raw_parts(self.map.as_ptr().add(HEADER_BYTES + at), len) }
     }
@@ -186,7 +187,8 @@ pub fn start(maps: Vec<HotMap>, store: StoreId, base: PhysicalOffset, lead: &[u8
     let mut writer = HotWriter { ring: Arc::clone(&ring), windows, current: 0 };
     writer.region_mut(0, 0, lead.len()).copy_from_slice(lead);
     writer.open_segment(0, base, 1);
-    (writer, HotReader { ring, current: 0, generation: 1, base, at: 0 })
+    let lent = ring.maps.iter().map(|_| Arc::new(())).collect();
+    (writer, HotReader { ring, current: 0, generation: 1, base, at: 0, lent })
 }
 
 /// Says that nothing in the segments is needed any more: a clean stop.
@@ -349,6 +351,25 @@ pub struct HotReader {
     generation: u64,
     base: PhysicalOffset,
     at: usize,
+    /// For each segment, shared with every run of it that is lent.
+    lent: Vec<Arc<()>>,
+}
+
+/// A segment that the reader has not left.
+#[derive(Clone, Copy)]
+struct Spot {
+    index: usize,
+    generation: u64,
+    base: PhysicalOffset,
+    published: usize,
+    /// The writer has left it.
+    is_full: bool,
+}
+
+impl Spot {
+    fn end(&self) -> PhysicalOffset {
+        self.base.plus(self.published as u64)
+    }
 }
 
 impl HotReader {
@@ -359,29 +380,88 @@ impl HotReader {
 
     /// Published bytes from `position` on, up to the end of their segment.
     pub fn pending(&mut self) -> Pending<'_> {
-        // The generation first: when it has moved on, the mark read after it is this segment's last.
-        let writer_generation = self.ring.writer_generation.load(Ordering::Acquire);
-        let mut published = self.published();
-        if self.at == published && writer_generation > self.generation {
-            self.base = self.position();
-            self.at = 0;
-            self.current = (self.current + 1) % self.ring.maps.len();
-            self.generation += 1;
-            self.ring.reader_generation.store(self.generation, Ordering::Release);
-            published = self.published();
+        let here = self.spot();
+        if self.at == here.published && here.is_full && Arc::get_mut(&mut self.lent[self.current]).is_some() {
+            self.leave(here);
         }
-        let at = self.position();
-        let lead = lead_of(at);
-        let from = lead_of(self.base) + self.at - lead;
-        let with_lead = self.ring.maps[self.current].data(from, lead + published - self.at);
-        Pending { at, lead, with_lead }
+        self.pending_at(self.position())
     }
 
-    /// Passes `len` bytes of `pending`: they are never asked for again, not even by a later run.
+    /// As [`HotReader::pending`], from a place further on, which may lie in a later segment.
+    pub fn pending_at(&self, at: PhysicalOffset) -> Pending<'_> {
+        let mut spot = self.spot();
+        while spot.is_full && at >= spot.end() {
+            spot = self.after(spot);
+        }
+        assert!(spot.base <= at && at <= spot.end());
+        let (lead, is_full) = (lead_of(at), spot.is_full);
+        let from = lead_of(spot.base) + at.since(spot.base) as usize - lead;
+        let len = lead + spot.end().since(at) as usize;
+        Pending { at, lead, with_lead: self.ring.maps[spot.index].data(from, len), is_full }
+    }
+
+    /// Lends published bytes of one segment, its lead included. The segment is not left before they are given back, which is by
+    /// dropping what is returned.
+    pub fn lend(&self, from: PhysicalOffset, to: PhysicalOffset) -> HotRun {
+        let mut spot = self.spot();
+        while spot.is_full && to > spot.end() {
+            spot = self.after(spot);
+        }
+        let start = PhysicalOffset(spot.base.0 - lead_of(spot.base) as i64);
+        assert!(start <= from && from <= to && to <= spot.end());
+        let (at, len) = (from.since(start) as usize, to.since(from) as usize);
+        let lent = Arc::clone(&self.lent[spot.index]);
+        HotRun { map: self.ring.maps[spot.index].again(), at, len, _lent: lent }
+    }
+
+    /// Passes what lies before `to`: it is never asked for again, not even by a later run. Nothing of a segment that this leaves may
+    /// be lent.
+    pub fn pass_to(&mut self, to: PhysicalOffset) {
+        loop {
+            let here = self.spot();
+            if to <= here.end() {
+                return self.mark_passed(to);
+            }
+            assert!(here.is_full && Arc::get_mut(&mut self.lent[self.current]).is_some());
+            self.mark_passed(here.end());
+            self.leave(here);
+        }
+    }
+
+    /// Passes `len` bytes of `pending`.
     pub fn pass(&mut self, len: usize) {
-        assert!(len <= self.published() - self.at);
-        self.at += len;
+        self.pass_to(self.position().plus(len as u64));
+    }
+
+    /// `to` lies in the segment that `position` is in.
+    fn mark_passed(&mut self, to: PhysicalOffset) {
+        assert!(to >= self.position());
+        self.at = to.since(self.base) as usize;
         self.ring.maps[self.current].word(WORD_PASSED).store(self.at as u64, Ordering::Release);
+    }
+
+    fn leave(&mut self, here: Spot) {
+        let next = self.after(here);
+        self.base = next.base;
+        self.at = 0;
+        self.current = next.index;
+        self.generation = next.generation;
+        self.ring.reader_generation.store(self.generation, Ordering::Release);
+    }
+
+    /// The segment that `position` is in.
+    fn spot(&self) -> Spot {
+        self.spot_of(self.current, self.generation, self.base)
+    }
+
+    fn after(&self, spot: Spot) -> Spot {
+        self.spot_of((spot.index + 1) % self.ring.maps.len(), spot.generation + 1, spot.end())
+    }
+
+    fn spot_of(&self, index: usize, generation: u64, base: PhysicalOffset) -> Spot {
+        // The generation first: when it has moved on, the mark read after it is this segment's last.
+        let is_full = self.ring.writer_generation.load(Ordering::Acquire) > generation;
+        Spot { index, generation, base, published: self.published(index), is_full }
     }
 
     /// As [`HotMap::doubt`].
@@ -389,8 +469,23 @@ impl HotReader {
         self.ring.maps.iter().for_each(HotMap::doubt);
     }
 
-    fn published(&self) -> usize {
-        self.ring.maps[self.current].word(WORD_PUBLISHED).load(Ordering::Acquire) as usize
+    fn published(&self, index: usize) -> usize {
+        self.ring.maps[index].word(WORD_PUBLISHED).load(Ordering::Acquire) as usize
+    }
+}
+
+/// A part of the hot log that is lent to whoever writes it out.
+pub struct HotRun {
+    map: HotMap,
+    at: usize,
+    len: usize,
+    _lent: Arc<()>,
+}
+
+impl HotRun {
+    /// Published bytes of a segment that its reader has not left, nor will while this is there: nobody writes them.
+    pub fn bytes(&self) -> &[u8] {
+        self.map.data(self.at, self.len)
     }
 }
 
@@ -401,12 +496,14 @@ pub struct Pending<'a> {
     pub at: PhysicalOffset,
     lead: usize,
     with_lead: &'a [u8],
+    /// Nothing will be added to it.
+    pub is_full: bool,
 }
 
 impl<'a> Pending<'a> {
     /// Bytes that are not in memory of a segment: no lead.
     pub fn of(at: PhysicalOffset, bytes: &'a [u8]) -> Self {
-        Self { at, lead: 0, with_lead: bytes }
+        Self { at, lead: 0, with_lead: bytes, is_full: true }
     }
 
     /// The waiting bytes. Empty: nothing is waiting.
@@ -523,6 +620,47 @@ mod tests {
         assert!(writer.roll());
         assert_eq!(writer.bytes(PhysicalOffset(1_000), 1), None);
         assert_eq!(writer.start(), PhysicalOffset(1_001));
+    }
+
+    /// D-2. Goal: a segment of which a part is lent is not recycled, whatever was passed. Method: lend, pass all, roll round the ring.
+    #[test]
+    fn a_lent_run_stays() {
+        let (_kept, mut writer, mut reader) = ring(2);
+        put(&mut writer, b"lent");
+        let run = reader.lend(PhysicalOffset(0), PhysicalOffset(1_004));
+        assert!(writer.roll());
+        put(&mut writer, b"next");
+        assert_eq!(reader.pending_at(PhysicalOffset(1_001)).bytes(), b"ent");
+        assert_eq!(reader.pending_at(PhysicalOffset(1_004)).bytes(), b"next");
+        reader.pass(4);
+        assert_eq!(reader.pending().bytes(), b"next");
+        assert!(!writer.roll());
+        assert_eq!(run.bytes()[1_000..], *b"lent");
+        drop(run);
+        assert_eq!(reader.pending().bytes(), b"next");
+        assert!(writer.roll());
+    }
+
+    /// D-2. Goal: what lies in two segments is lent and passed at once. Method: runs of both, the second over the border's lead.
+    #[test]
+    fn passing_goes_over_borders() {
+        let (kept, mut writer, mut reader) = ring(3);
+        put(&mut writer, b"one");
+        assert!(writer.roll());
+        put(&mut writer, b"two");
+        assert!(writer.roll());
+        put(&mut writer, b"three");
+        let run = reader.lend(PhysicalOffset(0), PhysicalOffset(1_006));
+        assert_eq!(run.bytes()[999..], *b"Lonetwo");
+        assert_eq!(reader.pending_at(PhysicalOffset(1_008)).bytes(), b"ree");
+        reader.pass_to(PhysicalOffset(1_003));
+        assert!(!writer.roll());
+        drop(run);
+        reader.pass_to(PhysicalOffset(1_008));
+        assert_eq!(reader.pending().bytes(), b"ree");
+        let passed = kept.iter().map(|map| map.found().unwrap().passed).collect::<Vec<_>>();
+        assert_eq!(passed, [3, 3, 2]);
+        assert!(writer.roll());
     }
 
     /// D-1. Goal: a later run finds what was published, and nothing else. Method: look at the maps of a running ring.

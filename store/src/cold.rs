@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! step: hot log --write--> commitlog/ and consumequeue/ --> written_to --fdatasync--> synced_to --> checkpoint
+//!                  '- under load: begun now, done by writers while the next run is made ready (ahead.rs)
 //! ```
 //!
 //! A segment of the hot log is free again when its records and their queue entries are in the files. Under SYNC_FLUSH
@@ -12,6 +13,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::ahead::Ahead;
 use crate::arena::{self, HotReader};
 use crate::clean::Cleaning;
 use crate::config::{FlushMode, StoreConfig};
@@ -24,6 +26,7 @@ use crate::offsets::{PhysicalOffset, QueueOffset};
 use crate::read_ahead::ReadAhead;
 use crate::reader::{Boundary, ColdReader};
 use crate::trash::Trash;
+use crate::writers::Writers;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,8 @@ pub enum Work {
 
 /// The cold half of an open store.
 pub struct ColdStore {
-    hot: HotReader,
+    pub(crate) hot: HotReader,
+    pub(crate) ahead: Ahead,
     pub(crate) marks: Arc<Marks>,
     pub(crate) disk: Disk,
     pub(crate) medium: Arc<dyn Medium>,
@@ -74,8 +78,10 @@ impl ColdStore {
         let read_ahead = ReadAhead::new(Arc::clone(&medium), Arc::clone(&marks), &config).map(Arc::new);
         let reader =
             ColdReader::new(Arc::clone(&medium), Arc::clone(&marks), index, read_ahead.clone(), &config);
+        let writers = Writers::new(Arc::clone(&medium), Arc::clone(&marks));
         Self {
             hot,
+            ahead: Ahead::new(writers, config.flush),
             marks,
             disk,
             medium,
@@ -160,9 +166,13 @@ impl ColdStore {
 
     /// Writes out all that was published when this was called.
     pub fn catch_up(&mut self, now_ms: i64) {
-        while self.failure.is_none() && !self.hot.pending().bytes().is_empty() {
-            match self.write_some(now_ms) {
-                Ok(_) => {}
+        while self.failure.is_none() && (self.ahead.is_under_way() || self.waiting().0 > 0) {
+            let done = match self.ahead.is_under_way() {
+                true => self.finish_one(now_ms),
+                false => self.write_some(now_ms).map(drop),
+            };
+            match done {
+                Ok(()) => {}
                 Err(Failure::Medium(error) | Failure::TakeIn(TakeInError::Medium(error)))
                     if error.is_no_space() =>
                 {
@@ -181,6 +191,11 @@ impl ColdStore {
     /// Under SYNC_FLUSH: what is to be made ready ahead of the log, step by step, by a thread that nobody waits for.
     pub fn ground(&self) -> Option<Arc<Ground>> {
         self.disk.log.ground()
+    }
+
+    /// What two threads may help with, until the store is closed; `None` under SYNC_FLUSH. Without them it works as well.
+    pub fn writers(&self) -> Option<Arc<Writers>> {
+        self.ahead.writers()
     }
 
     /// First byte of the log that is kept.
@@ -234,11 +249,15 @@ impl ColdStore {
     }
 
     fn try_step(&mut self, now_ms: i64) -> Result<Work, Failure> {
-        let waiting = self.hot.pending().bytes().len();
+        let (waiting, may_begin) = self.waiting();
         let is_sync = self.config.flush == FlushMode::Sync;
         let write_now = is_sync || waiting >= LAZY_BYTES || is_due(now_ms, self.last_write_ms, LAZY_MS);
         let mut bytes = 0;
-        if waiting > 0 && write_now {
+        if may_begin {
+            bytes = self.begin_some(now_ms)?;
+        } else if self.ahead.is_under_way() {
+            self.finish_one(now_ms)?;
+        } else if waiting > 0 && write_now {
             bytes = self.write_some(now_ms)?;
         }
         let unsynced = self.marks.synced_to() < self.marks.written_to();
@@ -249,21 +268,27 @@ impl ColdStore {
         let indexes = self.settle_index(now_ms);
         self.sync_queues(now_ms)?;
         let cleans = self.clean_some(now_ms);
-        let more = indexes || cleans || bytes >= STEP_BYTES_MAX || (is_sync && bytes > 0);
+        let wrote_much = bytes >= STEP_BYTES_MAX || self.ahead.is_under_way();
+        let more = indexes || cleans || wrote_much || (is_sync && bytes > 0);
         Ok(if more { Work::Did { bytes } } else { Work::Idle })
     }
 
     /// Writes at most one step's bytes of one hot segment.
-    fn write_some(&mut self, now_ms: i64) -> Result<usize, Failure> {
+    pub(crate) fn write_some(&mut self, now_ms: i64) -> Result<usize, Failure> {
         let began = self.medium.elapsed_ns();
         let taken = self.disk.take_in(&self.hot.pending(), STEP_BYTES_MAX, false)?;
         self.marks.times.write.record(self.medium.elapsed_ns() - began);
         self.disk.queues.write_out()?;
         self.hot.pass(taken.bytes);
+        self.note_passed(now_ms);
+        Ok(taken.bytes)
+    }
+
+    /// What was passed is in the files, entries included.
+    pub(crate) fn note_passed(&mut self, now_ms: i64) {
         self.note_space();
         self.marks.set_written_to(self.hot.position());
         self.last_write_ms = now_ms;
-        Ok(taken.bytes)
     }
 
     /// Keys of messages that have reached their level become entries. Returns whether the index has more of the log to read.
@@ -302,7 +327,9 @@ impl ColdStore {
             self.last_queue_sync_ms = now_ms;
             self.round_timestamp = Some(self.disk.store_timestamp);
         }
-        if self.disk.queues.sync_some(QUEUE_SYNCS_PER_STEP)? {
+        // Each takes some milliseconds, and the log's runs shall not run out meanwhile.
+        let max = if self.ahead.is_under_way() { 1 } else { QUEUE_SYNCS_PER_STEP };
+        if self.disk.queues.sync_some(max)? {
             if let Some(timestamp) = self.round_timestamp.take() {
                 self.disk.checkpoint.logics_timestamp = timestamp;
             }
@@ -330,7 +357,7 @@ fn is_due(now_ms: i64, last_ms: i64, period_ms: i64) -> bool {
 
 /// What ends all appending.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error(transparent)]
     Medium(#[from] MediumError),
     #[error(transparent)]
@@ -341,7 +368,7 @@ enum Failure {
 pub(crate) const ABORT_NAMES: [&str; 2] = ["abort", "abort.bak"];
 
 /// Bytes written by one step.
-const STEP_BYTES_MAX: usize = 4 << 20;
+pub(crate) const STEP_BYTES_MAX: usize = 4 << 20;
 /// Less than this waits up to `LAZY_MS` for more: fewer, larger writes.
 const LAZY_BYTES: usize = 1 << 20;
 const LAZY_MS: i64 = 10;

@@ -15,6 +15,7 @@ use crate::ground::Ground;
 use crate::medium::{Medium, MediumFile};
 use crate::offsets::PhysicalOffset;
 use crate::trash::Trash;
+use crate::writers::Place;
 
 /// The files of the log, for the one who writes them.
 pub(crate) struct LogFiles {
@@ -25,7 +26,7 @@ pub(crate) struct LogFiles {
     starts: Vec<i64>,
     current: Option<(i64, Box<dyn MediumFile>)>,
     /// The current file once more, for writes past the page cache.
-    direct: Option<Box<dyn MediumFile>>,
+    direct: Option<Arc<dyn MediumFile>>,
     direct_bytes_from: usize,
     /// Aligned memory, somewhere in here.
     bounce: Vec<u8>,
@@ -161,6 +162,31 @@ impl LogFiles {
             direct.write_at(from + blocks.len() as u64, padded)?;
         }
         Ok(())
+    }
+
+    /// The place of a run of whole blocks that somebody else writes; `None`: its file system or its size knows no such writes.
+    pub fn begin(
+        &mut self,
+        from: PhysicalOffset,
+        to: PhysicalOffset,
+    ) -> Result<Option<Place>, MediumError> {
+        let start = self.start_of(from);
+        let (from, end) = ((from.0 - start) as u64, (to.0 - start) as u64);
+        let is_whole = |bytes: u64| bytes.is_multiple_of(PAGE_BYTES as u64);
+        assert!(end <= self.file_bytes);
+        if !is_whole(self.file_bytes) || !is_whole(from) || !is_whole(end) {
+            return Ok(None);
+        }
+        self.open_for_writing(start)?;
+        let Some(file) = self.direct.clone() else { return Ok(None) };
+        self.reach(end);
+        self.current_unsynced = true;
+        Ok(Some(Place { file, from }))
+    }
+
+    /// A run that `begin` was told of, in the current file, has been written.
+    pub fn finish(&mut self) {
+        self.current_unsynced = true;
     }
 
     /// Everything written survives a power cut when this returns.
@@ -342,7 +368,7 @@ impl LogFiles {
             self.ground_to = ground.enter(&path, 0, is_ground);
         }
         self.current = Some((start, file));
-        self.direct = self.medium.open_direct(&path)?;
+        self.direct = self.medium.open_direct(&path)?.map(Arc::from);
         Ok(())
     }
 }

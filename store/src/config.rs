@@ -59,6 +59,8 @@ pub struct StoreConfig {
     /// Write-outs of at least so many bytes go past the page cache, straight from the hot log: a quarter of the processor
     /// time. Smaller ones are left to the page cache to collect, except under SYNC_FLUSH.
     pub direct_bytes_min: usize,
+    /// Under ASYNC_FLUSH, from so many waiting bytes on, runs are written while the next are made ready.
+    pub ahead_bytes_min: usize,
 }
 
 impl StoreConfig {
@@ -83,6 +85,7 @@ impl StoreConfig {
             read_ahead_bytes: 64 << 20,
             unit_bytes: 12 << 20,
             direct_bytes_min: 128 << 10,
+            ahead_bytes_min: 1 << 20,
         }
     }
 

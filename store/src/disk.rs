@@ -29,6 +29,23 @@ pub(crate) struct TakenIn {
     pub records: u64,
 }
 
+/// What ended a look at a run of log bytes before the run's end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The blank that ends a commitlog file, of so many bytes.
+    Blank(u32),
+    Gap,
+    Bad(RecordError),
+}
+
+/// What `look` found good.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Looked {
+    pub taken: TakenIn,
+    /// The last border of units at or before the last border of blocks, in bytes from the run's start.
+    pub whole_blocks: usize,
+}
+
 /// Why a run of the hot log could not be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TakeInError {
@@ -49,50 +66,82 @@ impl Disk {
         bytes_max: usize,
         check_crc: bool,
     ) -> Result<TakenIn, TakeInError> {
+        let (Looked { mut taken, .. }, stop) = self.look(pending, bytes_max, check_crc);
+        let at = pending.at.plus(taken.bytes as u64);
+        match stop {
+            Some(Stop::Blank(bytes_left)) => {
+                // Its head goes to the file, the rest of the file stays as it is.
+                self.write_part(pending, taken.bytes + record::BLANK_BYTES)?;
+                if let Some(index) = &mut self.index {
+                    index.pass_blank(at, u64::from(bytes_left));
+                }
+                taken.bytes += bytes_left as usize;
+                return Ok(taken);
+            }
+            Some(Stop::Bad(source)) if taken.bytes == 0 => return Err(TakeInError::Record { at, source }),
+            // What is good is written; the next call begins at the bad one.
+            Some(Stop::Bad(_)) | None => self.write_part(pending, taken.bytes)?,
+            Some(Stop::Gap) => {
+                self.write_part(pending, taken.bytes)?;
+                return Err(TakeInError::Gap { at });
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Collects the entries of whole records, of about `bytes_max` at most, and writes nothing. To look twice is no harm.
+    pub fn look(
+        &mut self,
+        pending: &Pending<'_>,
+        bytes_max: usize,
+        check_crc: bool,
+    ) -> (Looked, Option<Stop>) {
         let bytes = pending.bytes();
-        let mut taken = TakenIn::default();
+        let (mut taken, mut whole_blocks) = (TakenIn::default(), 0);
+        let block_of = |end: usize| pending.at.plus(end as u64).0 / arena::PAGE_BYTES as i64;
+        let mut stop = None;
         while taken.bytes < bytes.len() && taken.bytes < bytes_max {
             let at = pending.at.plus(taken.bytes as u64);
-            let problem = match record::unit(&bytes[taken.bytes..]) {
-                Ok(LogUnit::Record(view)) if view.physical_offset != at.0 => {
-                    RecordError::Size { declared: view.bytes.len() }
+            let view = match record::unit(&bytes[taken.bytes..]) {
+                Ok(LogUnit::Record(view)) => view,
+                Ok(LogUnit::Blank { bytes_left }) => {
+                    let fits = u64::from(bytes_left) == self.log.left_in_file(at)
+                        && bytes_left as usize <= bytes.len() - taken.bytes;
+                    let wrong = RecordError::Size { declared: bytes_left as usize };
+                    stop = Some(if fits { Stop::Blank(bytes_left) } else { Stop::Bad(wrong) });
+                    break;
                 }
-                Ok(LogUnit::Record(view)) if check_crc && !view.crc_holds() => RecordError::Crc,
-                Ok(LogUnit::Record(view)) => {
-                    arena::prefetch_seam(bytes, taken.bytes + PREFETCH_RECORDS * view.bytes.len());
-                    if self.dispatch(&view) == Dispatched::Gap {
-                        self.write_part(pending, taken.bytes)?;
-                        return Err(TakeInError::Gap { at });
-                    }
-                    if let Some(index) = &mut self.index {
-                        index.collect(&view);
-                    }
-                    taken.bytes += view.bytes.len();
-                    taken.records += 1;
-                    continue;
+                Err(error) => {
+                    stop = Some(Stop::Bad(error));
+                    break;
                 }
-                Ok(LogUnit::Blank { bytes_left })
-                    if u64::from(bytes_left) == self.log.left_in_file(at)
-                        && bytes_left as usize <= bytes.len() - taken.bytes =>
-                {
-                    // Its head goes to the file, the rest of the file stays as it is.
-                    self.write_part(pending, taken.bytes + record::BLANK_BYTES)?;
-                    if let Some(index) = &mut self.index {
-                        index.pass_blank(at, u64::from(bytes_left));
-                    }
-                    taken.bytes += bytes_left as usize;
-                    return Ok(taken);
-                }
-                Ok(LogUnit::Blank { bytes_left }) => RecordError::Size { declared: bytes_left as usize },
-                Err(error) => error,
             };
-            if taken.bytes > 0 {
-                break; // What is good is written; the next call begins at the bad one.
+            let len = view.bytes.len();
+            if view.physical_offset != at.0 {
+                stop = Some(Stop::Bad(RecordError::Size { declared: len }));
+                break;
             }
-            return Err(TakeInError::Record { at, source: problem });
+            if check_crc && !view.crc_holds() {
+                stop = Some(Stop::Bad(RecordError::Crc));
+                break;
+            }
+            arena::prefetch_seam(bytes, taken.bytes + PREFETCH_RECORDS * len);
+            if self.dispatch(&view) == Dispatched::Gap {
+                stop = Some(Stop::Gap);
+                break;
+            }
+            if let Some(index) = &mut self.index {
+                index.collect(&view);
+            }
+            let end = taken.bytes + len;
+            if block_of(end) != block_of(taken.bytes) {
+                whole_blocks =
+                    if arena::lead_of(pending.at.plus(end as u64)) == 0 { end } else { taken.bytes };
+            }
+            taken.bytes = end;
+            taken.records += 1;
         }
-        self.write_part(pending, taken.bytes)?;
-        Ok(taken)
+        (Looked { taken, whole_blocks }, stop)
     }
 
     /// Stores a record that lost its place once more, at the end of the log and of its queue. Returns the new end; `None`: it

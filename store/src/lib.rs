@@ -11,6 +11,7 @@
 //! blocks; the cold half (`ColdStore`) does one bounded `step` at a time, driven by whoever owns the thread, so that a
 //! simulator can drive it too. Everything the store asks of the machine goes through one seam, `Medium`.
 
+mod ahead;
 pub mod arena;
 mod checkpoint;
 mod clean;
@@ -43,6 +44,7 @@ pub mod sim_medium;
 pub mod store;
 mod trash;
 mod units;
+pub mod writers;
 
 pub use cold::{ColdStore, Work};
 pub use config::{FlushMode, StoreConfig};
@@ -63,3 +65,4 @@ pub use retention::{Cause, Retention, Space};
 pub use shared::SharedBytes;
 pub use store::{Appended, BatchAppendError, BatchAppended, QueueFound, Store, UnitAt};
 pub use trash::Trash;
+pub use writers::Writers;

@@ -62,7 +62,7 @@ pub trait Medium: Send + Sync {
 }
 
 /// An open file. Positioned reads and writes only: no two users share a cursor.
-pub trait MediumFile: Send {
+pub trait MediumFile: Send + Sync {
     /// Fills `out` from byte `at`; returns how much there was before the end of the file.
     fn read_at(&self, at: u64, out: &mut [u8]) -> Result<usize, MediumError>;
     /// Writes all of `bytes` at `at`.

@@ -4,6 +4,7 @@
 //! keeper   tables -> texts of files, registrations      (keeper.rs, mirror.rs; tables.rs at a start)
 //! files    texts -> config/*.json                       (files.rs)
 //! disk     hot log -> commitlog/, consumequeue/         (disk.rs, nap.rs, urgent.rs)
+//! write    runs of the log -> commitlog/, under load    (store::Writers)
 //! ground   blocks for the log to be written on (clean.rs; SYNC_FLUSH)
 //! clean    blocks of deleted files -> the file system (clean.rs)
 //! reads    old records -> the shard                     (reads.rs)

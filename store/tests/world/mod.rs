@@ -26,6 +26,7 @@ pub fn small_config() -> StoreConfig {
         hot_segments: 3,
         unit_bytes: 0,
         direct_bytes_min: 2_000, // Some writes go each way.
+        ahead_bytes_min: 6_000,
         index_shape: IndexShape { slots: 16, entries: 150 },
         ..StoreConfig::new("/store")
     }
@@ -392,6 +393,9 @@ impl World {
 /// What the cold threads do.
 fn work(cold: &mut ColdStore, now_ms: i64) {
     cold.step(now_ms);
+    if let (Some(writers), 0) = (cold.writers(), now_ms % 3) {
+        writers.step(now_ms % 2 == 0);
+    }
     if let Some(ground) = cold.ground() {
         ground.step();
     }

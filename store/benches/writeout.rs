@@ -1,0 +1,136 @@
+//! How fast the log is written out when it is always full, beside what the disk itself takes:
+//! `cargo bench -p afterburner-store --bench writeout -- [--gib N] [--rounds N]`.
+//!
+//! One thread appends 1 KiB messages to 8 queues as fast as there is room, another steps the cold half, alone or with two writers. The
+//! disk's own figures are of writes of 4 MiB past the page cache into a new file, one and two at a time.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use protocol::properties;
+use protocol::record::RecordDraft;
+use store::medium::MediumFile;
+use store::{Medium, RealMedium, Store, StoreConfig};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |name: &str, default: u64| {
+        let at = arguments.iter().position(|argument| argument == name);
+        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
+    };
+    let bytes = number("--gib", 3) << 30;
+    let dir = std::env::temp_dir().join(format!("ab-bench-writeout-{}", std::process::id()));
+    for _ in 0..number("--rounds", 3) {
+        for depth in [1, 2] {
+            println!("raw, {depth} at a time: {:.2} GB/s", raw(&dir, bytes, depth));
+        }
+        for writers in [0, 2] {
+            let (rate, cpu) = write_out(&dir, bytes, writers);
+            println!("write-out, {writers} writers: {rate:.2} GB/s, {cpu:.2} processor seconds per GB");
+        }
+    }
+}
+
+/// GB/s of the disk alone.
+fn raw(dir: &Path, bytes: u64, depth: usize) -> f64 {
+    let medium = RealMedium::new();
+    let path = dir.join("raw");
+    let file = medium.create(&path, bytes).expect("a fresh directory");
+    let file: Box<dyn MediumFile> = medium.open_direct(&path).expect("just made").unwrap_or(file);
+    let memory = vec![1; RUN_BYTES + 4096];
+    let run = &memory[memory.as_ptr().align_offset(4096)..][..RUN_BYTES];
+    let next = AtomicU64::new(0);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..depth {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(RUN_BYTES as u64, Ordering::Relaxed);
+                    if at >= bytes {
+                        return;
+                    }
+                    file.write_at(at, run).expect("a write");
+                }
+            });
+        }
+    });
+    let rate = bytes as f64 / began.elapsed().as_secs_f64() / 1e9;
+    drop(file);
+    std::fs::remove_dir_all(dir).expect("our own directory");
+    rate
+}
+
+/// GB/s of the log, and processor seconds for each GB, of all threads but the one that appends.
+fn write_out(dir: &Path, bytes: u64, writers: usize) -> (f64, f64) {
+    let (mut store, mut cold, _) =
+        store::open(StoreConfig::new(dir), Arc::new(RealMedium::new())).expect("a fresh directory opens");
+    let helpers: Vec<_> = (0..writers)
+        .filter_map(|_| cold.writers())
+        .map(|runs| {
+            std::thread::spawn(move || {
+                runs.serve();
+                cpu_ns()
+            })
+        })
+        .collect();
+    let (began, cpu_before) = (Instant::now(), cpu_ns());
+    let appender = std::thread::spawn(move || {
+        let body = vec![b'x'; 1_024];
+        while (store.published().0 as u64) < bytes {
+            append(&mut store, &body);
+        }
+    });
+    while (cold.written_to().0 as u64) < bytes {
+        if cold.step(began.elapsed().as_millis() as i64) == store::Work::Idle {
+            std::thread::yield_now();
+        }
+    }
+    let took = began.elapsed();
+    let mut cpu = cpu_ns() - cpu_before;
+    appender.join().expect("the appender ends");
+    cold.close(took.as_millis() as i64).expect("a clean stop");
+    for helper in helpers {
+        cpu += helper.join().expect("a writer ends with its store");
+    }
+    std::fs::remove_dir_all(dir).expect("our own directory");
+    (bytes as f64 / took.as_secs_f64() / 1e9, cpu as f64 / bytes as f64)
+}
+
+fn append(store: &mut Store, body: &[u8]) {
+    let host = "127.0.0.1:10911".parse().expect("an address");
+    let mut list = Vec::new();
+    properties::push(&mut list, "UNIQ_KEY", b"7F0000010000000000000000000000000000");
+    properties::push(&mut list, "MSG_REGION", b"DefaultRegion");
+    properties::push(&mut list, "CLUSTER", b"DefaultCluster");
+    properties::push(&mut list, "TRACE_ON", b"true");
+    for queue_id in 0..8 {
+        let queue = store.queue("Bench", queue_id);
+        let draft = RecordDraft {
+            topic: b"Bench",
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            properties: &list,
+        };
+        while !store.has_room(draft.encoded_len()) {
+            std::hint::spin_loop();
+        }
+        store.append(queue, &draft, 0, 1).expect("there is room");
+    }
+}
+
+/// Time this thread has run, as the scheduler counts it.
+fn cpu_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
+const RUN_BYTES: usize = 4 << 20;

@@ -1,0 +1,119 @@
+//! Writing out under load: the next runs are made ready while some are on their way to the disk (writers.rs).
+//!
+//! ```text
+//! log:   ..| sure | run 1, whole blocks ......| run 2 ............| rest of a block | not looked at yet ..
+//!                                                                 '- goes with the run that comes next
+//! ```
+//!
+//! A run ends with a whole block, most often amid a record, so that no two of them touch the same block. What is passed, and told to
+//! be written, ends with the last whole record. Entries of a run are in their files before it is passed, as always.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::arena::lead_of;
+use crate::cold::{ColdStore, Failure, STEP_BYTES_MAX};
+use crate::config::FlushMode;
+use crate::offsets::PhysicalOffset;
+use crate::writers::{Write, Writers};
+
+/// What is under way.
+pub(crate) struct Ahead {
+    writers: Arc<Writers>,
+    /// The last border of records in each run, or before it.
+    sure: VecDeque<PhysicalOffset>,
+    /// Up to here records were looked at, if anything is under way.
+    looked_to: PhysicalOffset,
+    /// Not under SYNC_FLUSH, nor where runs cannot go past the page cache.
+    is_off: bool,
+}
+
+impl Ahead {
+    pub fn new(writers: Writers, flush: FlushMode) -> Self {
+        let (sure, looked_to) = (VecDeque::new(), PhysicalOffset(0));
+        Self { writers: Arc::new(writers), sure, looked_to, is_off: flush == FlushMode::Sync }
+    }
+
+    pub fn is_under_way(&self) -> bool {
+        !self.sure.is_empty()
+    }
+
+    /// Who may help; `None`: there will never be anything to do.
+    pub fn writers(&self) -> Option<Arc<Writers>> {
+        (!self.is_off).then(|| Arc::clone(&self.writers))
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        // Nobody shall write to the files of a store that may be opened again.
+        self.writers.abandon();
+        self.writers.close();
+    }
+}
+
+impl ColdStore {
+    /// Bytes that wait to be looked at, in one segment; and whether they are better begun than done.
+    pub(crate) fn waiting(&mut self) -> (usize, bool) {
+        let is_under_way = self.ahead.is_under_way();
+        let pending = match is_under_way {
+            true => self.hot.pending_at(self.ahead.looked_to),
+            false => self.hot.pending(),
+        };
+        let bytes = pending.bytes().len();
+        let is_rest = is_under_way && pending.is_full && bytes > 0;
+        (bytes, !self.ahead.is_off && (bytes >= self.config.ahead_bytes_min || is_rest))
+    }
+
+    /// Begins the next run. What cannot be begun is written in the ordinary way, when all before it is.
+    pub(crate) fn begin_some(&mut self, now_ms: i64) -> Result<usize, Failure> {
+        let at = match self.ahead.is_under_way() {
+            true => self.ahead.looked_to,
+            false => self.hot.position(),
+        };
+        let (looked, _) = self.disk.look(&self.hot.pending_at(at), STEP_BYTES_MAX, false);
+        let end = at.plus(looked.taken.bytes as u64);
+        let (from, to) = (block_start(at), block_start(end));
+        if from == to && looked.taken.bytes > 0 && self.ahead.is_under_way() {
+            self.ahead.looked_to = end; // The rest of a segment: it lies before the next one as well.
+            return Ok(looked.taken.bytes);
+        }
+        let place = match from < to {
+            true => self.disk.log.begin(from, to)?,
+            false => None, // The end of a file, or a fault.
+        };
+        self.ahead.is_off |= from < to && place.is_none();
+        while self.ahead.sure.len() >= UNDER_WAY_MAX || (place.is_none() && self.ahead.is_under_way()) {
+            self.finish_one(now_ms)?;
+        }
+        let Some(place) = place else { return self.write_some(now_ms) };
+        self.ahead.sure.push_back(at.plus(looked.whole_blocks as u64));
+        self.ahead.looked_to = end;
+        self.ahead.writers.begin(Write { place, run: self.hot.lend(from, to) });
+        self.disk.queues.write_out()?; // While the run is written.
+        Ok(looked.taken.bytes)
+    }
+
+    /// Waits for the first of the runs that are under way. When it has failed all of them are to be written again.
+    pub(crate) fn finish_one(&mut self, now_ms: i64) -> Result<(), Failure> {
+        let (Some(done), Some(sure)) = (self.ahead.writers.finish(), self.ahead.sure.pop_front()) else {
+            return Ok(());
+        };
+        if let Err(error) = done.and_then(|()| self.disk.queues.write_out()) {
+            self.ahead.writers.abandon();
+            self.ahead.sure.clear();
+            return Err(error.into());
+        }
+        self.disk.log.finish();
+        self.hot.pass_to(sure);
+        self.note_passed(now_ms);
+        Ok(())
+    }
+}
+
+fn block_start(at: PhysicalOffset) -> PhysicalOffset {
+    PhysicalOffset(at.0 - lead_of(at) as i64)
+}
+
+/// Two are being written; the others keep the disk busy while this thread waits for a sync or for the page cache.
+const UNDER_WAY_MAX: usize = 4;
