@@ -38,6 +38,11 @@ impl Ahead {
         !self.sure.is_empty()
     }
 
+    /// Whether the disk thread may wait for a sync, some milliseconds: the disk has enough to do, or there is nothing to do.
+    pub fn may_wait(&self) -> bool {
+        self.sure.is_empty() || self.sure.len() >= UNDER_WAY_MAX
+    }
+
     /// Who may help; `None`: there will never be anything to do.
     pub fn writers(&self) -> Option<Arc<Writers>> {
         (!self.is_off).then(|| Arc::clone(&self.writers))
@@ -116,4 +121,4 @@ fn block_start(at: PhysicalOffset) -> PhysicalOffset {
 }
 
 /// Two are being written; the others keep the disk busy while this thread waits for a sync or for the page cache.
-const UNDER_WAY_MAX: usize = 4;
+const UNDER_WAY_MAX: usize = 8;

@@ -262,11 +262,14 @@ impl ColdStore {
         }
         let unsynced = self.marks.synced_to() < self.marks.written_to();
         let sync_due = is_due(now_ms, self.last_sync_ms, self.config.flush_interval_ms);
-        if unsynced && (is_sync || sync_due) {
+        let may_wait = self.ahead.may_wait();
+        if unsynced && (is_sync || (sync_due && may_wait)) {
             self.sync_log(now_ms)?;
         }
         let indexes = self.settle_index(now_ms);
-        self.sync_queues(now_ms)?;
+        if may_wait {
+            self.sync_queues(now_ms)?;
+        }
         let cleans = self.clean_some(now_ms);
         let wrote_much = bytes >= STEP_BYTES_MAX || self.ahead.is_under_way();
         let more = indexes || cleans || wrote_much || (is_sync && bytes > 0);
@@ -327,7 +330,6 @@ impl ColdStore {
             self.last_queue_sync_ms = now_ms;
             self.round_timestamp = Some(self.disk.store_timestamp);
         }
-        // Each takes some milliseconds, and the log's runs shall not run out meanwhile.
         let max = if self.ahead.is_under_way() { 1 } else { QUEUE_SYNCS_PER_STEP };
         if self.disk.queues.sync_some(max)? {
             if let Some(timestamp) = self.round_timestamp.take() {
