@@ -165,11 +165,7 @@ impl LogFiles {
     }
 
     /// The place of a run of whole blocks that somebody else writes; `None`: its file system or its size knows no such writes.
-    pub fn begin(
-        &mut self,
-        from: PhysicalOffset,
-        to: PhysicalOffset,
-    ) -> Result<Option<Place>, MediumError> {
+    pub fn begin(&mut self, from: PhysicalOffset, to: PhysicalOffset) -> Result<Option<Place>, MediumError> {
         let start = self.start_of(from);
         let (from, end) = ((from.0 - start) as u64, (to.0 - start) as u64);
         let is_whole = |bytes: u64| bytes.is_multiple_of(PAGE_BYTES as u64);
