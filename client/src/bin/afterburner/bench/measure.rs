@@ -9,8 +9,9 @@ use super::target::{self, Target};
 use super::{Args, CodecName, LoadKind, SMALL_BYTES, beside, rota};
 use protocol::frame::Codec;
 use std::io;
-use std::net::TcpStream;
-use std::time::Duration;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub fn measure(kind: LoadKind, target: &Target, args: &Args) -> Result<Round, String> {
     let writers = usize::from(args.connections).clamp(8, WRITERS_MAX);
@@ -38,7 +39,8 @@ pub fn measure(kind: LoadKind, target: &Target, args: &Args) -> Result<Round, St
     };
     let one_pulls = PullLoad { connections: 1, queues_each: ONE_PULLS.min(queues), ..pull.clone() };
     if pulls {
-        fill(&sends(LoadKind::Pull, target, args, &topic, queues), queues)?;
+        let sent = fill(&sends(LoadKind::Pull, target, args, &topic, queues), queues)?;
+        until_readable(target.addr, &topic, &pull.from, sent)?;
     }
     let idle: io::Result<Vec<TcpStream>> = (0..args.idle).map(|_| idle(target)).collect();
     let _idle = idle.map_err(|error| format!("cannot open {} idle connections: {error}", args.idle))?;
@@ -98,8 +100,8 @@ fn sends(kind: LoadKind, target: &Target, args: &Args, topic: &str, queues: usiz
     }
 }
 
-/// Gives every queue messages to be pulled: as many as are in memory for certain.
-fn fill(send: &Load, queues: usize) -> Result<(), String> {
+/// Gives every queue messages to be pulled: as many as are in memory for certain. Returns how many.
+fn fill(send: &Load, queues: usize) -> Result<u64, String> {
     let send = Load {
         connections: queues, // Each connection writes to a queue of its own.
         window: 16,
@@ -112,7 +114,27 @@ fn fill(send: &Load, queues: usize) -> Result<(), String> {
     match filled.first_refusal {
         Some(code) => Err(format!("the broker refuses messages to pull later: code {code}")),
         None if filled.messages < queues as u64 => Err("the broker takes no messages".to_owned()),
-        None => Ok(()),
+        None => Ok(filled.messages),
+    }
+}
+
+/// Waits until all messages that went into the queues behind `from` can be read: the official broker makes the entries of what it
+/// has acknowledged later, after a heavy load by many seconds.
+fn until_readable(addr: SocketAddr, topic: &str, from: &[i64], sent: u64) -> Result<(), String> {
+    let begun = Instant::now();
+    loop {
+        let ends = target::ends(addr, topic, from.len())?;
+        let readable: i64 = ends.iter().zip(from).map(|(end, from)| end - from).sum();
+        if readable >= sent.cast_signed() {
+            return Ok(());
+        }
+        if begun.elapsed() > READABLE_TIME_MAX {
+            return Err(format!(
+                "of {sent} messages sent to {addr} only {readable} can be read after {} s: is it still busy with an earlier load?",
+                READABLE_TIME_MAX.as_secs()
+            ));
+        }
+        thread::sleep(READABLE_POLL);
     }
 }
 
@@ -158,3 +180,5 @@ const FILL_BYTES: u64 = 128 << 20;
 const RECORD_BYTES: usize = 200;
 /// For servers that are slow.
 const FILL_TIME_MAX: Duration = Duration::from_secs(2);
+const READABLE_TIME_MAX: Duration = Duration::from_secs(60);
+const READABLE_POLL: Duration = Duration::from_millis(20);
