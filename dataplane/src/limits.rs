@@ -70,6 +70,9 @@ pub const ERRANDS_MAX: usize = 4096;
 pub const COLD_LANE_MAX: usize = 1024;
 /// Cold answers taken in one turn.
 pub const COLD_REPLIES_PER_TURN_MAX: u32 = 64;
+/// Once those of a turn have so many bytes the rest waits for the next one: they are copied out of memory that no cache holds, and
+/// who sends or tails must not wait for all of it.
+pub const COLD_BYTES_PER_TURN_MIN: usize = 16 * 1024;
 
 /// A connection with no traffic in or out for this long is closed (`serverChannelMaxIdleTimeSeconds`).
 pub const IDLE_MS_MAX: u64 = 120_000;

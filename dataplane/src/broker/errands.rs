@@ -100,6 +100,23 @@ pub enum Answer {
     Failed(String),
 }
 
+impl Answer {
+    /// Bytes of records, which the shard copies on.
+    pub fn bytes_len(&self) -> usize {
+        match self {
+            Answer::Pulled(pull) => pull.bytes.len() + pull.shared.len(),
+            Answer::Bytes(bytes) => bytes.as_ref().map_or(0, Vec::len),
+            Answer::Keys(found) => found.bytes.len(),
+            Answer::Offset(_)
+            | Answer::StoreTime(_)
+            | Answer::StoreTimes(_)
+            | Answer::Offsets(_)
+            | Answer::Units(_)
+            | Answer::Failed(_) => 0,
+        }
+    }
+}
+
 /// What a pull wants from the files.
 #[derive(Debug)]
 pub struct ColdAsk {

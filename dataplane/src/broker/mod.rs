@@ -90,7 +90,7 @@ use crate::broker::transaction_check::Transactions;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::lane::LaneIn;
-use crate::limits::{COLD_REPLIES_PER_TURN_MAX, HOLDS_PER_TURN_MAX};
+use crate::limits::{COLD_BYTES_PER_TURN_MIN, COLD_REPLIES_PER_TURN_MAX, HOLDS_PER_TURN_MAX};
 use crate::net::{ConnId, NetTx};
 use crate::outbox::Outbox;
 use crate::rng::Rng;
@@ -232,8 +232,13 @@ impl Broker {
     /// Returns how much was done.
     pub fn settle(&mut self, now: &TurnTime, net: &mut impl NetTx, out: &mut Outbox) -> u32 {
         let mut work = self.release_synced(now, out);
+        let mut cold_bytes = 0;
         for _ in 0..COLD_REPLIES_PER_TURN_MAX {
+            if cold_bytes >= COLD_BYTES_PER_TURN_MIN {
+                break;
+            }
             let Some((errand, answer)) = self.errands.take_next() else { break };
+            cold_bytes += answer.bytes_len();
             self.errand_done(errand, answer, now, net, out);
             work += 1;
         }

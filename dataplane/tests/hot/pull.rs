@@ -358,6 +358,33 @@ fn old_messages_come_from_the_files() {
     assert!(world.shard.broker.counters.cold_pulls > 100);
 }
 
+/// Goal: consumers that are behind together do not fill a turn that others wait for. Method: four ask at once for more than a turn's bytes
+/// each; one is answered in each turn.
+#[test]
+fn large_old_answers_take_a_turn_each() {
+    let mut world = World::with(small());
+    world.topic("T", 4);
+    let conns: Vec<_> = (0..4).map(|_| world.connect()).collect();
+    for number in 0..4_000 {
+        let body = format!("{number:04000}");
+        world.post(conns[0], send("T", number % 4, "", body.as_bytes()).oneway(), Codec::Binary);
+        world.turn();
+    }
+    world.pass(2_000);
+    for (queue_id, conn) in (0..).zip(&conns) {
+        world.post(*conn, pull("T", queue_id, 0), Codec::Binary);
+    }
+    let mut turns_with_answers = 0;
+    for _ in 0..100 {
+        let before = world.shard.outbox.counters.replies;
+        world.turn();
+        let answered = world.shard.outbox.counters.replies - before;
+        assert!(answered <= 1, "{answered} in one turn");
+        turns_with_answers += answered;
+    }
+    assert_eq!(turns_with_answers, 4);
+}
+
 /// Goal: what lies in memory that all readers share reaches a reader whole, in however many pieces he takes it. Method: two queues mixed,
 /// so that no two records of a queue lie side by side; a send ring that takes a part of a record at a time, and one that takes all.
 #[test]
