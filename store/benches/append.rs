@@ -2,12 +2,14 @@
 //!
 //! The cold half runs between the measured bursts, as it would on its own core; huge pages or tmpfs as found.
 
+mod cpu;
+mod sent;
+
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::properties;
 use protocol::record::RecordDraft;
 use store::{FlushMode, Medium, QueueOffset, RealMedium, Store, StoreConfig};
 
@@ -56,11 +58,11 @@ fn main() {
     let (mut bytes, mut took, mut on_cpu) = (0_u64, Duration::ZERO, 0);
     for _ in 0..8 {
         burst(&mut store, 8, &body, 50_000);
-        let (from, cpu) = (store.written_to(), cpu_ns());
+        let (from, cpu) = (store.written_to(), cpu::ns());
         let began = Instant::now();
         cold.catch_up(0);
         took += began.elapsed();
-        on_cpu += cpu_ns() - cpu;
+        on_cpu += cpu::ns() - cpu;
         bytes += store.written_to().since(from);
     }
     let (rate, cost) = (bytes as f64 / took.as_secs_f64() / 1e9, on_cpu as f64 / bytes as f64);
@@ -104,19 +106,9 @@ fn synced(dir: &Path) {
     cold.close(0).expect("a clean stop");
 }
 
-/// Time this thread has run, as the scheduler counts it.
-fn cpu_ns() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
-}
-
 fn burst(store: &mut Store, queues: i32, body: &[u8], count: usize) -> Duration {
     let host = "127.0.0.1:10911".parse().expect("an address");
-    let mut list = Vec::new();
-    properties::push(&mut list, "UNIQ_KEY", b"7F0000010000000000000000000000000000");
-    properties::push(&mut list, "MSG_REGION", b"DefaultRegion");
-    properties::push(&mut list, "CLUSTER", b"DefaultCluster");
-    properties::push(&mut list, "TRACE_ON", b"true");
+    let list = sent::list();
     let queues: Vec<_> = (0..queues).map(|queue_id| (queue_id, store.queue("Bench", queue_id))).collect();
     let began = Instant::now();
     for (queue_id, queue) in queues.iter().copied().cycle().take(count) {

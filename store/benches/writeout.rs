@@ -4,12 +4,14 @@
 //! One thread appends 1 KiB messages to 8 queues as fast as there is room, another steps the cold half, alone or with two writers. The
 //! disk's own figures are of writes of 4 MiB past the page cache into a new file, one and two at a time.
 
+mod cpu;
+mod sent;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use protocol::properties;
 use protocol::record::RecordDraft;
 use store::medium::MediumFile;
 use store::{Medium, RealMedium, Store, StoreConfig};
@@ -71,11 +73,11 @@ fn write_out(dir: &Path, bytes: u64, writers: usize) -> (f64, f64) {
         .map(|runs| {
             std::thread::spawn(move || {
                 runs.serve();
-                cpu_ns()
+                cpu::ns()
             })
         })
         .collect();
-    let (began, cpu_before) = (Instant::now(), cpu_ns());
+    let (began, cpu_before) = (Instant::now(), cpu::ns());
     let appender = std::thread::spawn(move || {
         let body = vec![b'x'; 1_024];
         while (store.published().0 as u64) < bytes {
@@ -88,7 +90,7 @@ fn write_out(dir: &Path, bytes: u64, writers: usize) -> (f64, f64) {
         }
     }
     let took = began.elapsed();
-    let mut cpu = cpu_ns() - cpu_before;
+    let mut cpu = cpu::ns() - cpu_before;
     appender.join().expect("the appender ends");
     cold.close(took.as_millis() as i64).expect("a clean stop");
     for helper in helpers {
@@ -100,37 +102,15 @@ fn write_out(dir: &Path, bytes: u64, writers: usize) -> (f64, f64) {
 
 fn append(store: &mut Store, body: &[u8]) {
     let host = "127.0.0.1:10911".parse().expect("an address");
-    let mut list = Vec::new();
-    properties::push(&mut list, "UNIQ_KEY", b"7F0000010000000000000000000000000000");
-    properties::push(&mut list, "MSG_REGION", b"DefaultRegion");
-    properties::push(&mut list, "CLUSTER", b"DefaultCluster");
-    properties::push(&mut list, "TRACE_ON", b"true");
+    let list = sent::list();
     for queue_id in 0..8 {
         let queue = store.queue("Bench", queue_id);
-        let draft = RecordDraft {
-            topic: b"Bench",
-            queue_id,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body,
-            properties: &list,
-        };
+        let draft = RecordDraft { properties: &list, ..RecordDraft::plain(b"Bench", queue_id, host, body) };
         while !store.has_room(draft.encoded_len()) {
             std::hint::spin_loop();
         }
         store.append(queue, &draft, 0, 1).expect("there is room");
     }
-}
-
-/// Time this thread has run, as the scheduler counts it.
-fn cpu_ns() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }
 
 const RUN_BYTES: usize = 4 << 20;

@@ -5,11 +5,13 @@
 //! appends BODY COUNT
 //! ```
 
+#[path = "../benches/sent/mod.rs"]
+mod sent;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use protocol::properties;
 use protocol::record::RecordDraft;
 use store::{RealMedium, StoreConfig};
 
@@ -23,27 +25,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         StoreConfig { hot_dir: Some(dir.join("hot")), hot_bytes, hot_segments: 4, ..StoreConfig::new(&dir) };
     let (mut store, cold, _) = store::open(config, Arc::new(RealMedium::new()))?;
     let host = "127.0.0.1:10911".parse()?;
-    let mut list = Vec::new();
-    properties::push(&mut list, "UNIQ_KEY", b"7F0000010000000000000000000000000000");
-    properties::push(&mut list, "MSG_REGION", b"DefaultRegion");
-    properties::push(&mut list, "CLUSTER", b"DefaultCluster");
-    properties::push(&mut list, "TRACE_ON", b"true");
+    let list = sent::list();
     let queue = store.queue("Bench", 0);
     let body = vec![b'x'; body_len];
     for _ in 0..count {
-        let draft = RecordDraft {
-            topic: b"Bench",
-            queue_id: 0,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: black_box(&body),
-            properties: &list,
-        };
+        let draft =
+            RecordDraft { properties: &list, ..RecordDraft::plain(b"Bench", 0, host, black_box(&body)) };
         assert!(store.has_room(draft.encoded_len()));
         black_box(store.append(queue, &draft, 0, 1)?);
     }

@@ -2,6 +2,9 @@
 #![no_main]
 #![allow(clippy::unwrap_used)] // A test.
 
+#[path = "../../tests/attack/cable.rs"]
+#[allow(dead_code)]
+mod cable;
 #[path = "../../tests/attack/script.rs"]
 #[allow(dead_code)]
 mod script;

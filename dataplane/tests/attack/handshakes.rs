@@ -64,7 +64,7 @@ fn sources_that_cannot_be() {
 #[test]
 fn a_guessed_handshake_does_not_open() {
     let mut world = World::new();
-    let answer = world.give_seg(&Seg::new(flag::SYN, 41_000, 99, 0)).remove(0);
+    let answer = world.give_seg(Seg::new(flag::SYN, 41_000, 99, 0)).remove(0);
     for wrong in [0, 1, 2, -1i32, 1000, i32::MIN] {
         let ack = answer.tcp.seq.wrapping_add(wrong as u32);
         if ack == answer.tcp.seq.wrapping_add(1) {
@@ -123,10 +123,10 @@ fn unfinished_handshakes_leave_nothing() {
     let mut world = World::new();
     for round in 0..20 {
         for port in 1..=8 {
-            let out = world.give_seg(&Seg::new(flag::SYN, port, 99, 0));
+            let out = world.give_seg(Seg::new(flag::SYN, port, 99, 0));
             assert_eq!(out.len(), 1, "round {round}");
             if round % 2 == 0 {
-                world.give_seg(&Seg::new(flag::RST, port, 100, 0));
+                world.give_seg(Seg::new(flag::RST, port, 100, 0));
             }
         }
         if round % 2 == 1 {
@@ -161,7 +161,7 @@ fn data_on_a_syn() {
 /// Fills the room for handshakes that are not finished.
 fn fill_half_open(world: &mut World) {
     for port in 1..=8 {
-        assert_eq!(world.give_seg(&Seg::new(flag::SYN, port, 99, 0)).len(), 1);
+        assert_eq!(world.give_seg(Seg::new(flag::SYN, port, 99, 0)).len(), 1);
     }
 }
 
@@ -178,12 +178,12 @@ const OFFER: [u8; 12] = [2, 4, 5, 0x78, 4, 2, 1, 1, 1, 3, 3, 7];
 #[test]
 fn handshakes_without_memory() {
     let mut world = World::new();
-    let remembered = world.give_seg(&syn_with(41_000, 99, &OFFER)).remove(0);
-    world.give_seg(&Seg::new(flag::RST, 41_000, 100, 0));
+    let remembered = world.give_seg(syn_with(41_000, 99, &OFFER)).remove(0);
+    world.give_seg(Seg::new(flag::RST, 41_000, 100, 0));
     fill_half_open(&mut world);
     for round in 0..100u16 {
         let port = 42_000 + round;
-        let answer = world.give_seg(&syn_with(port, 99, &OFFER)).remove(0);
+        let answer = world.give_seg(syn_with(port, 99, &OFFER)).remove(0);
         assert_eq!((answer.tcp.flags, answer.tcp.ack), (flag::SYN | flag::ACK, 100));
         assert_eq!((&answer.options, answer.tcp.window), (&remembered.options, remembered.tcp.window));
         if round > 50 {
@@ -229,7 +229,7 @@ fn handshakes_without_memory() {
 fn cookies_are_not_guessed() {
     let mut world = World::new();
     fill_half_open(&mut world);
-    let answer = world.give_seg(&syn_with(41_000, 99, &OFFER)).remove(0);
+    let answer = world.give_seg(syn_with(41_000, 99, &OFFER)).remove(0);
     let right = Seg::new(flag::ACK, 41_000, 100, answer.tcp.seq.wrapping_add(1));
     let mut wrong: Vec<Seg> = (0..32)
         .map(|bit| Seg { ack: (answer.tcp.seq ^ 1 << bit).wrapping_add(1), ..right.clone() })
@@ -252,7 +252,7 @@ fn cookies_are_not_guessed() {
     assert!(matches!(world.take_events()[..], [NetEvent::Opened { .. }]));
 
     fill_half_open(&mut world); // The first ones have expired.
-    let answer = world.give_seg(&syn_with(43_000, 99, &OFFER)).remove(0);
+    let answer = world.give_seg(syn_with(43_000, 99, &OFFER)).remove(0);
     let late = Seg::new(flag::ACK, 43_000, 100, answer.tcp.seq.wrapping_add(1));
     world.wait(Duration::from_secs(33));
     assert_eq!(world.give_seg(&late)[0].tcp.flags, flag::RST);
@@ -265,16 +265,16 @@ fn cookies_are_not_guessed() {
 fn cookies_and_a_full_table() {
     let mut world = World::with(|config| config.limits.conns_max = 11);
     fill_half_open(&mut world);
-    let answer = world.give_seg(&syn_with(41_000, 99, &OFFER)).remove(0);
-    let other = world.give_seg(&syn_with(42_000, 99, &OFFER)).remove(0);
+    let answer = world.give_seg(syn_with(41_000, 99, &OFFER)).remove(0);
+    let other = world.give_seg(syn_with(42_000, 99, &OFFER)).remove(0);
     let ack = |port, answer: &Out| Seg::new(flag::ACK, port, 100, answer.tcp.seq.wrapping_add(1));
-    assert!(world.give_seg(&ack(41_000, &answer)).is_empty());
+    assert!(world.give_seg(ack(41_000, &answer)).is_empty());
     assert!(matches!(world.take_events()[..], [NetEvent::Opened { .. }]));
-    assert!(world.give_seg(&ack(42_000, &other)).is_empty());
+    assert!(world.give_seg(ack(42_000, &other)).is_empty());
     assert!(world.take_events().is_empty());
-    assert!(world.give_seg(&syn_with(43_000, 99, &OFFER)).is_empty());
-    world.give_seg(&Seg::new(flag::RST, 1, 100, 0));
-    assert!(world.give_seg(&ack(42_000, &other)).is_empty());
+    assert!(world.give_seg(syn_with(43_000, 99, &OFFER)).is_empty());
+    world.give_seg(Seg::new(flag::RST, 1, 100, 0));
+    assert!(world.give_seg(ack(42_000, &other)).is_empty());
     assert!(matches!(world.take_events()[..], [NetEvent::Opened { .. }]), "it tries again");
     world.assert_witness_lives();
 }

@@ -11,6 +11,7 @@
 
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
+mod cable;
 #[path = "../common/mod.rs"]
 mod common;
 mod floods;

@@ -280,7 +280,7 @@ fn tiny_segments_are_not_sent() {
         syn.options = [&[2, 4][..], &mss.to_be_bytes()].concat();
         let out = world.give_seg(&syn);
         let ack = out[0].tcp.seq.wrapping_add(1);
-        world.give_seg(&Seg::new(flag::ACK, 42_000, 100, ack));
+        world.give_seg(Seg::new(flag::ACK, 42_000, 100, ack));
         let events = world.take_events();
         let [dataplane::net::NetEvent::Opened { conn, .. }] = events[..] else { panic!("{events:?}") };
         world.stack.send(conn, &[1; 4_000]);
@@ -301,7 +301,7 @@ fn lying_reports() {
     syn.options = vec![2, 4, 5, 180, 1, 1, 4, 2];
     let answer = world.give_seg(&syn).remove(0);
     let first = answer.tcp.seq.wrapping_add(1);
-    world.give_seg(&Seg::new(flag::ACK, 42_000, 500, first));
+    world.give_seg(Seg::new(flag::ACK, 42_000, 500, first));
     let [NetEvent::Opened { conn, .. }] = world.take_events()[..] else { panic!("not opened") };
     let mut bytes = vec![0; 60_000];
     rng.fill(&mut bytes);
@@ -341,7 +341,7 @@ fn lying_reports() {
             }
         }
         let acked = first.wrapping_add(got.len() as u32);
-        frames = world.give_seg(&Seg::new(flag::ACK, 42_000, 500, acked));
+        frames = world.give_seg(Seg::new(flag::ACK, 42_000, 500, acked));
         rounds += 1;
         assert!(rounds < 5_000, "{} bytes came", got.len());
     }

@@ -12,25 +12,38 @@
 //! Numbers are relative: the peer's first data byte is its 0, ours is ours. FLAGS are S A P F R U. A row without `win`
 //! offers the largest window, or does not care which one is offered.
 
+use crate::cable::Cable;
 use crate::wire::{OUR_MAC, Out, PORT, Seg, US};
 use dataplane::device::DeviceCaps;
-use dataplane::device::sim::{SimDevice, SimPort};
+use dataplane::device::sim::SimDevice;
 use dataplane::net::front::{Address, FrontCounters};
 use dataplane::net::packet::flag;
 use dataplane::net::stack::{Stack, StackConfig, StackCounters};
 use dataplane::net::{ConnId, Net, NetEvent};
 use dataplane::rng::Rng;
-use dataplane::time::{Clock, SimClock};
+use dataplane::time::SimClock;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 /// A stack, its clock, the far end of its cable, one connection under attack and one that must not notice.
 pub struct World {
-    pub stack: Stack<SimDevice>,
-    pub port: SimPort,
-    pub clock: SimClock,
+    cable: Cable,
     pub conn: Peer,
     witness: Peer,
-    events: Vec<NetEvent>,
+}
+
+impl Deref for World {
+    type Target = Cable;
+
+    fn deref(&self) -> &Cable {
+        &self.cable
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Cable {
+        &mut self.cable
+    }
 }
 
 /// One connection as its peer sees it.
@@ -73,38 +86,13 @@ impl World {
         let mut stack = Stack::simulated(device, config, &mut Rng::from_seed(1)).unwrap();
         stack.listen(PORT).unwrap();
         let nobody = Peer { id: ConnId { slot: 0, generation: u32::MAX }, port: 0, seq: 0, ack: 0 };
-        let clock = SimClock::new(0);
-        let mut world = Self { stack, port, clock, conn: nobody, witness: nobody, events: Vec::new() };
+        let cable = Cable { stack, port, clock: SimClock::new(0), events: Vec::new() };
+        let mut world = Self { cable, conn: nobody, witness: nobody };
         world.drain(); // The announcement.
         world.clock.advance(time);
         world.witness = world.open(WITNESS, 77);
         world.conn = world.open(ATTACKED, seq);
         world
-    }
-
-    /// A few turns at one instant.
-    pub fn turns(&mut self) {
-        for _ in 0..4 {
-            let now = self.clock.read();
-            self.stack.ingress(&now, 4096);
-            self.events.extend(std::iter::from_fn(|| self.stack.next_event()));
-            self.stack.egress(&now, 4096);
-        }
-    }
-
-    pub fn drain(&mut self) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| self.port.take()).map(|frame| frame.bytes).collect()
-    }
-
-    /// This frame in; what comes out.
-    pub fn give(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
-        self.port.give(frame);
-        self.turns();
-        self.drain()
-    }
-
-    pub fn give_seg(&mut self, seg: &Seg) -> Vec<Out> {
-        self.give(&seg.frame()).iter().map(|frame| Out::parse(frame)).collect()
     }
 
     pub fn wait(&mut self, time: Duration) -> Vec<Vec<u8>> {
@@ -118,10 +106,6 @@ impl World {
             out.extend(self.drain());
         }
         out
-    }
-
-    pub fn take_events(&mut self) -> Vec<NetEvent> {
-        std::mem::take(&mut self.events)
     }
 
     pub fn front(&self) -> FrontCounters {
@@ -138,11 +122,11 @@ impl World {
     }
 
     pub fn try_open(&mut self, from_port: u16, seq: u32) -> Option<Peer> {
-        let out = self.give_seg(&Seg::new(flag::SYN, from_port, seq.wrapping_sub(1), 0));
+        let out = self.give_seg(Seg::new(flag::SYN, from_port, seq.wrapping_sub(1), 0));
         let [answer] = &out[..] else { return None };
         assert_eq!((answer.tcp.flags, answer.tcp.ack), (flag::SYN | flag::ACK, seq));
         let ack = answer.tcp.seq.wrapping_add(1);
-        assert!(self.give_seg(&Seg::new(flag::ACK, from_port, seq, ack)).is_empty());
+        assert!(self.give_seg(Seg::new(flag::ACK, from_port, seq, ack)).is_empty());
         let [NetEvent::Opened { conn: id, peer, .. }] = self.take_events()[..] else { panic!("not opened") };
         assert_eq!(peer.port(), from_port);
         Some(Peer { id, port: from_port, seq, ack })

@@ -124,7 +124,7 @@ fn hours_of_small_talk() {
         let out: Vec<u8> = world.drain().iter().flat_map(|frame| Out::parse(frame).data).collect();
         assert_eq!(out, b"tock", "step {step}");
         answered += 4;
-        world.give_seg(&Seg::new(
+        world.give_seg(Seg::new(
             flag::ACK,
             conn.port,
             conn.seq.wrapping_add(asked),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
+#[path = "../attack/cable.rs"]
+mod cable;
 mod data;
 mod ends;
 mod link;

@@ -1,25 +1,18 @@
 //! A stack on a simulated cable, and the far end of it, written by hand.
 
+pub use crate::cable::Cable as World;
 use crate::wire::{OUR_MAC, Out, PORT, Seg, US};
 use dataplane::device::DeviceCaps;
-use dataplane::device::sim::{SimDevice, SimPort};
+use dataplane::device::sim::SimDevice;
 use dataplane::net::front::Address;
 use dataplane::net::packet::flag;
 use dataplane::net::stack::{Stack, StackConfig};
 use dataplane::net::{ConnId, Net, NetEvent};
 use dataplane::rng::Rng;
-use dataplane::time::{Clock, SimClock};
+use dataplane::time::SimClock;
 use std::time::Duration;
 
 pub const MTU: usize = 1500;
-
-/// A stack, its clock, and the far end of its cable.
-pub struct World {
-    pub stack: Stack<SimDevice>,
-    pub port: SimPort,
-    pub clock: SimClock,
-    pub events: Vec<NetEvent>,
-}
 
 /// A segment of the peer's first connection.
 pub fn seg(flags: u8, seq: u32, ack: u32) -> Seg {
@@ -66,39 +59,10 @@ impl World {
         world
     }
 
-    /// A few turns at one instant.
-    pub fn turns(&mut self) {
-        for _ in 0..4 {
-            let now = self.clock.read();
-            self.stack.ingress(&now, 64);
-            self.events.extend(std::iter::from_fn(|| self.stack.next_event()));
-            self.stack.egress(&now, 64);
-        }
-    }
-
-    pub fn drain(&mut self) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| self.port.take()).map(|frame| frame.bytes).collect()
-    }
-
-    /// This frame in; what comes out.
-    pub fn give(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
-        self.port.give(frame);
-        self.turns();
-        self.drain()
-    }
-
-    pub fn give_seg(&mut self, seg: Seg) -> Vec<Out> {
-        self.give(&seg.frame()).iter().map(|frame| Out::parse(frame)).collect()
-    }
-
     pub fn wait(&mut self, time: Duration) -> Vec<Out> {
         self.clock.advance(time);
         self.turns();
         self.drain().iter().map(|frame| Out::parse(frame)).collect()
-    }
-
-    pub fn take_events(&mut self) -> Vec<NetEvent> {
-        std::mem::take(&mut self.events)
     }
 
     /// Opens a connection from the given port; returns it and the stack's first sequence number.

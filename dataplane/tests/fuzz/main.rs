@@ -12,6 +12,9 @@
 
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
+#[path = "../attack/cable.rs"]
+#[allow(dead_code)]
+mod cable;
 mod frames;
 #[path = "../attack/script.rs"]
 #[allow(dead_code)]

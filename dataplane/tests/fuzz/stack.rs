@@ -55,10 +55,16 @@ pub fn run(input: &[u8]) -> u64 {
             }
             5 => {
                 let len = usize::from(input.word_16());
-                unsent += world.stack.send(world.conn.id, &vec![b'w'; len]);
+                let id = world.conn.id;
+                unsent += world.stack.send(id, &vec![b'w'; len]);
             }
-            6 if input.byte().is_some_and(|how| how & 1 == 0) => world.stack.close(world.conn.id),
-            6 => world.stack.abort(world.conn.id),
+            6 => {
+                let id = world.conn.id;
+                match input.byte().is_some_and(|how| how & 1 == 0) {
+                    true => world.stack.close(id),
+                    false => world.stack.abort(id),
+                }
+            }
             _ => world.port.set_room(usize::from(input.byte().unwrap_or(0))),
         }
         world.turns();
