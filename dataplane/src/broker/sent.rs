@@ -5,15 +5,14 @@
 //! ```
 
 use protocol::code::response;
-use protocol::frame::Codec;
 use protocol::header::{EncodedFields, Stored, Text};
-use protocol::headers::{FieldSink, SendMessageResponseHeader};
+use protocol::headers::FieldSink;
 use store::PhysicalOffset;
 
 use crate::answer::ReplyTo;
 use crate::broker::Broker;
 use crate::config::{Config, FlushDiskType};
-use crate::outbox::{Body, Outbox};
+use crate::outbox::Outbox;
 use crate::time::TurnTime;
 
 /// What an answer says, whether its code is 0 or one of "stored, but".
@@ -52,26 +51,15 @@ impl Broker {
 
     pub(super) fn reply_sent(&mut self, to: ReplyTo, code: i32, sent: &Sent<'_>, out: &mut Outbox) {
         self.msg_ids.set(sent.places);
-        if to.codec == Codec::Binary {
-            let stored = Stored {
-                code,
-                opaque: to.opaque,
-                msg_id: self.msg_ids.as_bytes(),
-                queue_id: sent.queue_id,
-                queue_offset: sent.queue_offset,
-                transaction_id: sent.transaction_id,
-            };
-            return out.reply_as(to, |buffer| stored.write_binary(buffer, &self.region));
-        }
-        let header = SendMessageResponseHeader {
-            msg_id: Text::new(self.msg_ids.as_bytes()),
+        let stored = Stored {
+            code,
+            opaque: to.opaque,
+            msg_id: self.msg_ids.as_bytes(),
             queue_id: sent.queue_id,
             queue_offset: sent.queue_offset,
-            transaction_id: sent.transaction_id.map(Text::new),
-            batch_uniq_id: None,
-            recall_handle: None,
+            transaction_id: sent.transaction_id,
         };
-        out.reply(to, code, |w| w.with(&header).encoded(&self.region), Body::None);
+        out.reply_as(to, |buffer| stored.write(buffer, to.codec, &self.region));
     }
 }
 
@@ -83,34 +71,39 @@ pub(super) fn region_fields(config: &Config) -> EncodedFields {
     })
 }
 
-/// The text of message ids. The half that never changes is written once.
+/// The text of message ids: as many as there ever were in one answer, of which only the digits of the offsets change.
 #[derive(Debug)]
 pub struct MsgIds {
-    /// Address and port, as hex.
-    prefix: Vec<u8>,
+    /// Address and port, as hex, the place of the offset, and the comma to the next.
+    pattern: Vec<u8>,
     text: Vec<u8>,
+    len: usize,
 }
 
 impl MsgIds {
     pub fn new(store_host: std::net::SocketAddr) -> MsgIds {
         let id = protocol::ids::offset_id(store_host, 0);
-        let (prefix, _offset) = id.as_str().as_bytes().split_at(id.as_str().len() - OFFSET_DIGITS);
-        MsgIds { prefix: prefix.to_vec(), text: Vec::with_capacity(id.as_str().len()) }
+        let pattern = [id.as_str().as_bytes(), b","].concat();
+        MsgIds { text: pattern.clone(), pattern, len: 0 }
     }
 
     pub fn set(&mut self, places: &[PhysicalOffset]) {
-        self.text.clear();
-        for (at, place) in places.iter().enumerate() {
-            if at > 0 {
-                self.text.push(b',');
-            }
-            self.text.extend_from_slice(&self.prefix);
-            self.text.extend_from_slice(&hex(place.0));
+        let id_bytes = self.pattern.len();
+        while self.text.len() < places.len() * id_bytes {
+            self.text.extend_from_slice(&self.pattern);
         }
+        let mut digits_at = id_bytes - 1 - OFFSET_DIGITS;
+        for place in places {
+            if let Some(digits) = self.text.get_mut(digits_at..).and_then(|text| text.first_chunk_mut()) {
+                *digits = hex(place.0);
+            }
+            digits_at += id_bytes;
+        }
+        self.len = (places.len() * id_bytes).saturating_sub(1);
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.text
+        &self.text[..self.len]
     }
 }
 
@@ -151,6 +144,10 @@ mod tests {
             assert_eq!(ids.as_bytes(), expected.join(",").as_bytes());
             ids.set(&places[1..2]);
             assert_eq!(ids.as_bytes(), expected[1].as_bytes());
+            ids.set(&[]);
+            assert_eq!(ids.as_bytes(), b"");
+            ids.set(&places[1..]);
+            assert_eq!(ids.as_bytes(), expected[1..].join(",").as_bytes());
         }
     }
 }

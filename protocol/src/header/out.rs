@@ -165,15 +165,15 @@ fn put_chunk<const LEN: usize>(free: &mut [u8], at: usize, bytes: &[u8; LEN]) {
 #[inline]
 pub(super) fn copy_short(target: &mut [u8], bytes: &[u8]) {
     assert!(target.len() == bytes.len());
+    // The longest first, as ids are.
     match bytes.len() {
-        0 => {}
-        1 => copy_ends::<1>(target, bytes),
-        2..4 => copy_ends::<2>(target, bytes),
-        4..8 => copy_ends::<4>(target, bytes),
-        8..16 => copy_ends::<8>(target, bytes),
-        16..32 => copy_ends::<16>(target, bytes),
-        32..64 => copy_ends::<32>(target, bytes),
-        _ => target.copy_from_slice(bytes),
+        64.. => target.copy_from_slice(bytes),
+        32.. => copy_ends::<32>(target, bytes),
+        16.. => copy_ends::<16>(target, bytes),
+        8.. => copy_ends::<8>(target, bytes),
+        4.. => copy_ends::<4>(target, bytes),
+        2.. => copy_ends::<2>(target, bytes),
+        _ => copy_ends::<1>(target, bytes),
     }
 }
 

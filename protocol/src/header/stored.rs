@@ -1,13 +1,14 @@
-//! The answer to a stored message in the ROCKETMQ form, put together from parts that are the same in every one.
+//! The answer to a stored message, put together from parts that are the same in every one.
 //!
 //! ```text
-//! | prefix, fixed part, "msgId" .. | id | "queueId" .. | n | "queueOffset" .. | n | "transactionId" .. | key | what never changes |
+//! binary  | prefix, fixed part, "msgId" .. | id | "queueId" .. | n | "queueOffset" .. | n | "transactionId" .. | key | what never changes |
+//! JSON    {"code":n,"extFields":{"msgId":"id","queueId":"n","queueOffset":"n","transactionId":"key",what never changes},"flag":1,..}
 //! ```
 //!
-//! It is the answer that a broker writes most. [`super::HeaderWriter`] writes the same bytes, field by field; here there is
-//! one look at the room for all of them. Implements rules W-6 and W-7.
+//! It is the answer that a broker writes most. [`super::HeaderWriter`] writes the same bytes, field by field; here nothing
+//! has to be asked that is the same in every one. Implements rules W-6 and W-7.
 
-use super::out::copy_short;
+use super::out::{Out, copy_short};
 use super::{EncodedFields, FLAG_RESPONSE};
 use crate::decimal;
 use crate::frame::{Codec, HEADER_BYTES_MAX, PREFIX_BYTES};
@@ -25,9 +26,50 @@ pub struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// Writes prefix and header, for a frame without a body, and returns their length. None: there is no room, and `out`
-    /// is as it was.
-    pub fn write_binary(&self, out: &mut [u8], more: &EncodedFields) -> Option<usize> {
+    /// Writes prefix and header, for a frame without a body, and returns their length. None: there is no room, and what is
+    /// in `out` may not be used.
+    #[inline]
+    pub fn write(&self, out: &mut [u8], codec: Codec, more: &EncodedFields) -> Option<usize> {
+        match codec {
+            Codec::Json => self.write_json(out, more),
+            Codec::Binary => self.write_binary(out, more),
+        }
+    }
+
+    /// The message id is plain text; the transaction id is whatever its sender says.
+    fn write_json(&self, buffer: &mut [u8], more: &EncodedFields) -> Option<usize> {
+        let mut out = Out { buffer, at: PREFIX_BYTES };
+        out.put(b"{\"code\":");
+        out.put_number(i64::from(self.code));
+        out.put(b",\"extFields\":{\"msgId\":\"");
+        out.put_slice(self.msg_id);
+        out.put(b"\",\"queueId\":\"");
+        out.put_number(i64::from(self.queue_id));
+        out.put(b"\",\"queueOffset\":\"");
+        out.put_number(self.queue_offset);
+        out.put(b"\"");
+        if let Some(id) = self.transaction_id {
+            out.put(b",\"transactionId\":\"");
+            out.put_escaped(id);
+            out.put(b"\"");
+        }
+        out.put_slice(more.json());
+        out.put(b"},\"flag\":1,\"language\":\"OTHER\",\"opaque\":");
+        out.put_number(i64::from(self.opaque));
+        out.put(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
+        out.put_number(i64::from(version::OURS));
+        out.put(b"}");
+        let header_len = out.at - PREFIX_BYTES;
+        if out.at > out.buffer.len() || header_len > HEADER_BYTES_MAX {
+            return None;
+        }
+        let word = u32::from(Codec::Json.to_byte()) << 24 | header_len as u32;
+        out.put_at(0, &((out.at - TOTAL_BYTES) as u32).to_be_bytes());
+        out.put_at(TOTAL_BYTES, &word.to_be_bytes());
+        Some(out.at)
+    }
+
+    fn write_binary(&self, out: &mut [u8], more: &EncodedFields) -> Option<usize> {
         let queue_id = i64::from(self.queue_id);
         let queue_id_len = decimal::text_len(queue_id);
         let queue_offset_len = decimal::text_len(self.queue_offset);
@@ -130,7 +172,7 @@ mod tests {
     use crate::header::{HeaderWriter, Text};
     use crate::headers::{FieldSink, SendMessageResponseHeader};
 
-    /// Goal: byte for byte what the writer of any header writes, and nothing where there is no room. Method: numbers and
+    /// Goal: byte for byte what the writer of any header writes, and None where there is no room. Method: numbers and
     /// texts of many lengths, with and without a transaction id, into every room up to what is needed.
     #[test]
     fn is_what_the_header_writer_writes() {
@@ -138,17 +180,19 @@ mod tests {
             w.text("MSG_REGION", Text::from("DefaultRegion"));
             w.boolean("TRACE_ON", true);
         });
-        let text: Vec<u8> = (b'0'..=b'z').cycle().take(1_100).collect();
+        let ids: Vec<u8> = (b'0'..=b'9').chain(b'A'..=b'F').cycle().take(1_100).collect();
+        let keys: Vec<u8> =
+            (b'#'..=b'~').chain([1, 2, b'"', b'\n', 0xE4, 0xB8, 0xAD]).cycle().take(600).collect();
         for (msg_id_len, transaction_len) in [(32, Some(32)), (56, None), (1_055, Some(0)), (1, Some(500))] {
             for (queue_id, queue_offset) in [(0, 0), (7, 10), (12_345, i64::MAX), (-1, -10)] {
                 for (code, opaque) in [(0, 7), (10, -1), (12, i32::MAX)] {
                     let stored = Stored {
                         code,
                         opaque,
-                        msg_id: &text[..msg_id_len],
+                        msg_id: &ids[..msg_id_len],
                         queue_id,
                         queue_offset,
-                        transaction_id: transaction_len.map(|len| &text[..len]),
+                        transaction_id: transaction_len.map(|len| &keys[..len]),
                     };
                     let header = SendMessageResponseHeader {
                         msg_id: Text::new(stored.msg_id),
@@ -158,17 +202,20 @@ mod tests {
                         batch_uniq_id: None,
                         recall_handle: None,
                     };
-                    let mut expected = [0xEE; 2_000];
-                    let writer = HeaderWriter::response(&mut expected, Codec::Binary, code, opaque);
-                    let len = writer.with(&header).encoded(&region).finish(0).unwrap();
-                    let mut found = [0xEE; 2_000];
-                    assert_eq!(stored.write_binary(&mut found, &region), Some(len));
-                    assert_eq!(found, expected);
-                    let mut small = [0xEE; 2_000];
-                    for room in 0..len {
-                        assert_eq!(stored.write_binary(&mut small[..room], &region), None);
+                    for codec in [Codec::Json, Codec::Binary] {
+                        let mut expected = [0xEE; 5_000];
+                        let writer = HeaderWriter::response(&mut expected, codec, code, opaque);
+                        let len = writer.with(&header).encoded(&region).finish(0).unwrap();
+                        let mut found = [0xEE; 5_000];
+                        assert_eq!(stored.write(&mut found, codec, &region), Some(len));
+                        assert_eq!(found[..len], expected[..len]);
+                        let mut small = [0xEE; 5_000];
+                        for room in 0..len {
+                            assert_eq!(stored.write(&mut small[..room], codec, &region), None);
+                        }
+                        assert_eq!(stored.write(&mut small[..len], codec, &region), Some(len));
+                        assert_eq!(small[..len], expected[..len]);
                     }
-                    assert_eq!(small, [0xEE; 2_000]);
                 }
             }
         }

@@ -352,6 +352,10 @@ impl EncodedFields {
         EncodedFields { json, binary: encode(Codec::Binary) }
     }
 
+    pub(super) fn json(&self) -> &[u8] {
+        &self.json
+    }
+
     pub(super) fn binary(&self) -> &[u8] {
         &self.binary
     }
