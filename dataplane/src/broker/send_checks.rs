@@ -25,22 +25,19 @@ impl Broker {
                 format!("broker unable to service, until {until}"),
             ));
         }
-        let copy;
-        let name = match header.topic.plain() {
-            Some(name) => name,
-            None => {
-                copy = header.topic.to_cow();
-                &*copy
-            }
+        let found = match header.topic.plain_bytes() {
+            Some(name) => self.topics.find_again(name),
+            None => self.topics.find(&header.topic.to_cow()),
         };
-        let topic = match self.topics.find(name) {
+        let topic = match found {
             Some(topic) => topic,
-            None => self.unknown_topic(name, req, header)?,
+            None => self.unknown_topic(&header.topic.to_cow(), req, header)?,
         };
         if !self.announcing.is_empty() && self.is_being_announced(topic, req.now) {
             return Err(Refusal::no_room());
         }
         let config = self.topics.get(topic).expect("found or made");
+        let name = &*config.name;
         if !self.config.broker_permission.can_write() && config.order {
             let ip = self.address.ip();
             return Err(Refusal::new(

@@ -119,6 +119,8 @@ pub struct Topics {
     settings: TopicSettings,
     by_name: HashMap<Arc<str>, TopicIndex>,
     slots: Vec<Option<Arc<TopicConfig>>>,
+    /// The one that was sent to last.
+    recent: TopicIndex,
     version: DataVersion,
 }
 
@@ -131,7 +133,8 @@ impl Topics {
         now_ms: i64,
         ops: &mut PersistOps,
     ) -> Topics {
-        let mut topics = Topics { settings, by_name: HashMap::new(), slots: Vec::new(), version };
+        let (by_name, slots) = (HashMap::new(), Vec::new());
+        let mut topics = Topics { settings, by_name, slots, recent: TopicIndex(0), version };
         for mut config in loaded {
             if !topics.settings.auto_create && *config.name == *TEMPLATE_TOPIC {
                 config.perm &= !PERM_INHERIT;
@@ -152,7 +155,24 @@ impl Topics {
         self.get(index).map(|_| index)
     }
 
+    /// As `find`, for who asks for the same one again and again, as those do who send: then its name is only compared.
+    #[inline]
+    pub fn find_again(&mut self, name: &[u8]) -> Option<TopicIndex> {
+        match self.get(self.recent) {
+            Some(topic) if topic.name.as_bytes() == name => Some(self.recent),
+            _ => self.find_anew(name),
+        }
+    }
+
+    #[inline(never)]
+    fn find_anew(&mut self, name: &[u8]) -> Option<TopicIndex> {
+        let found = self.find(&String::from_utf8_lossy(name))?;
+        self.recent = found;
+        Some(found)
+    }
+
     /// None while the topic is deleted.
+    #[inline]
     pub fn get(&self, index: TopicIndex) -> Option<&Arc<TopicConfig>> {
         self.slots.get(index.0 as usize)?.as_ref()
     }
