@@ -7,22 +7,33 @@ pub fn java_hash(text: &str) -> i32 {
 }
 
 /// The hash of a longer text, given that of what comes before.
+#[inline]
 fn java_hash_on(before: i32, text: &[u8]) -> i32 {
-    if text.is_ascii() {
-        return java_hash_ascii(before, text);
-    }
+    java_hash_ascii(before, text).unwrap_or_else(|| java_hash_any(before, text))
+}
+
+#[cold]
+fn java_hash_any(before: i32, text: &[u8]) -> i32 {
     String::from_utf8_lossy(text).encode_utf16().fold(before, step)
 }
 
 /// Eight bytes at a time: each has its own power of 31 to be multiplied by, so that no product waits for the one before.
+/// None if some are no ASCII.
 #[inline]
-fn java_hash_ascii(before: i32, text: &[u8]) -> i32 {
+fn java_hash_ascii(before: i32, text: &[u8]) -> Option<i32> {
     let (words, tail) = text.as_chunks::<WORD_BYTES>();
-    let hash = words.iter().fold(before, |hash, word| {
+    let mut all = 0;
+    let mut hash = before;
+    for word in words {
+        all |= u64::from_le_bytes(*word);
         let sum = word.iter().zip(POWERS).map(|(byte, power)| i32::from(*byte).wrapping_mul(power));
-        hash.wrapping_mul(POWER_WORD).wrapping_add(sum.fold(0, i32::wrapping_add))
-    });
-    tail.iter().fold(hash, |hash, byte| step(hash, u16::from(*byte)))
+        hash = hash.wrapping_mul(POWER_WORD).wrapping_add(sum.fold(0, i32::wrapping_add));
+    }
+    for byte in tail {
+        all |= u64::from(*byte);
+        hash = step(hash, u16::from(*byte));
+    }
+    if all & HIGH_BITS == 0 { Some(hash) } else { None }
 }
 
 /// The tag code of a consume queue entry and of a subscription's `codeSet`: 0 without a tag.
@@ -51,6 +62,7 @@ fn step(hash: i32, unit: u16) -> i32 {
 }
 
 const WORD_BYTES: usize = 8;
+const HIGH_BITS: u64 = u64::from_le_bytes([0x80; WORD_BYTES]);
 /// 31 to the 7th, 6th .. 0th.
 const POWERS: [i32; WORD_BYTES] = {
     let mut powers = [1_i32; WORD_BYTES];
@@ -76,6 +88,9 @@ mod tests {
             for before in [0, 1, -7, i32::MAX, i32::MIN] {
                 let plain = text[..len].iter().fold(before, |hash, byte| step(hash, u16::from(*byte)));
                 assert_eq!(java_hash_on(before, &text[..len]), plain);
+                let mut other = text[..len].to_vec();
+                other.extend_from_slice("é".as_bytes());
+                assert_eq!(java_hash_on(before, &other), step(plain, 0xE9));
             }
         }
     }

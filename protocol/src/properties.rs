@@ -3,14 +3,13 @@
 //! Reading never fails: a part that is no entry is passed over, as the official code does. Where a name occurs twice
 //! the last one counts. Writing goes to a `Vec` that the caller keeps, so that a warm one allocates nothing.
 
-use crate::{hash, scan};
+use crate::hash;
+use crate::scan::{self, Places};
 
 /// Between a name and its value.
 pub const NAME_SEPARATOR: u8 = 1;
 /// After each entry; the last one may be missing.
 pub const ENTRY_SEPARATOR: u8 = 2;
-/// No byte above it is a separator.
-const SEPARATOR_MAX: u8 = ENTRY_SEPARATOR;
 /// Largest property list a stored message may have.
 pub const PROPERTIES_BYTES_MAX: usize = i16::MAX as usize;
 
@@ -83,13 +82,49 @@ pub mod key {
 }
 
 /// The entries in the order in which they lie.
-pub fn iter(properties: &[u8]) -> Entries<'_> {
-    Entries::new(properties)
+pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+    parts(properties).filter_map(|part| {
+        let (name, value) = part.split_at_checked(scan::find(part, NAME_SEPARATOR)?)?;
+        match (name, value) {
+            ([_, ..], [_, value @ ..]) if !value.is_empty() => Some((name, value)),
+            _ => None,
+        }
+    })
+}
+
+/// What lies between the separators of entries, most of it entries, for [`value`].
+#[inline]
+pub fn parts(properties: &[u8]) -> Parts<'_> {
+    Parts { bytes: properties, from: 0, ends: Places::new(properties, ENTRY_SEPARATOR) }
+}
+
+/// The value of a part that is an entry of this name. Quicker than [`iter`] for who looks for a few names: those of all other
+/// entries need not be found. No separator may be in the name.
+#[inline]
+pub fn value<'a>(part: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    match part.split_at_checked(name.len()) {
+        Some(([_, ..], [NAME_SEPARATOR, value @ ..])) if part.starts_with(name) && !value.is_empty() => {
+            Some(value)
+        }
+        _ => None,
+    }
 }
 
 /// The value of `name`; the last one when it occurs more than once.
 pub fn get<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    iter(properties).filter(|(found, _)| *found == name.as_bytes()).last().map(|(_, value)| value)
+    last(properties, name)
+}
+
+/// The same for a name that is known where it is compiled.
+#[inline(always)]
+fn last<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut last = None;
+    for part in parts(properties) {
+        if let Some(value) = value(part, name.as_bytes()) {
+            last = Some(value);
+        }
+    }
+    last
 }
 
 /// As [`get`], when the value is UTF-8.
@@ -99,7 +134,7 @@ pub fn get_str<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
 
 /// The tag code of a message with these properties: 0 without a tag.
 pub fn tags_code(properties: &[u8]) -> i64 {
-    get(properties, key::TAGS).map_or(0, hash::tags_code_bytes)
+    last(properties, key::TAGS).map_or(0, hash::tags_code_bytes)
 }
 
 /// Adds one entry. Name and value must not hold a separator; an empty value would not be read back.
@@ -130,66 +165,24 @@ pub fn extend_without(out: &mut Vec<u8>, properties: &[u8], names: &[&str]) {
     }
 }
 
-/// Iterator of [`iter`]: looks for separators a block at a time.
+/// Iterator of [`parts`].
 #[derive(Clone, Debug)]
-pub struct Entries<'a> {
+pub struct Parts<'a> {
     bytes: &'a [u8],
-    /// Where the next entry begins.
+    /// Where the next part begins; past the end when there is none.
     from: usize,
-    /// Where the block begins that is looked through, and its separators that were not come by yet, one bit a byte.
-    block: usize,
-    places: u32,
+    ends: Places,
 }
 
-impl<'a> Entries<'a> {
-    #[inline]
-    fn new(bytes: &'a [u8]) -> Entries<'a> {
-        Entries { bytes, from: 0, block: 0, places: scan::low_places(bytes, SEPARATOR_MAX) }
-    }
-
-    /// What lies from `from` to `end`, if it is an entry.
-    #[inline]
-    fn entry(&self, from: usize, name_end: Option<usize>, end: usize) -> Option<(&'a [u8], &'a [u8])> {
-        let name_end = name_end?;
-        match (self.bytes.get(from..name_end), self.bytes.get(name_end + 1..end)) {
-            (Some(name @ [_, ..]), Some(value @ [_, ..])) => Some((name, value)),
-            _ => None,
-        }
-    }
-}
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a [u8];
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let mut name_end = None;
-        loop {
-            while self.places != 0 {
-                let place = self.block + self.places.trailing_zeros() as usize;
-                self.places &= self.places - 1;
-                match self.bytes.get(place) {
-                    Some(&NAME_SEPARATOR) if name_end.is_none() => name_end = Some(place),
-                    Some(&ENTRY_SEPARATOR) => {
-                        let from = std::mem::replace(&mut self.from, place + 1);
-                        if let Some(entry) = self.entry(from, name_end.take(), place) {
-                            return Some(entry);
-                        }
-                    }
-                    _ => {} // Another separator inside a value; a zero, which means nothing.
-                }
-            }
-            self.block += scan::BLOCK_BYTES;
-            match self.bytes.get(self.block..) {
-                Some(rest @ [_, ..]) => self.places = scan::low_places(rest, SEPARATOR_MAX),
-                _ => {
-                    let end = self.bytes.len();
-                    self.block = end;
-                    let from = std::mem::replace(&mut self.from, end);
-                    return self.entry(from, name_end, end);
-                }
-            }
-        }
+        let from = self.from;
+        let end = self.ends.next(self.bytes).unwrap_or(self.bytes.len());
+        self.from = end + 1;
+        self.bytes.get(from..end)
     }
 }
 
@@ -197,8 +190,8 @@ impl<'a> Iterator for Entries<'a> {
 mod tests {
     use super::*;
 
-    /// Goal: entries are found block by block as they are by splitting. Method: random lists of few kinds of bytes, of every
-    /// length around the block's, against the plain way.
+    /// Goal: entries are found block by block as they are by splitting, and by name as among all of them. Method: random
+    /// lists of few kinds of bytes, of every length around the block's, against the plain way.
     #[test]
     fn entries_are_those_of_a_plain_split() {
         let plain = |bytes: &[u8]| -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -210,8 +203,8 @@ mod tests {
             bytes.split(|byte| *byte == ENTRY_SEPARATOR).filter_map(entry).collect()
         };
         let mut seed = 1_u64;
-        for round in 0..20_000 {
-            let bytes: Vec<u8> = (0..round % 70)
+        for round in 0..40_000 {
+            let bytes: Vec<u8> = (0..round % 150)
                 .map(|_| {
                     seed =
                         seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -220,6 +213,10 @@ mod tests {
                 .collect();
             let found: Vec<_> = iter(&bytes).map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             assert_eq!(found, plain(&bytes), "{bytes:?}");
+            for name in ["K", "a", "az", "=", "z=a"] {
+                let last = found.iter().rfind(|entry| entry.0 == name.as_bytes()).map(|entry| &*entry.1);
+                assert_eq!(get(&bytes, name), last, "{name} in {bytes:?}");
+            }
         }
     }
 }
