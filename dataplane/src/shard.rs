@@ -10,6 +10,7 @@
 use protocol::code::request as codes;
 use protocol::frame::Frame;
 use protocol::header::Header;
+use protocol::headers::SendFields;
 
 use crate::broker::{Broker, Request, Served};
 use crate::config::FlushDiskType;
@@ -114,10 +115,11 @@ impl<N: Net> Shard<N> {
                 vip: ends.local.port() == vip_port,
                 codec: frame.codec,
                 header: Header::default(),
+                send: SendFields::default(),
                 body: frame.body,
                 now,
             };
-            if frame.read_header(&mut req.header).is_err() {
+            if frame.read_request(&mut req.header, &mut req.send).is_err() {
                 return Verdict::Close;
             }
             let parsed_ns = match is_send(req.header.code) {

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use protocol::headers::{
-    PullMessageRequestHeader, SendMessageRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader,
+    PullMessageRequestHeader, SendFields, SendMessageRequestHeaderV2, SendMessageResponseHeader,
 };
 use protocol::{Codec, CustomHeader, Found, Header, HeaderWriter, RemotingCommand, frame};
 
@@ -20,9 +20,9 @@ fn main() {
         });
         time("  find + header + V2 fields", || {
             let mut header = Header::default();
-            whole(black_box(&bytes)).read_header(&mut header).expect("our own");
-            let mut fields = SendMessageRequestHeader::default();
-            fields.read_from(&header.fields).expect("our own");
+            let mut fields = SendFields::default();
+            whole(black_box(&bytes)).read_request(&mut header, &mut fields).expect("our own");
+            fields.header().expect("our own");
             black_box(&fields);
         });
         let header = whole(&bytes).header().expect("our own");

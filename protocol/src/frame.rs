@@ -10,6 +10,7 @@
 
 use crate::error::WireError;
 use crate::header::{Header, binary, json};
+use crate::headers::SendFields;
 
 /// How a header is written: every frame says it by its own byte, and an answer need not echo the request's (W-4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -78,9 +79,20 @@ impl<'a> Frame<'a> {
     /// The same into a fresh header that already lies where it is wanted: it is too large to be moved for nothing.
     #[inline]
     pub fn read_header(&self, header: &mut Header<'a>) -> Result<(), WireError> {
+        self.read(header, None)
+    }
+
+    /// The same; if it is a send's, its fields go straight to `send`, which is a fresh one, too.
+    #[inline]
+    pub fn read_request(&self, header: &mut Header<'a>, send: &mut SendFields<'a>) -> Result<(), WireError> {
+        self.read(header, Some(send))
+    }
+
+    #[inline]
+    fn read(&self, header: &mut Header<'a>, send: Option<&mut SendFields<'a>>) -> Result<(), WireError> {
         match self.codec {
-            Codec::Json => json::read(self.header, header),
-            Codec::Binary => binary::read(self.header, header),
+            Codec::Json => json::read(self.header, header, send),
+            Codec::Binary => binary::read(self.header, header, send),
         }
     }
 }

@@ -51,6 +51,7 @@ fn headers_of_other_writers_are_read() {
         r#"{'code':310,language:'GO','opaque':"4",extFields:{queueId:'4',batch:'true',},}"#,
         r#"{"code":310,"language":"GO","opaque":4,"more":[{"a":"}"},[]],"extFields":{"queueId":"4","batch":"tru\u0065"}}"#,
         r#"{"code":310,"language":"GO","opaque":4,"extFields":{"queueId":"7","nested":{"queueId":"8"},"queueId":"4","batch":"true"}}"#,
+        r#"{"code":310,"language":"GO","opaque":4,"extFields":{"queueId":"8","x":"1"},"extFields":{"queueId":"4","batch":"true"}}"#,
     ] {
         let header = json(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!((header.code, header.opaque, header.language), (310, 4, Language::Go), "{text}");

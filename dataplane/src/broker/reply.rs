@@ -10,7 +10,7 @@
 
 use protocol::code::{request, response};
 use protocol::header::Text;
-use protocol::headers::{CustomHeader, ReplyMessageRequestHeader, SendMessageRequestHeader};
+use protocol::headers::{ReplyMessageRequestHeader, SendMessageRequestHeader};
 use protocol::ids;
 use protocol::properties::{self, key};
 use protocol::record::RecordDraft;
@@ -24,11 +24,11 @@ use crate::outbox::{Body, Outbox};
 impl Broker {
     /// Codes 324 and 325.
     pub(super) fn send_reply(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let header = SendMessageRequestHeader::read(&req.header.fields)?;
+        let header = req.send.header()?;
         if self.config.store_reply_message_enable && !self.has_room_for_copy() {
             return Err(Refusal::no_room());
         }
-        let target = match self.check_send(req, &header) {
+        let target = match self.check_send(req, header) {
             Ok(target) => target,
             Err(refusal) => {
                 out.refuse_with(req.reply_to(), &refusal, |w| w.encoded(&self.region));
@@ -36,8 +36,8 @@ impl Broker {
             }
         };
         let mut list = std::mem::take(&mut self.scratch.properties);
-        self.reply_properties(&header, &mut list);
-        let stored = self.store_reply(req, &header, target, &list);
+        self.reply_properties(header, &mut list);
+        let stored = self.store_reply(req, header, target, &list);
         let client_id = properties::get_str(&list, key::REPLY_TO_CLIENT).map(str::to_owned);
         let pushed = PushedReply {
             to: req.reply_to(),
@@ -51,7 +51,7 @@ impl Broker {
             (Some(id), None) => Some(format!("push reply message fail, channel of {id} not found.")),
             (Some(id), Some(_)) if self.calls.is_full() => Some(format!("push reply message to {id}fail.")),
             (Some(_), Some(conn)) => {
-                let opaque = self.push_reply(conn, req, &header, target, &mut list, out);
+                let opaque = self.push_reply(conn, req, header, target, &mut list, out);
                 self.calls.keep(conn, opaque, Call::PushReply(pushed.clone()), req.now.mono_ms());
                 None
             }

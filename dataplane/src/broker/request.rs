@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use protocol::frame::Codec;
 use protocol::header::Header;
+use protocol::headers::SendFields;
 
 use crate::answer::ReplyTo;
 use crate::net::ConnId;
@@ -18,6 +19,8 @@ pub struct Request<'a> {
     pub vip: bool,
     pub codec: Codec,
     pub header: Header<'a>,
+    /// The fields of a send, which are read with the header.
+    pub send: SendFields<'a>,
     pub body: &'a [u8],
     pub now: &'a TurnTime,
 }

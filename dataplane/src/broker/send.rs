@@ -36,12 +36,11 @@ pub struct Target {
 impl Broker {
     pub(super) fn send(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         self.counters.sends += 1;
-        let mut header = SendMessageRequestHeader::default();
-        header.read_from(&req.header.fields)?;
+        let header = req.send.header()?;
         if req.body.is_empty() {
             return Err(Refusal::new(response::SYSTEM_ERROR, "the message has no body"));
         }
-        if let Err(refusal) = self.checked_send(req, &header, out) {
+        if let Err(refusal) = self.checked_send(req, header, out) {
             if refusal.is_no_room() {
                 return Err(refusal);
             }
@@ -82,9 +81,10 @@ impl Broker {
         &mut self,
         req: &Request<'_>,
         header: &SendMessageRequestHeader<'_>,
-        mut target: Target,
+        checked: Target,
         list: &mut Vec<u8>,
     ) -> Result<(Appended, bool), Refusal> {
+        let mut target = checked;
         let mut seen = self.take_properties(header, list, req);
         let reconsume_times = header.reconsume_times.unwrap_or(0);
         let topic = self.topics.get(target.topic).expect("checked");
@@ -115,9 +115,16 @@ impl Broker {
             let remark = "accurate timer message is not enabled, timerWheelEnable is false";
             return Err(Refusal::new(response::SYSTEM_ERROR, remark));
         }
-        let name = self.topics.get(target.topic).expect("checked").name.clone();
+        let copy;
+        let name = match header.topic.plain_bytes() {
+            Some(name) if target.topic == checked.topic => name,
+            _ => {
+                copy = self.topics.get(target.topic).expect("checked").name.clone();
+                copy.as_bytes()
+            }
+        };
         let draft = RecordDraft {
-            topic: name.as_bytes(),
+            topic: name,
             queue_id: target.queue_id,
             flag: header.flag,
             sys_flag: flags,
@@ -147,7 +154,7 @@ impl Broker {
     ) -> Seen {
         list.clear();
         if let Some(text) = header.properties {
-            text.for_each_run(|run| list.extend_from_slice(run));
+            text.append_to(list);
         }
         let (seen, uniq_key) = Seen::read(list);
         let has_uniq_key = uniq_key.is_some();
@@ -216,7 +223,7 @@ impl Broker {
         let mut list = std::mem::take(&mut self.scratch.properties);
         list.clear();
         if let Some(text) = header.properties {
-            text.for_each_run(|run| list.extend_from_slice(run));
+            text.append_to(&mut list);
         }
         let (seen, transaction_id) = Seen::read(&list);
         let draft = RecordDraft {

@@ -7,11 +7,16 @@
 //!
 //! A length of zero or less is a null, as in Java. Implements rule W-5.
 
-use super::{Fields, Form, Header, MARKED_BYTES_MAX, Text};
+use super::{Fields, Form, Header, MARKED_BYTES_MAX, Take, Text};
 use crate::error::WireError;
+use crate::headers::SendFields;
 use crate::version::Language;
 
-pub(crate) fn read<'a>(bytes: &'a [u8], header: &mut Header<'a>) -> Result<(), WireError> {
+pub(crate) fn read<'a>(
+    bytes: &'a [u8],
+    header: &mut Header<'a>,
+    send: Option<&mut SendFields<'a>>,
+) -> Result<(), WireError> {
     let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED_BYTES>() else {
         return Err(WireError::HeaderCut { part: "fixed fields" });
     };
@@ -24,35 +29,57 @@ pub(crate) fn read<'a>(bytes: &'a [u8], header: &mut Header<'a>) -> Result<(), W
     header.opaque = i32::from_be_bytes([o0, o1, o2, o3]);
     header.flag = i32::from_be_bytes([f0, f1, f2, f3]);
     header.remark = if remark.is_empty() { None } else { Some(Text::new(remark)) };
-    read_fields(entries, &mut header.fields).ok_or(WireError::HeaderCut { part: "field" })
+    let whole = match send {
+        Some(send) if SendFields::are_of(header.code) => {
+            header.fields.unmarked = Form::Binary(entries);
+            walk(entries, send).map(|_taken| ())
+        }
+        _ => mark(entries, &mut header.fields),
+    };
+    whole.ok_or(WireError::HeaderCut { part: "field" })
 }
 
-/// Checks every entry, and marks it if there are not too many.
-fn read_fields<'a>(entries: &'a [u8], fields: &mut Fields<'a>) -> Option<()> {
+/// Checks every entry, and marks them if there are not too many.
+fn mark<'a>(entries: &'a [u8], fields: &mut Fields<'a>) -> Option<()> {
     fields.bytes = entries;
-    let mut all_marked = entries.len() < MARKED_BYTES_MAX;
+    if entries.len() >= MARKED_BYTES_MAX || !walk(entries, fields)? {
+        *fields = Fields::unmarked(Form::Binary(entries));
+        return walk(entries, &mut Nobody).map(|_| ());
+    }
+    Some(())
+}
+
+/// Checks every entry and hands over those that have a name and a value. False: not all were wanted, or looked at.
+#[inline(always)]
+fn walk<'a>(entries: &'a [u8], take: &mut impl Take<'a>) -> Option<bool> {
     let mut rest = entries;
     while !rest.is_empty() {
-        let at = entries.len() - rest.len();
-        if all_marked && let Some((value_len, tail)) = take_letter_entry(rest) {
+        let name_at = entries.len() - rest.len() + NAME_LEN_BYTES;
+        if let Some((name, value, tail)) = take_letter_entry(rest) {
             rest = tail;
-            let value_at = at + LETTER_ENTRY_BYTES;
-            all_marked = value_len == 0 || fields.mark_letter(at + NAME_LEN_BYTES, value_at, value_len);
+            if !value.is_empty()
+                && !take.field(name_at, name, name_at + 1 + VALUE_LEN_BYTES, Text::new(value))
+            {
+                return Some(false);
+            }
             continue;
         }
         let (name, value) = take_entry(&mut rest)?;
-        if all_marked && !name.is_empty() && !value.is_empty() {
-            let name_at = at + NAME_LEN_BYTES;
-            let name = name_at..name_at + name.len();
-            let value_at = name.end + VALUE_LEN_BYTES;
-            let value = value_at..value_at + value.len();
-            all_marked = fields.mark(name, value, false);
+        let value_at = name_at + name.len() + VALUE_LEN_BYTES;
+        if !name.is_empty() && !value.is_empty() && !take.field(name_at, name, value_at, Text::new(value)) {
+            return Some(false);
         }
     }
-    if !all_marked {
-        *fields = Fields::unmarked(Form::Binary(entries));
+    Some(true)
+}
+
+/// For a walk that only looks at the form.
+struct Nobody;
+
+impl<'a> Take<'a> for Nobody {
+    fn field(&mut self, _name_at: usize, _name: &'a [u8], _value_at: usize, _value: Text<'a>) -> bool {
+        true
     }
-    Some(())
 }
 
 /// The next entry that has a name and a value.
@@ -77,15 +104,18 @@ fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((name, value))
 }
 
-/// The length of the value of an entry whose name is one letter, as all those of a short send are, and what is behind it.
+/// An entry whose name is one letter, as all those of a short send are, and what is behind it. None also if it
+/// is not whole or has no value: `take_entry` sees to those.
 #[inline]
-fn take_letter_entry(rest: &[u8]) -> Option<(usize, &[u8])> {
-    let word = u64::from_be_bytes(*rest.first_chunk()?);
-    if word >> 48 != 1 {
+fn take_letter_entry(rest: &[u8]) -> Option<(&[u8; 1], &[u8], &[u8])> {
+    let (head, behind) = rest.split_first_chunk::<LETTER_ENTRY_BYTES>()?;
+    let [n0, n1, name @ .., l0, l1, l2, l3] = head;
+    let value_len = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
+    if [*n0, *n1] != [0, 1] || value_len == 0 {
         return None;
     }
-    let value_len = ((word >> 8) as i32).max(0) as usize;
-    Some((value_len, rest.get(LETTER_ENTRY_BYTES + value_len..)?))
+    let (value, tail) = behind.split_at_checked(value_len)?; // A negative length is a very long one here.
+    Some((name, value, tail))
 }
 
 #[inline]

@@ -4,42 +4,76 @@
 //! and bare numbers and booleans among the extFields. Nested values are passed over, without recursion.
 //! Implements rules W-5 and W-6.
 
-use super::quotes::Quotes;
-use super::{Fields, Form, Header, MARKED_BYTES_MAX, Text};
+use super::{Fields, Form, Header, MARKED_BYTES_MAX, Take, Text};
 use crate::error::WireError;
 use crate::escape;
+use crate::headers::SendFields;
 use crate::scan;
 use crate::version::Language;
 
-pub(crate) fn read<'a>(bytes: &'a [u8], header: &mut Header<'a>) -> Result<(), WireError> {
-    match read_canonical(bytes, header) {
-        Some(()) => Ok(()),
-        None => read_any(bytes).map(|read| *header = read),
+pub(crate) fn read<'a>(
+    bytes: &'a [u8],
+    header: &mut Header<'a>,
+    mut send: Option<&mut SendFields<'a>>,
+) -> Result<(), WireError> {
+    let taken = match read_canonical(bytes, header, send.as_deref_mut()) {
+        Some(taken) => taken,
+        None => {
+            *header = read_any(bytes)?;
+            false
+        }
+    };
+    if let Some(send) = send.filter(|_| !taken && SendFields::are_of(header.code)) {
+        *send = SendFields::default(); // It may have got some of them.
+        send.take_all(&header.fields);
     }
+    Ok(())
 }
 
-/// What Java and its likes write: no blanks, known names, texts where texts belong. None is no error yet.
-fn read_canonical<'a>(bytes: &'a [u8], header: &mut Header<'a>) -> Option<()> {
+/// What Java and its likes write: no blanks, known names, texts where texts belong. None is no error yet. Says, too,
+/// whether `send` got the fields, which it does when they are behind a code that has such.
+#[inline]
+fn read_canonical<'a>(
+    bytes: &'a [u8],
+    header: &mut Header<'a>,
+    mut send: Option<&mut SendFields<'a>>,
+) -> Option<bool> {
     let mut rest = bytes.strip_prefix(b"{")?;
+    let mut taken = false;
+    let mut had_fields = false;
     loop {
         let tail = match rest.get(1)? {
             b'c' => number(rest.strip_prefix(b"\"code\":")?, &mut header.code)?,
             b'f' => number(rest.strip_prefix(b"\"flag\":")?, &mut header.flag)?,
             b'o' => number(rest.strip_prefix(b"\"opaque\":")?, &mut header.opaque)?,
             b'v' => number(rest.strip_prefix(b"\"version\":")?, &mut header.version)?,
-            b'e' => {
+            b'e' if !had_fields => {
+                had_fields = true;
                 let inside = rest.strip_prefix(b"\"extFields\":{")?;
-                let end = canonical_fields(bytes, bytes.len() - inside.len(), &mut header.fields)?;
+                let start = bytes.len() - inside.len();
+                let end = match &mut send {
+                    Some(send) if SendFields::are_of(header.code) => {
+                        taken = true;
+                        let end = canonical_fields(bytes, start, *send)?;
+                        header.fields.unmarked = Form::Json(bytes.get(start..end)?);
+                        end
+                    }
+                    _ if bytes.len() < MARKED_BYTES_MAX => {
+                        header.fields.bytes = bytes;
+                        canonical_fields(bytes, start, &mut header.fields)?
+                    }
+                    _ => return None,
+                };
                 bytes.get(end..)?
             }
             b'l' => {
                 let (name, tail) = canonical_text(rest.strip_prefix(b"\"language\":\"")?)?;
-                header.language = Language::from_name(name.plain_bytes()?);
+                header.language = Language::from_name(name);
                 tail
             }
             b'r' => {
                 let (remark, tail) = canonical_text(rest.strip_prefix(b"\"remark\":\"")?)?;
-                header.remark = Some(remark);
+                header.remark = Some(Text::new(remark));
                 tail
             }
             b's' => rest.strip_prefix(b"\"serializeTypeCurrentRPC\":\"JSON\"")?,
@@ -47,7 +81,7 @@ fn read_canonical<'a>(bytes: &'a [u8], header: &mut Header<'a>) -> Option<()> {
         };
         match tail.split_first()? {
             (b',', tail) => rest = tail,
-            (b'}', []) => return Some(()),
+            (b'}', []) => return Some(taken),
             _ => return None,
         }
     }
@@ -75,51 +109,84 @@ fn number<'a>(text: &'a [u8], into: &mut i32) -> Option<&'a [u8]> {
 
 /// The text up to the closing quote, and what is behind it.
 #[inline]
-fn canonical_text(text: &[u8]) -> Option<(Text<'_>, &[u8])> {
+fn canonical_text(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let len = scan::find_either(text, b'"', b'\\')?;
     match text.get(len..)? {
-        [b'"', tail @ ..] => Some((Text::new(text.get(..len)?), tail)),
+        [b'"', tail @ ..] => Some((text.get(..len)?, tail)),
         _ => None, // Escapes: rare in a remark, and no work for this path.
     }
 }
 
-/// Marks the fields of an object that holds texts only, from behind its opening brace at `start` on, and returns where
-/// its closing brace ends.
-fn canonical_fields<'a>(bytes: &'a [u8], start: usize, fields: &mut Fields<'a>) -> Option<usize> {
-    if bytes.get(start) == Some(&b'}') {
+/// Hands over the fields of an object that holds texts only, from behind its opening brace at `start` on, and returns
+/// where its closing brace ends.
+#[inline(always)]
+fn canonical_fields<'a>(bytes: &'a [u8], start: usize, take: &mut impl Take<'a>) -> Option<usize> {
+    let mut rest = bytes.get(start..)?;
+    if rest.first() == Some(&b'}') {
         return Some(start + 1);
     }
-    if bytes.len() >= MARKED_BYTES_MAX {
-        return None;
-    }
-    fields.bytes = bytes;
-    let mut quotes = Quotes::new(bytes, start);
-    let mut left = 0;
-    let mut at = start;
     loop {
-        let name_open = quotes.next(&mut left)?;
-        let name_close = quotes.next(&mut left)?;
-        let value_open = quotes.next(&mut left)?;
-        let value_close = quotes.next(&mut left)?;
-        // Every byte between the quotes of two texts is known, so there is nothing outside of them.
-        if name_open != at || value_open != name_close + 2 || bytes.get(name_close + 1) != Some(&b':') {
-            return None;
-        }
-        let (name, value) = (name_open + 1..name_close, value_open + 1..value_close);
-        let escaped = quotes.passed_backslash(at, value_close);
-        if escaped && bytes.get(name.clone())?.contains(&b'\\') {
-            return None;
-        }
-        if quotes.broken() || !fields.mark(name, value, escaped) {
-            return None;
-        }
-        match bytes.get(value_close + 1)? {
-            b',' => at = value_close + 2,
-            b'}' => return Some(value_close + 2),
+        let tail = match rest.first_chunk() {
+            // A name of one letter, as all those of a short send are, by one look; and a value of one digit, as most of
+            // them are, by the same.
+            Some([b'"', letter @ b'a'..=b'z', b'"', b':', b'"', first, second, _]) => {
+                let behind = rest.get(LETTER_NAME_BYTES..)?;
+                let is_digit = first.is_ascii_digit() && *second == b'"';
+                let (len, escaped) = if is_digit { (1, false) } else { text_len(behind)? };
+                let (value, tail) = behind.split_at_checked(len)?;
+                let name_at = bytes.len() - rest.len() + 1;
+                let value_at = bytes.len() - behind.len();
+                if !take.field(name_at, std::slice::from_ref(letter), value_at, Text::checked(value, escaped))
+                {
+                    return None;
+                }
+                tail
+            }
+            _ => long_named(bytes, rest, take)?,
+        };
+        match tail {
+            [b'"', b',', next @ ..] => rest = next,
+            [b'"', b'}', next @ ..] => return Some(bytes.len() - next.len()),
             _ => return None,
         }
     }
 }
+
+/// One field, at the front of `rest`, whatever its name is. Returns what is behind its value.
+#[inline(never)]
+fn long_named<'a>(bytes: &'a [u8], rest: &'a [u8], take: &mut impl Take<'a>) -> Option<&'a [u8]> {
+    let (name, behind) = canonical_text(rest.strip_prefix(b"\"")?)?;
+    let behind = behind.strip_prefix(b":\"")?;
+    let (len, escaped) = text_len(behind)?;
+    let (value, tail) = behind.split_at_checked(len)?;
+    let (name_at, value_at) = (bytes.len() - rest.len() + 1, bytes.len() - behind.len());
+    if take.field(name_at, name, value_at, Text::checked(value, escaped)) { Some(tail) } else { None }
+}
+
+/// How long the text is whose inside begins here, up to its closing quote, and whether it holds escapes: whole ones.
+#[inline]
+fn text_len(text: &[u8]) -> Option<(usize, bool)> {
+    let len = scan::find_either_by_part(text, b'"', b'\\')?;
+    if text.get(len) == Some(&b'"') { Some((len, false)) } else { escaped_text_len(text, len) }
+}
+
+/// The same from the first backslash on.
+#[inline(never)]
+fn escaped_text_len(text: &[u8], first: usize) -> Option<(usize, bool)> {
+    let mut len = first;
+    loop {
+        let rest = text.get(len..)?;
+        len += match escape::separator(rest) {
+            Some(_) => escape::SEPARATOR_BYTES,
+            None if rest.first() == Some(&b'"') => return Some((len, true)),
+            None => 1 + escape::len(rest.get(1..)?)?,
+        };
+        len += scan::find_either_by_part(text.get(len..)?, b'"', b'\\')?;
+    }
+}
+
+/// `"a":"`.
+const LETTER_NAME_BYTES: usize = 5;
 
 #[cold]
 fn read_any(bytes: &[u8]) -> Result<Header<'_>, WireError> {

@@ -7,13 +7,14 @@
 //! Header { code, flag, language, version, opaque, remark, fields }   `fields` is walked again by who knows the names
 //! ```
 //!
+//! A send's fields are not marked but taken as they are come by, if who reads the header has a place for them.
+//!
 //! No allocation. The walk checks the form of everything it passes, so that fields can be read later without an error.
 //! *Invariant:* `Fields` holds whole entries only: its marks lie inside its bytes, and its iterator ends where they end.
 
 pub mod binary;
 pub mod json;
 mod out;
-mod quotes;
 mod stored;
 mod text;
 pub mod writer;
@@ -24,6 +25,7 @@ pub use stored::Stored;
 pub use text::Text;
 pub use writer::{EncodedFields, HeaderWriter};
 
+use crate::headers::SendFields;
 use crate::version::Language;
 
 /// One command without its body.
@@ -144,15 +146,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// As `mark`, for a name of one letter.
-    #[inline]
-    fn mark_letter(&mut self, name_at: usize, value_at: usize, value_len: usize) -> bool {
-        let Some(mark) = self.marks.get_mut(usize::from(self.marks_len)) else { return false };
-        *mark = Mark(name_at as u64 | 1 << 16 | (value_at as u64) << 32 | (value_len as u64) << 48);
-        self.marks_len += 1;
-        true
-    }
-
     /// Marks one field of `bytes`, whose name has no escapes; false if there is no mark left for it.
     #[inline]
     fn mark(&mut self, name: Range<usize>, value: Range<usize>, escaped: bool) -> bool {
@@ -176,6 +169,28 @@ impl Mark {
         let value_len = word(3) & !MARK_ESCAPED;
         let value = bytes.get(word(2)..word(2) + value_len)?;
         Some((name, value, word(3) & MARK_ESCAPED != 0))
+    }
+}
+
+/// Who is given the fields by the walk over a header that reads its form.
+trait Take<'a> {
+    /// A field whose name has no escapes, and where the two lie in what is walked over. False ends the walk.
+    fn field(&mut self, name_at: usize, name: &'a [u8], value_at: usize, value: Text<'a>) -> bool;
+}
+
+impl<'a> Take<'a> for Fields<'a> {
+    #[inline(always)]
+    fn field(&mut self, name_at: usize, name: &'a [u8], value_at: usize, value: Text<'a>) -> bool {
+        let value_range = value_at..value_at + value.raw().len();
+        self.mark(name_at..name_at + name.len(), value_range, value.is_escaped())
+    }
+}
+
+impl<'a> Take<'a> for SendFields<'a> {
+    #[inline(always)]
+    fn field(&mut self, _name_at: usize, name: &'a [u8], _value_at: usize, value: Text<'a>) -> bool {
+        self.take(name, value);
+        true
     }
 }
 

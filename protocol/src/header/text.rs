@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::out::copy_short;
 use crate::decimal;
 use crate::error::NoRoom;
 use crate::escape;
@@ -55,6 +56,7 @@ impl<'a> Text<'a> {
     }
 
     /// The text's bytes when no escape is in the way.
+    #[inline]
     pub fn plain_bytes(&self) -> Option<&'a [u8]> {
         if self.escaped { None } else { Some(self.raw) }
     }
@@ -111,6 +113,17 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Adds the text to a buffer, which needs room for its raw form.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        if !self.escaped {
+            return out.extend_from_slice(self.raw);
+        }
+        let before = out.len();
+        out.resize(before + self.raw.len(), 0);
+        let len = write_unescaped(self.raw, out.get_mut(before..).unwrap_or_default());
+        out.truncate(before + len);
+    }
+
     /// Where the text may fit though its raw form does not.
     #[cold]
     fn write_tightly(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
@@ -142,18 +155,21 @@ impl<'a> Text<'a> {
     }
 
     /// As `Integer.parseInt`.
+    #[inline]
     pub fn parse_i32(&self) -> Option<i32> {
         decimal::parse_i32(self.plain_bytes()?)
     }
 
     /// As `Long.parseLong`.
+    #[inline]
     pub fn parse_i64(&self) -> Option<i64> {
         decimal::parse_i64(self.plain_bytes()?)
     }
 
     /// As `Boolean.parseBoolean`: whatever is not "true" is false.
+    #[inline]
     pub fn parse_bool(&self) -> bool {
-        self.raw.eq_ignore_ascii_case(b"true")
+        matches!(self.raw, [b't' | b'T', b'r' | b'R', b'u' | b'U', b'e' | b'E'])
     }
 
     pub fn parse_f64(&self) -> Option<f64> {
@@ -215,26 +231,30 @@ impl fmt::Display for Text<'_> {
 }
 
 /// Undoes the escapes of checked text, into as many bytes as it has itself: what is written never overtakes what is read,
-/// so whole words can be copied, and what is too much of one is written over by the next.
+/// so whole parts can be copied, and what is too much of one is written over by the next.
 fn write_unescaped(raw: &[u8], out: &mut [u8]) -> usize {
     let mut rest = raw;
     let mut len = 0;
     while !rest.is_empty() {
         let free = out.get_mut(len..).unwrap_or_default();
-        if let (Some(word), Some(target)) = (rest.first_chunk(), free.first_chunk_mut()) {
-            *target = *word;
-            let run_len = scan::find_in_word(*word, b'\\');
-            len += run_len;
-            rest = rest.get(run_len..).unwrap_or_default();
-            if run_len == word.len() {
-                continue;
+        let run_len = match (rest.first_chunk(), free.first_chunk_mut()) {
+            (Some(part), Some(target)) => {
+                *target = *part;
+                scan::find_in_part(*part, b'\\')
             }
-        } else if let ([byte, tail @ ..], Some(target)) = (rest, free.first_mut())
-            && *byte != b'\\'
-        {
-            *target = *byte;
-            len += 1;
-            rest = tail;
+            _ => {
+                let run_len = scan::find(rest, b'\\').unwrap_or(rest.len());
+                let (run, _) = rest.split_at(run_len);
+                match free.get_mut(..run_len) {
+                    Some(target) => copy_short(target, run),
+                    None => break, // Never: there is as much room as text.
+                }
+                run_len
+            }
+        };
+        len += run_len;
+        rest = rest.get(run_len..).unwrap_or_default();
+        if rest.first() != Some(&b'\\') {
             continue;
         }
         if let (Some(separator), Some(target)) = (escape::separator(rest), out.get_mut(len)) {
@@ -280,6 +300,9 @@ mod tests {
         let len = text.write_to(&mut buffer).expect("never longer than the raw text");
         assert_eq!(len, text.unescaped_len());
         for room in 0..raw.len() + 3 {
+            let mut appended = vec![b'!'; room];
+            text.append_to(&mut appended);
+            assert_eq!(appended[room..], buffer[..len]);
             let mut buffer = vec![0xEE; room];
             match text.write_to(&mut buffer) {
                 Ok(written) => assert_eq!(&buffer[..written], text.to_cow().as_bytes()),

@@ -1,8 +1,11 @@
 //! The headers of sending: codes 10, 310, 320, 324, 325 and 326.
 //!
-//! The long form (V1) and the letter form (V2) mean the same, so both are read into one struct, in one walk.
+//! The long form (V1) and the letter form (V2) mean the same, so both are read into one struct. `SendFields` takes the
+//! fields one by one: from the walk that reads the header itself, which then has nothing to mark, or from the marks of
+//! one that was read before.
 
 use super::{CustomHeader, FieldSink, FieldType};
+use crate::code::request;
 use crate::error::FieldError;
 use crate::header::{Fields, Text};
 
@@ -34,9 +37,9 @@ pub struct SendMessageRequestHeaderV2<'a>(pub SendMessageRequestHeader<'a>);
 impl<'a> CustomHeader<'a> for SendMessageRequestHeader<'a> {
     #[inline]
     fn read(fields: &Fields<'a>) -> Result<Self, FieldError> {
-        let mut header = SendMessageRequestHeader::default();
-        header.read_from(fields)?;
-        Ok(header)
+        let mut taken = SendFields::default();
+        taken.take_all(fields);
+        taken.header().copied()
     }
 
     fn write(&self, out: &mut impl FieldSink) {
@@ -47,9 +50,7 @@ impl<'a> CustomHeader<'a> for SendMessageRequestHeader<'a> {
 impl<'a> CustomHeader<'a> for SendMessageRequestHeaderV2<'a> {
     #[inline]
     fn read(fields: &Fields<'a>) -> Result<Self, FieldError> {
-        let mut header = SendMessageRequestHeaderV2::default();
-        header.0.read_from(fields)?;
-        Ok(header)
+        SendMessageRequestHeader::read(fields).map(SendMessageRequestHeaderV2)
     }
 
     fn write(&self, out: &mut impl FieldSink) {
@@ -71,42 +72,94 @@ impl<'a> CustomHeader<'a> for SendMessageRequestHeaderV2<'a> {
     }
 }
 
-impl<'a> SendMessageRequestHeader<'a> {
-    /// `read` into a fresh header that already lies where it is wanted. One walk, each letter's bit noted.
-    pub fn read_from(&mut self, fields: &Fields<'a>) -> Result<(), FieldError> {
-        let mut seen = UNMISSED;
-        fields.each(|name, value| {
-            // A letter of the short form, or the short form's letter for the long name.
-            let letter = match name {
-                [letter] => *letter,
-                name => long_name_letter(name),
-            };
-            match letter {
-                b'a' => self.producer_group = value,
-                b'b' => self.topic = value,
-                b'c' => self.default_topic = value,
-                b'd' => self.default_topic_queue_nums = number_i32(value, "d")?,
-                b'e' => self.queue_id = number_i32(value, "e")?,
-                b'f' => self.sys_flag = number_i32(value, "f")?,
-                b'g' => self.born_timestamp = number_i64(value, "g")?,
-                b'h' => self.flag = number_i32(value, "h")?,
-                b'i' => self.properties = Some(value),
-                b'j' => self.reconsume_times = Some(number_i32(value, "j")?),
-                b'k' => self.unit_mode = value.parse_bool(),
-                b'l' => self.max_reconsume_times = Some(number_i32(value, "l")?),
-                b'm' => self.batch = value.parse_bool(),
-                b'n' => self.broker_name = Some(value),
-                _ => return Ok(()),
-            }
-            seen |= 1 << (letter - b'a');
-            Ok(())
-        })?;
-        match MANDATORY.get((!seen).trailing_zeros() as usize) {
+/// The fields of a send as they are come by, of two with the same name the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SendFields<'a> {
+    header: SendMessageRequestHeader<'a>,
+    /// A bit for each letter that was there.
+    seen: u32,
+    /// The first number that was none.
+    error: Option<FieldError>,
+}
+
+impl<'a> SendFields<'a> {
+    /// Whether requests of this code have such fields.
+    #[inline]
+    pub(crate) fn are_of(code: i32) -> bool {
+        matches!(
+            code,
+            request::SEND_MESSAGE_V2
+                | request::SEND_MESSAGE
+                | request::SEND_BATCH_MESSAGE
+                | request::SEND_REPLY_MESSAGE
+                | request::SEND_REPLY_MESSAGE_V2
+        )
+    }
+
+    /// The header, or what is wrong with it: a number that is none before one that is missing.
+    #[inline]
+    pub fn header(&self) -> Result<&SendMessageRequestHeader<'a>, FieldError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        match MANDATORY.get((!(self.seen | UNMISSED)).trailing_zeros() as usize) {
             Some(name) => Err(FieldError::Missing { name }),
-            None => Ok(()),
+            None => Ok(&self.header),
         }
     }
 
+    #[cold]
+    pub(crate) fn take_all(&mut self, fields: &Fields<'a>) {
+        for (name, value) in fields {
+            self.take(&name.to_bytes(), value);
+        }
+    }
+
+    /// A letter of the short form, or a long name.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, name: &[u8], value: Text<'a>) {
+        let letter = match name {
+            [letter] => *letter,
+            name => long_name_letter(name),
+        };
+        match letter {
+            b'a' => self.header.producer_group = value,
+            b'b' => self.header.topic = value,
+            b'c' => self.header.default_topic = value,
+            b'd' => self.header.default_topic_queue_nums = self.number(value, "d"),
+            b'e' => self.header.queue_id = self.number(value, "e"),
+            b'f' => self.header.sys_flag = self.number(value, "f"),
+            b'g' => self.header.born_timestamp = self.long_number(value, "g"),
+            b'h' => self.header.flag = self.number(value, "h"),
+            b'i' => self.header.properties = Some(value),
+            b'j' => self.header.reconsume_times = Some(self.number(value, "j")),
+            b'k' => self.header.unit_mode = value.parse_bool(),
+            b'l' => self.header.max_reconsume_times = Some(self.number(value, "l")),
+            b'm' => self.header.batch = value.parse_bool(),
+            b'n' => self.header.broker_name = Some(value),
+            _ => return,
+        }
+        self.seen |= 1 << (letter - b'a');
+    }
+
+    #[inline]
+    fn number(&mut self, value: Text<'_>, name: &'static str) -> i32 {
+        value.parse_i32().unwrap_or_else(|| self.is_none(name))
+    }
+
+    #[inline]
+    fn long_number(&mut self, value: Text<'_>, name: &'static str) -> i64 {
+        value.parse_i64().unwrap_or_else(|| self.is_none(name).into())
+    }
+
+    #[cold]
+    fn is_none(&mut self, name: &'static str) -> i32 {
+        self.error.get_or_insert(FieldError::NotANumber { name });
+        0
+    }
+}
+
+impl SendMessageRequestHeader<'_> {
     fn write_named(&self, out: &mut impl FieldSink, name: impl Fn(u8) -> &'static str) {
         out.text(name(b'a'), self.producer_group);
         out.text(name(b'b'), self.topic);
@@ -127,16 +180,6 @@ impl<'a> SendMessageRequestHeader<'a> {
 
 fn long_name_letter(name: &[u8]) -> u8 {
     LONG_NAMES.iter().find(|row| row.1.as_bytes() == name).map_or(0, |row| row.0)
-}
-
-#[inline]
-fn number_i32(value: Text<'_>, name: &'static str) -> Result<i32, FieldError> {
-    value.parse_i32().ok_or(FieldError::NotANumber { name })
-}
-
-#[inline]
-fn number_i64(value: Text<'_>, name: &'static str) -> Result<i64, FieldError> {
-    value.parse_i64().ok_or(FieldError::NotANumber { name })
 }
 
 /// The bits of `a`, `c` and `d`. Marked mandatory, but no official broker misses them: a producer group is never read, and the template only when the
