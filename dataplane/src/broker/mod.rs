@@ -151,6 +151,7 @@ pub struct Broker {
     offsets_kept_ms: i64,
     ticked_ms: u64,
     disk: Option<std::thread::Thread>,
+    waits_told: u64,
 }
 
 impl Broker {
@@ -260,7 +261,10 @@ impl Broker {
             self.persist.wake();
         }
         self.errands.wake();
-        if let Some(disk) = self.disk.as_ref().filter(|_| !self.gate.is_empty()) {
+        // Sends wait for the disk: for a sync, or for room in the hot log.
+        let has_waited = self.counters.waits > self.waits_told;
+        self.waits_told = self.counters.waits;
+        if let Some(disk) = self.disk.as_ref().filter(|_| has_waited || !self.gate.is_empty()) {
             // One atomic swap; a system call only if the thread is in its deep sleep.
             disk.unpark();
         }

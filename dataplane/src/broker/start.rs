@@ -70,6 +70,7 @@ impl Broker {
             peers: Peers::default(),
             admin: start.admin,
             disk: None,
+            waits_told: 0,
             schedule,
             transactions,
             ended_waits: EndedWaits::default(),

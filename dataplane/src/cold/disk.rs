@@ -36,8 +36,8 @@ impl DiskThread {
         while !stop.load(Ordering::Acquire) {
             let before = self.cold.written_to();
             let work = self.cold.step(wall_ms());
-            let worked = self.cold.written_to() > before;
-            match nap.rest(worked, matches!(work, Work::Did { .. })) {
+            let found = self.cold.written_to().0.saturating_sub(before.0).max(0).unsigned_abs();
+            match nap.rest(found, matches!(work, Work::Did { .. })) {
                 Rest::Again => {}
                 Rest::Yield => std::thread::yield_now(),
                 Rest::Nap(time) => std::thread::sleep(time),
