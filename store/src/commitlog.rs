@@ -39,6 +39,8 @@ pub(crate) struct LogFiles {
     /// Who works ahead of us, and up to where in the current file it has left the ground to us.
     ground: Option<Arc<Ground>>,
     ground_to: u64,
+    /// The current file's blocks are taken, or could not be.
+    took_blocks: bool,
 }
 
 impl LogFiles {
@@ -87,6 +89,7 @@ impl LogFiles {
             spare_unsynced: false,
             ground: None,
             ground_to: u64::MAX,
+            took_blocks: false,
         })
     }
 
@@ -175,6 +178,7 @@ impl LogFiles {
         }
         self.open_for_writing(start)?;
         let Some(file) = self.direct.clone() else { return Ok(None) };
+        self.take_blocks(&*file, from);
         self.reach(end);
         self.current_unsynced = true;
         Ok(Some(Place { file, from }))
@@ -323,6 +327,21 @@ impl LogFiles {
         ground.note(to);
     }
 
+    /// Takes the blocks of the rest of the current file, once: writes onto blocks that are not there yet wait for each other.
+    /// They stay zero, and stay sparse for whoever asks. No fault if it cannot be.
+    fn take_blocks(&mut self, file: &dyn MediumFile, from: u64) {
+        if std::mem::replace(&mut self.took_blocks, true) || self.ground.is_some() {
+            return;
+        }
+        let taken = self.medium.space(&self.dir).and_then(|space| {
+            let is_ample = space.available >= self.file_bytes.saturating_mul(SPACE_FILES_MIN);
+            if is_ample { file.reserve(from, self.file_bytes - from) } else { Ok(()) }
+        });
+        if let Err(error) = taken {
+            log::info!("the log is written on sparse ground: {error}");
+        }
+    }
+
     fn path_of(&self, start: i64) -> PathBuf {
         self.dir.join(name_of_offset(start))
     }
@@ -364,6 +383,7 @@ impl LogFiles {
             self.ground_to = ground.enter(&path, 0, is_ground);
         }
         self.current = Some((start, file));
+        self.took_blocks = false;
         self.direct = self.medium.open_direct(&path)?.map(Arc::from);
         Ok(())
     }
@@ -382,3 +402,5 @@ const BOUNCE_BYTES: usize = 64 << 10;
 /// More than size and magic of a record.
 const CUT_BYTES: usize = 16;
 const AGAIN_BYTES: usize = 1 << 20;
+/// A disk with less space than so many files is taken block by block.
+const SPACE_FILES_MIN: u64 = 4;

@@ -1,8 +1,9 @@
 //! All files of the store together: what recovery repairs and the write-out then goes on with.
 
-use protocol::record::{self, RecordError, RecordView, Stamp, Unit as LogUnit};
+use protocol::record::{self, RecordError, RecordView, Stamp};
 
 use crate::arena::{self, Pending};
+use crate::brief::{self, Brief, Unit as LogUnit};
 use crate::checkpoint::Checkpoint;
 use crate::commitlog::LogFiles;
 use crate::consumequeue::{Dispatched, QueueFiles};
@@ -102,8 +103,8 @@ impl Disk {
         let mut stop = None;
         while taken.bytes < bytes.len() && taken.bytes < bytes_max {
             let at = pending.at.plus(taken.bytes as u64);
-            let view = match record::unit(&bytes[taken.bytes..]) {
-                Ok(LogUnit::Record(view)) => view,
+            let brief = match brief::unit(&bytes[taken.bytes..], check_crc) {
+                Ok(LogUnit::Record(brief)) => brief,
                 Ok(LogUnit::Blank { bytes_left }) => {
                     let fits = u64::from(bytes_left) == self.log.left_in_file(at)
                         && bytes_left as usize <= bytes.len() - taken.bytes;
@@ -116,22 +117,18 @@ impl Disk {
                     break;
                 }
             };
-            let len = view.bytes.len();
-            if view.physical_offset != at.0 {
+            let len = brief.size as usize;
+            if brief.physical_offset != at.0 {
                 stop = Some(Stop::Bad(RecordError::Size { declared: len }));
                 break;
             }
-            if check_crc && !view.crc_holds() {
-                stop = Some(Stop::Bad(RecordError::Crc));
-                break;
-            }
             arena::prefetch_seam(bytes, taken.bytes + PREFETCH_RECORDS * len);
-            if self.dispatch(&view) == Dispatched::Gap {
+            if self.dispatch(&brief) == Dispatched::Gap {
                 stop = Some(Stop::Gap);
                 break;
             }
             if let Some(index) = &mut self.index {
-                index.collect(&view);
+                index.collect(&brief);
             }
             let end = taken.bytes + len;
             if block_of(end) != block_of(taken.bytes) {
@@ -168,16 +165,17 @@ impl Disk {
         draft.encode_into(&mut again, &Stamp { queue_offset, physical_offset: at.0, store_timestamp });
         self.log.write(at, &again)?;
         let view = RecordView::parse(&again).expect("encoded just now");
-        assert!(self.dispatch(&view) != Dispatched::Gap);
+        assert!(self.dispatch(&Brief::of(&view)) != Dispatched::Gap);
         Ok(Some(at.plus(size as u64)))
     }
 
     /// Collects the entry of a record that lies in the log.
-    pub fn dispatch(&mut self, view: &RecordView<'_>) -> Dispatched {
-        let unit = unit_of(view, &self.delay_levels_ms);
-        let dispatched = self.queues.dispatch(view, unit);
+    #[inline]
+    pub fn dispatch(&mut self, brief: &Brief<'_>) -> Dispatched {
+        let unit = unit_of(brief, &self.delay_levels_ms);
+        let dispatched = self.queues.dispatch(brief, unit);
         if dispatched != Dispatched::Gap {
-            self.store_timestamp = self.store_timestamp.max(view.store_timestamp);
+            self.store_timestamp = self.store_timestamp.max(brief.store_timestamp);
         }
         dispatched
     }

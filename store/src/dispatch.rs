@@ -4,10 +4,9 @@
 //! | physical offset i64 | size i32 | tags code i64 |
 //! ```
 
-use protocol::names;
-use protocol::properties::{self, key};
-use protocol::record::RecordView;
+use protocol::{hash, names};
 
+use crate::brief::{Brief, Marks};
 use crate::offsets::{PhysicalOffset, Unit};
 
 /// Bytes of one consume queue entry.
@@ -20,26 +19,32 @@ pub fn entry_tags_code(
     store_timestamp: i64,
     delay_levels_ms: &[i64],
 ) -> i64 {
+    tags_code(topic, &Marks::of(properties), store_timestamp, delay_levels_ms)
+}
+
+#[inline]
+fn tags_code(topic: &[u8], marks: &Marks<'_>, store_timestamp: i64, delay_levels_ms: &[i64]) -> i64 {
     if topic == names::SCHEDULE_TOPIC.as_bytes()
-        && let Some(delay) = delay_ms(properties, delay_levels_ms)
+        && let Some(delay) = delay_ms(marks.delay, delay_levels_ms)
     {
         return store_timestamp + delay;
     }
-    properties::tags_code(properties)
+    marks.tags.map_or(0, hash::tags_code_bytes)
 }
 
 /// The delay that a message asks for; a level above the highest is the highest.
-fn delay_ms(properties: &[u8], delay_levels_ms: &[i64]) -> Option<i64> {
-    let level: usize = properties::get_str(properties, key::DELAY)?.parse().ok()?;
+fn delay_ms(level: Option<&[u8]>, delay_levels_ms: &[i64]) -> Option<i64> {
+    let level: usize = str::from_utf8(level?).ok()?.parse().ok()?;
     delay_levels_ms.get(level.min(delay_levels_ms.len()).checked_sub(1)?).copied()
 }
 
 /// The entry of a record.
-pub(crate) fn unit_of(view: &RecordView<'_>, delay_levels_ms: &[i64]) -> Unit {
+#[inline]
+pub(crate) fn unit_of(brief: &Brief<'_>, delay_levels_ms: &[i64]) -> Unit {
     Unit {
-        physical: PhysicalOffset(view.physical_offset),
-        tags_code: entry_tags_code(view.topic, view.properties, view.store_timestamp, delay_levels_ms),
-        size: view.size(),
+        physical: PhysicalOffset(brief.physical_offset),
+        tags_code: tags_code(brief.topic, &brief.marks, brief.store_timestamp, delay_levels_ms),
+        size: brief.size,
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod ahead;
 pub mod arena;
+mod brief;
 mod checkpoint;
 mod clean;
 pub mod cold;

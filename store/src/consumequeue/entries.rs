@@ -56,12 +56,14 @@ impl QueueFiles {
         let mut collected = std::mem::take(&mut queue.collected);
         let mut at = queue.next as u64 * 20 - collected.len() as u64;
         let written = self.write_entries(index, &mut at, &collected);
+        // What could not be written is tried once more, all of it.
+        if written.is_ok() {
+            collected.clear();
+        }
         if written.is_err() || collected.capacity() <= COLLECTED_BYTES_KEPT {
-            // What could not be written is tried once more, all of it.
-            if written.is_ok() {
-                collected.clear();
-            }
             self.queues[index].collected = collected;
+        } else if self.spare.len() < SPARE_MAX && collected.capacity() <= SPARE_BYTES_MAX {
+            self.spare.push(collected);
         }
         written
     }
@@ -152,4 +154,7 @@ impl QueueFiles {
 const OPEN_FILES_MAX: usize = 128;
 /// A queue's collecting buffer is kept if it is no larger than this.
 const COLLECTED_BYTES_KEPT: usize = 1024;
+/// Larger ones go from queue to queue, so many and of such a size.
+const SPARE_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 128 << 10;
 const BLANKS_AT_ONCE: usize = 1_000;

@@ -20,8 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::names;
-use protocol::record::RecordView;
 
+use crate::brief::Brief;
 use crate::dispatch::{BLANK_UNIT, encode_entry};
 use crate::error::MediumError;
 use crate::medium::{Medium, MediumFile};
@@ -39,6 +39,8 @@ pub(crate) struct QueueFiles {
     recent: [usize; RECENT],
     /// Queues with collected entries.
     touched: Vec<usize>,
+    /// Buffers of queues that were written, for the next ones.
+    spare: Vec<Vec<u8>>,
     /// Queues with an open file, the longest open first.
     open: VecDeque<usize>,
     /// Queues with unsynced entries, and those of the running round.
@@ -97,6 +99,7 @@ impl QueueFiles {
             queues: Vec::new(),
             recent: [0; RECENT],
             touched: Vec::new(),
+            spare: Vec::new(),
             open: VecDeque::new(),
             unsynced: Vec::new(),
             syncing: Vec::new(),
@@ -128,37 +131,40 @@ impl QueueFiles {
     }
 
     /// Collects the entry of a record.
-    pub fn dispatch(&mut self, view: &RecordView<'_>, unit: Unit) -> Dispatched {
-        let Some(index) = self.find_or_add(view.topic, view.queue_id) else { return Dispatched::Skipped };
+    pub fn dispatch(&mut self, record: &Brief<'_>, unit: Unit) -> Dispatched {
+        let Some(index) = self.find_or_add(record.topic, record.queue_id) else { return Dispatched::Skipped };
         let queue = &mut self.queues[index];
-        if !view.is_queued() || unit.end() <= queue.last_end {
+        if !record.is_queued() || unit.end() <= queue.last_end {
             return Dispatched::Skipped;
         }
-        if view.queue_offset < queue.next {
+        if record.queue_offset < queue.next {
             let is_first = self.fill_gaps && queue.next == queue.min && queue.collected.is_empty();
             if !is_first {
                 return Dispatched::Skipped;
             }
             // The first files of the queue are lost, and their messages are not.
-            queue.next = view.queue_offset;
-            queue.min = view.queue_offset;
+            queue.next = record.queue_offset;
+            queue.min = record.queue_offset;
             queue.begins_anew = true;
         }
-        if view.queue_offset > queue.next {
+        if record.queue_offset > queue.next {
             if !self.fill_gaps {
                 return Dispatched::Gap;
             }
             if queue.next == queue.min && queue.collected.is_empty() {
                 // A queue that begins in the middle: what was before has expired.
-                queue.next = view.queue_offset;
-                queue.min = view.queue_offset;
+                queue.next = record.queue_offset;
+                queue.min = record.queue_offset;
                 queue.begins_anew = true;
             }
         }
         if queue.collected.is_empty() {
             self.touched.push(index);
+            if queue.collected.capacity() == 0 {
+                queue.collected = self.spare.pop().unwrap_or_default();
+            }
         }
-        while queue.next < view.queue_offset {
+        while queue.next < record.queue_offset {
             // Offsets stay what they are; readers pass over the place.
             queue.collected.extend_from_slice(&encode_entry(&Unit { size: BLANK_UNIT.size, ..unit }));
             queue.next += 1;

@@ -93,6 +93,11 @@ impl IndexHeader {
         i64::from(self.count) >= i64::from(shape.entries)
     }
 
+    /// How many more fit into a file of this shape.
+    pub(crate) fn entries_left(&self, shape: IndexShape) -> usize {
+        (i64::from(shape.entries) - i64::from(self.count)).max(0) as usize
+    }
+
     pub(crate) fn next_number(&self) -> u32 {
         self.count.max(1) as u32
     }

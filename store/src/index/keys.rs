@@ -4,9 +4,11 @@
 //! UNIQ_KEY u, KEYS "k1 k2", TAGS t   ->   topic#u, topic#k1, topic#k2, topic#T#t     (the last is 5.5's)
 //! ```
 
-use protocol::hash;
 use protocol::properties::{self, key};
 use protocol::record::{RecordView, sys_flag};
+
+use super::hash::TopicHash;
+use crate::brief::{Brief, Marks};
 
 /// What a key is looked up as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,29 +19,22 @@ pub enum KeyKind {
     Tag,
 }
 
-/// Hands out the hash of every key of a record, in the order in which they are stored.
-pub(crate) fn for_each(view: &RecordView<'_>, mut take: impl FnMut(i32)) {
-    if view.sys_flag & sys_flag::TRANSACTION_MASK == sys_flag::TRANSACTION_ROLLBACK {
+/// Hands out the hash of every key of a record, in the order in which they are stored. `topic`: kept from record to record.
+#[inline]
+pub(crate) fn for_each(record: &Brief<'_>, topic: &mut TopicHash, mut take: impl FnMut(i32)) {
+    if record.sys_flag & sys_flag::TRANSACTION_MASK == sys_flag::TRANSACTION_ROLLBACK {
         return;
     }
-    let (mut unique, mut keys, mut tag) = (None, None, None);
-    for (name, value) in properties::iter(view.properties) {
-        // The last one of a name counts.
-        match name {
-            _ if name == key::UNIQ_KEY.as_bytes() => unique = Some(value),
-            _ if name == key::KEYS.as_bytes() => keys = Some(value),
-            _ if name == key::TAGS.as_bytes() => tag = Some(value),
-            _ => {}
-        }
-    }
+    let Marks { tags, keys, unique, .. } = record.marks;
+    topic.change(record.topic);
     if let Some(unique) = unique {
-        take(hash_of(view.topic, unique, KeyKind::Key));
+        take(topic.with(unique, KeyKind::Key));
     }
-    for one in keys.into_iter().flat_map(parts) {
-        take(hash_of(view.topic, one, KeyKind::Key));
+    if let Some(keys) = keys {
+        parts(keys).for_each(|one| take(topic.with(one, KeyKind::Key)));
     }
-    if let Some(tag) = tag {
-        take(hash_of(view.topic, tag, KeyKind::Tag));
+    if let Some(tag) = tags {
+        take(topic.with(tag, KeyKind::Tag));
     }
 }
 
@@ -54,13 +49,6 @@ pub(crate) fn bears(view: &RecordView<'_>, topic: &[u8], wanted: &[u8], kind: Ke
         }
     };
     matches && view.topic == topic
-}
-
-pub(crate) fn hash_of(topic: &[u8], wanted: &[u8], kind: KeyKind) -> i32 {
-    match kind {
-        KeyKind::Key => hash::index_hash_of(&[topic, b"#", wanted]),
-        KeyKind::Tag => hash::index_hash_of(&[topic, b"#T#", wanted]),
-    }
 }
 
 fn parts(keys: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -12,6 +12,7 @@
 //! Implements D-10 (docs/PROMISES.md).
 
 pub(crate) mod format;
+mod hash;
 pub(crate) mod keys;
 pub(crate) mod query;
 mod recover;
@@ -22,12 +23,14 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::record::{self, RecordError, RecordView, Unit as LogUnit};
+use protocol::record::RecordError;
 
+use crate::brief::{self, Brief, Unit as LogUnit};
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::files::Files;
 use crate::index::format::{IndexEntry, IndexHeader, IndexShape};
+use crate::index::hash::TopicHash;
 use crate::medium::{Medium, MediumFile};
 use crate::offsets::PhysicalOffset;
 
@@ -77,6 +80,7 @@ pub(crate) struct IndexFiles {
     /// .. and below this they are entries.
     settled: PhysicalOffset,
     pending: VecDeque<Key>,
+    topic: TopicHash,
     position: recover::PositionFile,
     trouble: Option<String>,
     /// A sync has failed: what was not synced before is read as if it were written, and may never be.
@@ -106,14 +110,15 @@ impl IndexFiles {
 
     /// Takes the keys of a record, if it is the next one.
     #[inline]
-    pub fn collect(&mut self, view: &RecordView<'_>) {
-        let physical = PhysicalOffset(view.physical_offset);
+    pub fn collect(&mut self, record: &Brief<'_>) {
+        let physical = PhysicalOffset(record.physical_offset);
         if physical != self.next || self.pending.len() >= PENDING_MAX {
             return;
         }
-        let store_timestamp = view.store_timestamp;
-        keys::for_each(view, |hash| self.pending.push_back(Key { hash, physical, store_timestamp }));
-        self.next = physical.plus(view.bytes.len() as u64);
+        let store_timestamp = record.store_timestamp;
+        let Self { pending, topic, .. } = self;
+        keys::for_each(record, topic, |hash| pending.push_back(Key { hash, physical, store_timestamp }));
+        self.next = physical.plus(u64::from(record.size));
     }
 
     /// As [`IndexFiles::collect`], for the blank that ends a commitlog file.
@@ -221,17 +226,17 @@ impl IndexFiles {
     fn insert_run(&mut self, level: PhysicalOffset) -> bool {
         let mut state = self.shared.lock();
         let Some(current) = &mut state.current else { return false };
-        while let Some(key) = self.pending.front() {
-            if current.header.is_full(self.shape) {
-                return false;
-            }
-            if key.physical >= level || current.tail.len() >= TAIL_BYTES {
-                break;
-            }
+        let room = current.header.entries_left(self.shape);
+        let max =
+            room.min(TAIL_BYTES.saturating_sub(current.tail.len()).div_ceil(format::ENTRY_BYTES as usize));
+        let (run, _) = self.pending.as_slices();
+        let mut inserted = 0;
+        for key in run.iter().take(max).take_while(|key| key.physical < level) {
             current.insert(self.shape, key);
-            self.pending.pop_front();
+            inserted += 1;
         }
-        true
+        self.pending.drain(..inserted);
+        room > 0
     }
 
     /// Reads on from `next` in the log's files, a bounded stretch.
@@ -246,10 +251,10 @@ impl IndexFiles {
         let mut at = 0;
         while at < bytes.len() {
             let place = self.next;
-            match record::unit(&bytes[at..]) {
-                Ok(LogUnit::Record(view)) if view.physical_offset == place.0 => {
-                    at += view.bytes.len();
-                    self.collect(&view);
+            match brief::unit(&bytes[at..], false) {
+                Ok(LogUnit::Record(record)) if record.physical_offset == place.0 => {
+                    at += record.size as usize;
+                    self.collect(&record);
                     assert!(self.next > place);
                 }
                 Ok(LogUnit::Blank { bytes_left }) => {

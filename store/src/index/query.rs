@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::format::{ENTRY_BYTES, IndexEntry, IndexHeader, IndexShape};
-use super::keys::{KeyKind, hash_of};
+use super::hash::TopicHash;
+use super::keys::KeyKind;
 use super::{Shared, dir_of};
 use crate::config::StoreConfig;
 use crate::error::MediumError;
@@ -73,7 +74,7 @@ impl IndexReader {
         query: &KeyQuery<'_>,
         take: &mut dyn FnMut(PhysicalOffset) -> bool,
     ) -> Result<(), MediumError> {
-        let hash = hash_of(query.topic.as_bytes(), query.key.as_bytes(), query.kind);
+        let hash = TopicHash::of(query.topic.as_bytes()).with(query.key.as_bytes(), query.kind);
         let mut steps = STEPS_MAX;
         for seen in self.seen(hash) {
             if seen.header.count > 1

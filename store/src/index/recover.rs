@@ -100,6 +100,7 @@ impl IndexFiles {
             next,
             settled: next,
             pending: Default::default(),
+            topic: Default::default(),
             position,
             trouble: None,
             must_reload: false,

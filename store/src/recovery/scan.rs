@@ -4,6 +4,7 @@ use protocol::record::{RecordError, RecordView, Unit as LogUnit};
 
 use super::Recovery;
 use super::window::Window;
+use crate::brief::Brief;
 use crate::consumequeue::Dispatched;
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -45,7 +46,7 @@ pub(super) fn scan(
                     scan.cut = Some(error);
                     break;
                 }
-                let dispatched = disk.dispatch(&view);
+                let dispatched = disk.dispatch(&Brief::of(&view));
                 scan.end = scan.end.plus(view.bytes.len() as u64);
                 records += 1;
                 if dispatched == Dispatched::Gap {
