@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A run ends with a whole block, most often amid a record, so that no two of them touch the same block. What is passed, and told to
-//! be written, ends with the last whole record. Entries of a run are in their files before it is passed, as always.
+//! be written, ends with the last whole record. Runs are passed some at a time; their entries are in their files before, as always.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::arena::lead_of;
 use crate::cold::{ColdStore, Failure, STEP_BYTES_MAX};
 use crate::config::FlushMode;
+use crate::error::MediumError;
 use crate::offsets::PhysicalOffset;
 use crate::writers::{Write, Writers};
 
@@ -24,14 +25,21 @@ pub(crate) struct Ahead {
     sure: VecDeque<PhysicalOffset>,
     /// Up to here records were looked at, if anything is under way.
     looked_to: PhysicalOffset,
+    /// The last border of records in what was written, to be passed when there is more of it.
+    done_to: Option<PhysicalOffset>,
     /// Not under SYNC_FLUSH, nor where runs cannot go past the page cache.
     is_off: bool,
 }
 
 impl Ahead {
     pub fn new(writers: Writers, flush: FlushMode) -> Self {
-        let (sure, looked_to) = (VecDeque::new(), PhysicalOffset(0));
-        Self { writers: Arc::new(writers), sure, looked_to, is_off: flush == FlushMode::Sync }
+        Self {
+            writers: Arc::new(writers),
+            sure: VecDeque::new(),
+            looked_to: PhysicalOffset(0),
+            done_to: None,
+            is_off: flush == FlushMode::Sync,
+        }
     }
 
     pub fn is_under_way(&self) -> bool {
@@ -95,7 +103,6 @@ impl ColdStore {
         self.ahead.sure.push_back(at.plus(looked.whole_blocks as u64));
         self.ahead.looked_to = end;
         self.ahead.writers.begin(Write { place, run: self.hot.lend(from, to) });
-        self.disk.queues.write_out()?; // While the run is written.
         Ok(looked.taken.bytes)
     }
 
@@ -104,15 +111,33 @@ impl ColdStore {
         let (Some(done), Some(sure)) = (self.ahead.writers.finish(), self.ahead.sure.pop_front()) else {
             return Ok(());
         };
-        if let Err(error) = done.and_then(|()| self.disk.queues.write_out()) {
+        let passed = done.and_then(|()| {
+            self.disk.log.finish();
+            self.ahead.done_to = Some(sure);
+            let is_much = sure.since(self.hot.position()) >= self.pass_bytes_min();
+            if is_much || !self.ahead.is_under_way() { self.pass_done(now_ms) } else { Ok(()) }
+        });
+        passed.map_err(|error| {
             self.ahead.writers.abandon();
             self.ahead.sure.clear();
-            return Err(error.into());
+            self.ahead.done_to = None;
+            error.into()
+        })
+    }
+
+    /// Passes what was written, with its entries: of many runs together, since small writes to the queues cost most of the time.
+    fn pass_done(&mut self, now_ms: i64) -> Result<(), MediumError> {
+        self.disk.queues.write_out()?;
+        if let Some(to) = self.ahead.done_to.take() {
+            self.hot.pass_to(to);
+            self.note_passed(now_ms);
         }
-        self.disk.log.finish();
-        self.hot.pass_to(sure);
-        self.note_passed(now_ms);
         Ok(())
+    }
+
+    /// A small part of the hot log, so that nobody waits for room because of it.
+    fn pass_bytes_min(&self) -> u64 {
+        (self.config.hot_bytes as u64 / 32).min(PASS_BYTES_MAX)
     }
 }
 
@@ -122,3 +147,4 @@ fn block_start(at: PhysicalOffset) -> PhysicalOffset {
 
 /// Two are being written; the others keep the disk busy while this thread waits for a sync or for the page cache.
 const UNDER_WAY_MAX: usize = 8;
+const PASS_BYTES_MAX: u64 = 16 << 20;

@@ -324,7 +324,11 @@ impl ColdStore {
     /// A round over all queues with new entries, a few per step; then the checkpoint.
     fn sync_queues(&mut self, now_ms: i64) -> Result<(), Failure> {
         if self.round_timestamp.is_none() {
-            if !is_due(now_ms, self.last_queue_sync_ms, QUEUE_SYNC_MS) || !self.disk.queues.begin_sync() {
+            if !is_due(now_ms, self.last_queue_sync_ms, QUEUE_SYNC_MS) {
+                return Ok(());
+            }
+            self.disk.queues.write_out()?; // The checkpoint will speak for all that was looked at.
+            if !self.disk.queues.begin_sync() {
                 return Ok(());
             }
             self.last_queue_sync_ms = now_ms;
