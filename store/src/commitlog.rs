@@ -3,7 +3,7 @@
 //! Large runs go past the page cache, straight from the hot log's memory; the block that a run ends in is written padded with
 //! zeros and once more, whole, by the next run. Small runs go through the page cache.
 //!
-//! A file is created sparse at its full size, so its length says nothing about how far it was written. No record crosses
+//! A file is created sparse at its full size, and its blocks are taken at once under load, so its length says nothing about how far it was written. No record crosses
 //! a file; callers write runs that end before its blank does. Formats: RocketMQ's, byte for byte.
 
 use std::path::PathBuf;
