@@ -39,6 +39,19 @@ pub const OUTBOX_CHUNK_BYTES_KEPT_MAX: usize = 64 * 1024;
 /// Idle chunks kept for the next connection that answers.
 pub const OUTBOX_CHUNKS_KEPT_MAX: usize = 256;
 
+/// What a line may hold without being counted as much: it goes to its send ring before those with more.
+pub const LITTLE_LINE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes that the lines with much move to their send rings in one turn; the rest follows in the next.
+pub const DRAIN_BYTES_MAX: usize = 256 * 1024;
+/// The same while somebody asks for little, who waits for a turn to end: copying and sending this takes about 10 us,
+pub const DRAIN_BYTES_SHORT: usize = 32 * 1024;
+/// and for each of those who asked in this very turn so much more is moved: about as long as serving two or three sends.
+pub const DRAIN_BYTES_EACH: usize = 4 * 1024;
+/// Somebody asks for little when an answer has a body no longer than this,
+pub const LITTLE_BODY_BYTES_MAX: usize = 1024;
+/// and does so for as many turns with much to move from then on.
+pub const SHORT_DRAINS: u32 = 64;
+
 /// The first message of a new topic waits this long for name servers to hear of the topic, then goes on without them.
 pub const ANNOUNCE_MS_MAX: u64 = 1_000;
 

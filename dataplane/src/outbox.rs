@@ -12,6 +12,8 @@
 //! be answered); that it does not grow without bound is the reader's business, which asks `is_full` before every request.
 //! Answers to connections that are gone vanish here.
 
+mod drain;
+
 use std::collections::VecDeque;
 
 use protocol::code::response;
@@ -23,8 +25,8 @@ use store::{LogRange, SharedBytes};
 use crate::answer::{Refusal, ReplyTo};
 use crate::counters::count_fields;
 use crate::limits::{
-    FRAME_BYTES_MAX, OUTBOX_BYTES_LOW, OUTBOX_BYTES_MAX, OUTBOX_CHUNK_BYTES, OUTBOX_CHUNK_BYTES_KEPT_MAX,
-    OUTBOX_CHUNKS_KEPT_MAX,
+    FRAME_BYTES_MAX, LITTLE_BODY_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_CHUNK_BYTES,
+    OUTBOX_CHUNK_BYTES_KEPT_MAX, OUTBOX_CHUNKS_KEPT_MAX,
 };
 use crate::net::{ConnId, NetTx};
 
@@ -48,6 +50,11 @@ pub struct Outbox {
     lines: Vec<Line>,
     /// Lines that got something since they were last drained, or whose ring has room again.
     dirty: Vec<ConnId>,
+    /// Those of them that have much, in turn.
+    bulky: VecDeque<ConnId>,
+    /// Answers with little since the last drain, and how many drains to come are short ones on account of earlier ones.
+    little_answers: usize,
+    short_drains: u32,
     /// Connections whose reader waited for a full line that has room again.
     resumed: Vec<ConnId>,
     /// Ranges that left the hot log before they were sent.
@@ -264,74 +271,6 @@ impl Outbox {
         }
     }
 
-    /// Moves what the send rings take, for every line that has something new. Returns the number of lines looked at.
-    pub fn drain<'l>(&mut self, net: &mut impl NetTx, log: impl Fn(LogRange) -> Option<&'l [u8]>) -> u32 {
-        let mut lines = 0;
-        while let Some(conn) = self.dirty.pop() {
-            lines += 1;
-            self.drain_line(conn, net, &log);
-        }
-        lines
-    }
-
-    fn drain_line<'l>(
-        &mut self,
-        conn: ConnId,
-        net: &mut impl NetTx,
-        log: &impl Fn(LogRange) -> Option<&'l [u8]>,
-    ) {
-        let Some(line) = line_of(&mut self.lines, conn) else { return };
-        line.dirty = false;
-        if line.fetching {
-            return line.own_all();
-        }
-        while let Some(item) = line.items.front_mut() {
-            let bytes = match item {
-                Item::Chunk(len) => &line.chunk[line.head..line.head + *len],
-                Item::Owned(bytes, at) => &bytes[*at..],
-                Item::Shared(bytes, run, at) => &bytes.run(*run)[*at..],
-                Item::Log(range) => match log(*range) {
-                    Some(bytes) => bytes,
-                    None => {
-                        self.missing.push((conn, *range));
-                        self.counters.fetched_ranges += 1;
-                        line.fetching = true;
-                        break;
-                    }
-                },
-            };
-            let wanted = bytes.len();
-            let sent = net.send(conn, bytes);
-            line.queued -= sent;
-            line.sent_bytes += sent as u64;
-            if let Item::Chunk(_) = item {
-                line.head += sent;
-            }
-            if sent < wanted {
-                item.shorten(sent);
-                break;
-            }
-            if !item.goes_on() {
-                line.items.pop_front();
-            }
-        }
-        if line.reader_waits && line.queued <= OUTBOX_BYTES_LOW {
-            line.reader_waits = false;
-            self.resumed.push(conn);
-        }
-        if !line.items.is_empty() {
-            return line.own_all();
-        }
-        assert!(line.queued == 0);
-        assert!(line.head == line.tail);
-        line.head = 0;
-        line.tail = 0;
-        if line.close_when_drained {
-            net.close(conn);
-        }
-        keep_chunk(&mut self.spare_chunks, std::mem::take(&mut line.chunk));
-    }
-
     /// Encodes one frame at the end of its connection's line. `encode` writes prefix and header, or says there is no
     /// room.
     #[inline]
@@ -357,6 +296,7 @@ impl Outbox {
             }
         };
         line.push_chunk(head_len);
+        self.little_answers += usize::from(body_len <= LITTLE_BODY_BYTES_MAX);
         match body {
             Body::None => {}
             Body::Bytes(bytes) => line.push_bytes(bytes),

@@ -1,7 +1,7 @@
 //! Sessions: bytes in any cut become the same frames; full outboxes and missing room stop the reading, nothing else.
 
 use dataplane::broker::ReplyTo;
-use dataplane::limits::{FRAME_BYTES_MAX, OUTBOX_BYTES_MAX};
+use dataplane::limits::{DRAIN_BYTES_SHORT, FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, SHORT_DRAINS};
 use dataplane::net::{ConnId, Net, NetEvent};
 use dataplane::outbox::{Body, Outbox};
 use dataplane::rng::Rng;
@@ -211,6 +211,48 @@ fn a_full_outbox_stops_the_reading() {
     assert!(taken > 100 * world.answer_bytes);
     assert_eq!(world.outbox.queued(conn), 0);
 }
+
+/// Goal: while one connection asks for little, a turn moves little of what another one is owed; without it, much; nothing is lost
+/// and small answers go at once. Method: an answer of 200 KB, alone, beside a small one, and long after it.
+#[test]
+fn turns_are_short_while_somebody_asks_for_little() {
+    let mut world = World::new(64 * 1024, 1 << 20);
+    let large = world.net.connect("10.0.0.1:5000", "10.0.0.2:10911");
+    let small = world.net.connect("10.0.0.3:5000", "10.0.0.2:10911");
+    let (mut buffer, mut asked, mut taken) = (vec![0; 1 << 20], 0, 0);
+    let mut longest = |world: &mut World, with_small: bool| {
+        if with_small {
+            world.answer_bytes = 100;
+            world.net.feed(small, &frame(1, 10));
+            world.turn();
+            assert!(world.net.take(small, &mut buffer) > 100);
+        }
+        world.answer_bytes = LARGE_BYTES;
+        world.net.feed(large, &frame(2, 10));
+        asked += 1;
+        let mut longest = 0;
+        loop {
+            let before = world.outbox.sent_bytes(large);
+            world.turn();
+            let moved = (world.outbox.sent_bytes(large) - before) as usize;
+            taken += world.net.take(large, &mut buffer);
+            longest = longest.max(moved);
+            if moved == 0 {
+                return longest;
+            }
+        }
+    };
+    assert!(longest(&mut world, false) > LARGE_BYTES);
+    assert_eq!(longest(&mut world, true), DRAIN_BYTES_SHORT);
+    // Much is moved in so many turns that the small one is forgotten.
+    let lengths: Vec<_> = (0..SHORT_DRAINS).map(|_| longest(&mut world, false)).collect();
+    assert_eq!(lengths[0], DRAIN_BYTES_SHORT);
+    assert!(lengths[SHORT_DRAINS as usize - 1] > LARGE_BYTES);
+    assert_eq!(world.outbox.queued(large), 0);
+    assert!(taken > asked * LARGE_BYTES && taken < asked * (LARGE_BYTES + 100), "{taken} of {asked}");
+}
+
+const LARGE_BYTES: usize = 200_000;
 
 /// Goal: a request without room waits in its ring, is offered again every turn and is taken once.
 #[test]
