@@ -40,10 +40,10 @@ fn delay_ms(level: Option<&[u8]>, delay_levels_ms: &[i64]) -> Option<i64> {
 
 /// The entry of a record.
 #[inline]
-pub(crate) fn unit_of(brief: &Brief<'_>, delay_levels_ms: &[i64]) -> Unit {
+pub(crate) fn unit_of(brief: &Brief<'_>, marks: &Marks<'_>, delay_levels_ms: &[i64]) -> Unit {
     Unit {
         physical: PhysicalOffset(brief.physical_offset),
-        tags_code: tags_code(brief.topic, &brief.marks, brief.store_timestamp, delay_levels_ms),
+        tags_code: tags_code(brief.topic, marks, brief.store_timestamp, delay_levels_ms),
         size: brief.size,
     }
 }

@@ -21,19 +21,23 @@ pub enum KeyKind {
 
 /// Hands out the hash of every key of a record, in the order in which they are stored. `topic`: kept from record to record.
 #[inline]
-pub(crate) fn for_each(record: &Brief<'_>, topic: &mut TopicHash, mut take: impl FnMut(i32)) {
+pub(crate) fn for_each(
+    record: &Brief<'_>,
+    marks: &Marks<'_>,
+    topic: &mut TopicHash,
+    mut take: impl FnMut(i32),
+) {
     if record.sys_flag & sys_flag::TRANSACTION_MASK == sys_flag::TRANSACTION_ROLLBACK {
         return;
     }
-    let Marks { tags, keys, unique, .. } = record.marks;
     topic.change(record.topic);
-    if let Some(unique) = unique {
+    if let Some(unique) = marks.unique {
         take(topic.with(unique, KeyKind::Key));
     }
-    if let Some(keys) = keys {
+    if let Some(keys) = marks.keys {
         parts(keys).for_each(|one| take(topic.with(one, KeyKind::Key)));
     }
-    if let Some(tag) = tags {
+    if let Some(tag) = marks.tags {
         take(topic.with(tag, KeyKind::Tag));
     }
 }
