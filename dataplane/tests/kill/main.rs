@@ -45,12 +45,12 @@ fn acknowledged_messages_survive_kill_9_under_load() {
                 assert!(before.is_none(), "queue {queue}: offset {offset} was given twice");
             }
         }
+        assert!(count > 0, "no message was acknowledged in round {round}");
         let read = read_back(&broker, &promised, &mut read_to);
         println!(
             "  round {round:2}: {count:6} acknowledged, {read:6} read back, ready again after {:4} ms",
             broker.ready_ms
         );
-        assert!(count > 0, "no message was acknowledged in round {round}");
     }
     // Once more from the beginning, through whatever the store keeps where by now.
     let total = read_back(&broker, &promised, &mut vec![0; QUEUES as usize]);
