@@ -7,9 +7,8 @@
 //! The write-out sees every message beside whoever sends them, so it takes what it needs of a record of the usual form, and leaves
 //! all others to `protocol::record`, which reads every part. Both say the same.
 
-use protocol::properties::{ENTRY_SEPARATOR, NAME_SEPARATOR, key};
+use protocol::properties::{self, key};
 use protocol::record::{self, MAGIC_V1, RECORD_BYTES_MIN, RecordError, RecordView, sys_flag};
-use wide::u8x16;
 
 /// What lies at the front of a run of log bytes.
 #[derive(Clone, Copy, Debug)]
@@ -115,50 +114,26 @@ impl<'a> Brief<'a> {
 impl<'a> Marks<'a> {
     #[inline]
     pub fn of(properties: &'a [u8]) -> Self {
-        let (mut marks, mut from) = (Self::default(), 0);
-        for_each_end(properties, |end| {
-            marks.take(&properties[from..end]);
-            from = end + 1;
-        });
-        marks.take(&properties[from..]);
+        let mut marks = Self::default();
+        for part in properties::parts(properties) {
+            marks.take(part);
+        }
         marks
     }
 
     /// Keeps the value of an entry that bears one of the names.
     #[inline]
     fn take(&mut self, entry: &'a [u8]) {
-        if let Some(unique) = value_of(entry, key::UNIQ_KEY) {
+        let value = |name: &str| properties::value(entry, name.as_bytes());
+        if let Some(unique) = value(key::UNIQ_KEY) {
             self.unique = Some(unique);
-        } else if let Some(tags) = value_of(entry, key::TAGS) {
+        } else if let Some(tags) = value(key::TAGS) {
             self.tags = Some(tags);
-        } else if let Some(keys) = value_of(entry, key::KEYS) {
+        } else if let Some(keys) = value(key::KEYS) {
             self.keys = Some(keys);
-        } else if let Some(delay) = value_of(entry, key::DELAY) {
+        } else if let Some(delay) = value(key::DELAY) {
             self.delay = Some(delay);
         }
-    }
-}
-
-/// The value of an entry of this name; an empty one is none.
-#[inline(always)]
-fn value_of<'a>(entry: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let (separator, value) = entry.strip_prefix(name.as_bytes())?.split_first()?;
-    (*separator == NAME_SEPARATOR && !value.is_empty()).then_some(value)
-}
-
-/// The place of every separator of entries, looked for a block at a time.
-#[inline]
-fn for_each_end(bytes: &[u8], mut take: impl FnMut(usize)) {
-    let (blocks, tail) = bytes.as_chunks::<BLOCK_BYTES>();
-    for (nth, block) in blocks.iter().enumerate() {
-        let mut places = u8x16::new(*block).simd_eq(u8x16::splat(ENTRY_SEPARATOR)).to_bitmask();
-        while places != 0 {
-            take(nth * BLOCK_BYTES + places.trailing_zeros() as usize);
-            places &= places - 1;
-        }
-    }
-    for (nth, _) in tail.iter().enumerate().filter(|(_, byte)| **byte == ENTRY_SEPARATOR) {
-        take(blocks.len() * BLOCK_BYTES + nth);
     }
 }
 
@@ -174,11 +149,9 @@ fn i64_at(head: &[u8; HEAD_BYTES], at: usize) -> i64 {
 
 /// What lies before the body, with IPv4 hosts.
 const HEAD_BYTES: usize = 88;
-const BLOCK_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use protocol::properties;
     use protocol::record::{RecordDraft, Stamp};
 
     use super::*;
