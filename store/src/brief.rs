@@ -33,7 +33,7 @@ pub(crate) struct Brief<'a> {
 /// The properties that queues and index go by; of one name the last. Apart from the rest, so that it is made where it stays: moving it
 /// on at once costs as much as making it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Marks<'a> {
+pub(crate) struct Labels<'a> {
     pub tags: Option<&'a [u8]>,
     pub keys: Option<&'a [u8]>,
     pub unique: Option<&'a [u8]>,
@@ -111,14 +111,14 @@ impl<'a> Brief<'a> {
     }
 }
 
-impl<'a> Marks<'a> {
+impl<'a> Labels<'a> {
     #[inline]
     pub fn of(properties: &'a [u8]) -> Self {
-        let mut marks = Self::default();
+        let mut labels = Self::default();
         for part in properties::parts(properties) {
-            marks.take(part);
+            labels.take(part);
         }
-        marks
+        labels
     }
 
     /// Keeps the value of an entry that bears one of the names.
@@ -193,9 +193,9 @@ mod tests {
         assert_eq!(usual, 3);
     }
 
-    /// Goal: the marks are what the list says. Method: random lists of few kinds of parts, against the plain reading.
+    /// Goal: the labels are what the list says. Method: random lists of few kinds of parts, against the plain reading.
     #[test]
-    fn marks_are_those_of_the_list() {
+    fn labels_are_those_of_the_list() {
         let parts: [&[u8]; 14] = [
             b"TAGS",
             b"KEYS",
@@ -220,13 +220,13 @@ mod tests {
                 list.extend_from_slice(parts[(seed >> 40) as usize % parts.len()]);
             }
             let of = |name| properties::get(&list, name);
-            let plain = Marks {
+            let plain = Labels {
                 tags: of(key::TAGS),
                 keys: of(key::KEYS),
                 unique: of(key::UNIQ_KEY),
                 delay: of(key::DELAY),
             };
-            assert_eq!(Marks::of(&list), plain, "{list:?}");
+            assert_eq!(Labels::of(&list), plain, "{list:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use protocol::record::{self, RecordError, RecordView, Stamp};
 
 use crate::arena::{self, Pending};
-use crate::brief::{self, Brief, Marks, Unit as LogUnit};
+use crate::brief::{self, Brief, Labels, Unit as LogUnit};
 use crate::checkpoint::Checkpoint;
 use crate::commitlog::LogFiles;
 use crate::consumequeue::{Dispatched, QueueFiles};
@@ -123,13 +123,13 @@ impl Disk {
                 break;
             }
             arena::prefetch_seam(bytes, taken.bytes + PREFETCH_RECORDS * len);
-            let marks = Marks::of(brief.properties);
-            if self.dispatch(&brief, &marks) == Dispatched::Gap {
+            let labels = Labels::of(brief.properties);
+            if self.dispatch(&brief, &labels) == Dispatched::Gap {
                 stop = Some(Stop::Gap);
                 break;
             }
             if let Some(index) = &mut self.index {
-                index.collect(&brief, &marks);
+                index.collect(&brief, &labels);
             }
             let end = taken.bytes + len;
             if block_of(end) != block_of(taken.bytes) {
@@ -166,15 +166,15 @@ impl Disk {
         draft.encode_into(&mut again, &Stamp { queue_offset, physical_offset: at.0, store_timestamp });
         self.log.write(at, &again)?;
         let view = RecordView::parse(&again).expect("encoded just now");
-        let dispatched = self.dispatch(&Brief::of(&view), &Marks::of(view.properties));
+        let dispatched = self.dispatch(&Brief::of(&view), &Labels::of(view.properties));
         assert!(dispatched != Dispatched::Gap);
         Ok(Some(at.plus(size as u64)))
     }
 
     /// Collects the entry of a record that lies in the log.
     #[inline]
-    pub fn dispatch(&mut self, brief: &Brief<'_>, marks: &Marks<'_>) -> Dispatched {
-        let unit = unit_of(brief, marks, &self.delay_levels_ms);
+    pub fn dispatch(&mut self, brief: &Brief<'_>, labels: &Labels<'_>) -> Dispatched {
+        let unit = unit_of(brief, labels, &self.delay_levels_ms);
         let dispatched = self.queues.dispatch(brief, unit);
         if dispatched != Dispatched::Gap {
             self.store_timestamp = self.store_timestamp.max(brief.store_timestamp);

@@ -6,7 +6,7 @@
 
 use protocol::{hash, names};
 
-use crate::brief::{Brief, Marks};
+use crate::brief::{Brief, Labels};
 use crate::offsets::{PhysicalOffset, Unit};
 
 /// Bytes of one consume queue entry.
@@ -19,17 +19,17 @@ pub fn entry_tags_code(
     store_timestamp: i64,
     delay_levels_ms: &[i64],
 ) -> i64 {
-    tags_code(topic, &Marks::of(properties), store_timestamp, delay_levels_ms)
+    tags_code(topic, &Labels::of(properties), store_timestamp, delay_levels_ms)
 }
 
 #[inline]
-fn tags_code(topic: &[u8], marks: &Marks<'_>, store_timestamp: i64, delay_levels_ms: &[i64]) -> i64 {
+fn tags_code(topic: &[u8], labels: &Labels<'_>, store_timestamp: i64, delay_levels_ms: &[i64]) -> i64 {
     if topic == names::SCHEDULE_TOPIC.as_bytes()
-        && let Some(delay) = delay_ms(marks.delay, delay_levels_ms)
+        && let Some(delay) = delay_ms(labels.delay, delay_levels_ms)
     {
         return store_timestamp + delay;
     }
-    marks.tags.map_or(0, hash::tags_code_bytes)
+    labels.tags.map_or(0, hash::tags_code_bytes)
 }
 
 /// The delay that a message asks for; a level above the highest is the highest.
@@ -40,10 +40,10 @@ fn delay_ms(level: Option<&[u8]>, delay_levels_ms: &[i64]) -> Option<i64> {
 
 /// The entry of a record.
 #[inline]
-pub(crate) fn unit_of(brief: &Brief<'_>, marks: &Marks<'_>, delay_levels_ms: &[i64]) -> Unit {
+pub(crate) fn unit_of(brief: &Brief<'_>, labels: &Labels<'_>, delay_levels_ms: &[i64]) -> Unit {
     Unit {
         physical: PhysicalOffset(brief.physical_offset),
-        tags_code: tags_code(brief.topic, marks, brief.store_timestamp, delay_levels_ms),
+        tags_code: tags_code(brief.topic, labels, brief.store_timestamp, delay_levels_ms),
         size: brief.size,
     }
 }

@@ -8,7 +8,7 @@ use protocol::properties::{self, key};
 use protocol::record::{RecordView, sys_flag};
 
 use super::hash::TopicHash;
-use crate::brief::{Brief, Marks};
+use crate::brief::{Brief, Labels};
 
 /// What a key is looked up as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum KeyKind {
 #[inline]
 pub(crate) fn for_each(
     record: &Brief<'_>,
-    marks: &Marks<'_>,
+    labels: &Labels<'_>,
     topic: &mut TopicHash,
     mut take: impl FnMut(i32),
 ) {
@@ -31,13 +31,13 @@ pub(crate) fn for_each(
         return;
     }
     topic.change(record.topic);
-    if let Some(unique) = marks.unique {
+    if let Some(unique) = labels.unique {
         take(topic.with(unique, KeyKind::Key));
     }
-    if let Some(keys) = marks.keys {
+    if let Some(keys) = labels.keys {
         parts(keys).for_each(|one| take(topic.with(one, KeyKind::Key)));
     }
-    if let Some(tag) = marks.tags {
+    if let Some(tag) = labels.tags {
         take(topic.with(tag, KeyKind::Tag));
     }
 }

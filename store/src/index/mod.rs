@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::record::RecordError;
 
-use crate::brief::{self, Brief, Marks, Unit as LogUnit};
+use crate::brief::{self, Brief, Labels, Unit as LogUnit};
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::files::Files;
@@ -110,14 +110,14 @@ impl IndexFiles {
 
     /// Takes the keys of a record, if it is the next one.
     #[inline]
-    pub fn collect(&mut self, record: &Brief<'_>, marks: &Marks<'_>) {
+    pub fn collect(&mut self, record: &Brief<'_>, labels: &Labels<'_>) {
         let physical = PhysicalOffset(record.physical_offset);
         if physical != self.next || self.pending.len() >= PENDING_MAX {
             return;
         }
         let store_timestamp = record.store_timestamp;
         let Self { pending, topic, .. } = self;
-        keys::for_each(record, marks, topic, |hash| {
+        keys::for_each(record, labels, topic, |hash| {
             pending.push_back(Key { hash, physical, store_timestamp })
         });
         self.next = physical.plus(u64::from(record.size));
@@ -256,7 +256,7 @@ impl IndexFiles {
             match brief::unit(&bytes[at..], false) {
                 Ok(LogUnit::Record(record)) if record.physical_offset == place.0 => {
                     at += record.size as usize;
-                    self.collect(&record, &Marks::of(record.properties));
+                    self.collect(&record, &Labels::of(record.properties));
                     assert!(self.next > place);
                 }
                 Ok(LogUnit::Blank { bytes_left }) => {

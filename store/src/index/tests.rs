@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::format::{HEADER_BYTES, IndexEntry, IndexHeader, IndexShape};
 use super::hash::TopicHash;
 use super::{Current, Key, keys};
-use crate::brief::{Brief, Marks};
+use crate::brief::{Brief, Labels};
 use crate::offsets::PhysicalOffset;
 
 const SHAPE: IndexShape = IndexShape { slots: 64, entries: 256 };
@@ -45,7 +45,7 @@ fn the_keys_are_the_official_ones() {
         let Some(bytes) = records.get(&physical) else { continue };
         let (mut ours, mut topic) = (Vec::new(), TopicHash::default());
         let view = RecordView::parse(bytes).unwrap();
-        keys::for_each(&Brief::of(&view), &Marks::of(view.properties), &mut topic, |hash| ours.push(hash));
+        keys::for_each(&Brief::of(&view), &Labels::of(view.properties), &mut topic, |hash| ours.push(hash));
         assert_eq!(ours, hashes, "{physical}");
         compared += 1;
     }

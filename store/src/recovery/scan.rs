@@ -4,7 +4,7 @@ use protocol::record::{RecordError, RecordView, Unit as LogUnit};
 
 use super::Recovery;
 use super::window::Window;
-use crate::brief::{Brief, Marks};
+use crate::brief::{Brief, Labels};
 use crate::consumequeue::Dispatched;
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -46,7 +46,7 @@ pub(super) fn scan(
                     scan.cut = Some(error);
                     break;
                 }
-                let dispatched = disk.dispatch(&Brief::of(&view), &Marks::of(view.properties));
+                let dispatched = disk.dispatch(&Brief::of(&view), &Labels::of(view.properties));
                 scan.end = scan.end.plus(view.bytes.len() as u64);
                 records += 1;
                 if dispatched == Dispatched::Gap {
