@@ -24,3 +24,4 @@ pub mod sight;
 pub mod speaker;
 pub mod store_tool;
 pub mod time;
+pub mod touched;

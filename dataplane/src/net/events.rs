@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::touched;
+
 /// What may be pending for one connection, told in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending(u8);
@@ -39,7 +41,7 @@ pub struct EventQueue {
 
 impl EventQueue {
     pub fn with_capacity(conns_max: usize) -> Self {
-        Self { slots: VecDeque::with_capacity(conns_max) }
+        Self { slots: touched::queue(conns_max, 0) }
     }
 
     pub fn raise(&mut self, slot: u32, pending: &mut Pending, what: u8) {

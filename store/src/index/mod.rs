@@ -301,6 +301,7 @@ impl IndexFiles {
 
     /// Puts the full file aside, if there is one, and begins the next.
     fn roll(&mut self, now_ms: i64) -> Result<(), MediumError> {
+        let mut slots = Vec::new();
         if self.shared.lock().current.is_some() {
             self.write_slots()?;
             self.write_header()?;
@@ -308,6 +309,7 @@ impl IndexFiles {
             if let Some(current) = state.current.take() {
                 self.unsynced.push((self.dir.join(&current.name), current.header.end_timestamp));
                 state.full.push((current.name, current.header));
+                slots = current.slots; // The next file's: one table for the life of the broker.
             }
             self.file = None;
         }
@@ -325,7 +327,8 @@ impl IndexFiles {
         }
         self.file = Some(self.medium.create(&self.dir.join(&name), self.shape.file_bytes())?);
         self.is_unsynced = true;
-        let slots = vec![0; self.shape.slots as usize];
+        slots.clear();
+        slots.resize(self.shape.slots as usize, 0);
         self.shared.lock().current = Some(Current { name, header, slots, tail: Vec::new(), tail_from: 1 });
         Ok(())
     }

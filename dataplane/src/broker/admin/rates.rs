@@ -7,6 +7,8 @@
 //!
 //! Takes its memory once and never allocates afterwards; time is passed in.
 
+use crate::touched;
+
 /// What a sample holds: sums since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sums {
@@ -36,7 +38,7 @@ struct Sample {
 impl Rates {
     /// `utc_offset_ms`: how far local time is ahead, for midnight.
     pub fn new(wall_ms: i64, utc_offset_ms: i64) -> Rates {
-        let mut samples = Vec::with_capacity(SAMPLES);
+        let mut samples = touched::list(SAMPLES, Sample::default());
         samples.push(Sample::default());
         let local_ms = wall_ms + utc_offset_ms;
         let midnight_ms = local_ms - local_ms.rem_euclid(DAY_MS) + DAY_MS - utc_offset_ms;

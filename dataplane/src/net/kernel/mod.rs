@@ -18,6 +18,7 @@ use super::idle::{Idle, Spin, Waker};
 use super::ring::Ring;
 use super::{ConnId, Net, NetEvent, NetLimits, NetRx};
 use crate::time::TurnTime;
+use crate::touched;
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -75,11 +76,11 @@ impl KernelNet {
             tx: KernelTx {
                 slots: Vec::with_capacity(limits.conns_max),
                 free: Vec::with_capacity(limits.conns_max),
-                dirty: VecDeque::with_capacity(limits.conns_max),
+                dirty: touched::queue(limits.conns_max, 0),
                 events: EventQueue::with_capacity(limits.conns_max),
                 conns_len: 0,
             },
-            hungry: VecDeque::with_capacity(limits.conns_max),
+            hungry: touched::queue(limits.conns_max, 0),
             lingering: VecDeque::with_capacity(limits.conns_max),
             idle,
             limits,

@@ -19,6 +19,7 @@ use super::wire::Sent;
 use crate::device::Mac;
 use crate::net::events::{EventQueue, Pending};
 use crate::net::{ConnId, ConnInfo, NetEvent, NetRx, NetTx, TcpInfo};
+use crate::touched;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
 use std::collections::VecDeque;
@@ -162,8 +163,8 @@ impl StackTx {
         Self {
             conns: Vec::with_capacity(conns_max),
             free: Vec::with_capacity(conns_max),
-            dirty: VecDeque::with_capacity(conns_max),
-            bulky: VecDeque::with_capacity(conns_max),
+            dirty: touched::queue(conns_max, 0),
+            bulky: touched::queue(conns_max, 0),
             events: EventQueue::with_capacity(conns_max),
             conns_len: 0,
             now_ns: 0,
