@@ -1,17 +1,13 @@
 //! What a server costs: CPU time, page faults and memory from /proc, and of our own broker what it counts itself.
 //!
 //! Of our broker the threads that poll, `ab-shard..`, are told apart from the ordinary ones beside them: the first
-//! bound what it can serve, the sum is what it takes from the machine. How long turns with work took, it tells through its
-//! socket, and its allocations with its runtime figures (code 28).
+//! bound what it can serve, the sum is what it takes from the machine. How long turns with work took and what was allocated
+//! it tells through its socket, in a page brought by the asker: being asked costs the polling thread no allocation.
 
-use super::target;
 use crate::sight::Broker;
-use protocol::RemotingCommand;
-use protocol::code::request;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One look at a process, or at one thread of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,8 +26,6 @@ struct Shard {
     faults: u64,
     busy_ns: Option<u64>,
     allocations: Option<u64>,
-    /// What looking allocates.
-    allocations_of_a_look: u64,
 }
 
 /// What a process used between two looks.
@@ -58,7 +52,6 @@ pub enum Who {
     Ours {
         pid: u32,
         socket: PathBuf,
-        addr: SocketAddr,
     },
     /// A thread of this process.
     Thread(i32),
@@ -69,10 +62,10 @@ impl Who {
     pub fn look(&self, first: bool) -> Option<Usage> {
         match self {
             Who::Process(pid) => process(*pid),
-            Who::Ours { pid, socket, addr } => {
-                let before = if first { asked(socket, *addr, true) } else { Shard::default() };
+            Who::Ours { pid, socket } => {
+                let before = if first { asked(socket) } else { Shard::default() };
                 let usage = process(*pid)?;
-                let told = if first { before } else { asked(socket, *addr, false) };
+                let told = if first { before } else { asked(socket) };
                 let shard = Shard { cpu_s: usage.shard.cpu_s, faults: usage.shard.faults, ..told };
                 Some(Usage { shard, ..usage })
             }
@@ -91,7 +84,7 @@ impl Usage {
             shard_cpu_s: to.cpu_s - from.cpu_s,
             shard_busy_ns: grown(from.busy_ns, to.busy_ns),
             shard_faults: allocations.map(|_| to.faults.saturating_sub(from.faults)),
-            shard_allocations: allocations.map(|count| count.saturating_sub(from.allocations_of_a_look)),
+            shard_allocations: allocations,
             faults_minor: later.faults_minor.saturating_sub(self.faults_minor),
             faults_major: later.faults_major.saturating_sub(self.faults_major),
             own_kib: self.own_kib.zip(later.own_kib),
@@ -127,21 +120,21 @@ fn shard(pid: u32) -> Shard {
     sum
 }
 
-/// What our broker tells; of an older one, which does not, nothing.
-fn asked(socket: &std::path::Path, addr: SocketAddr, twice: bool) -> Shard {
-    let busy_ns = || -> Option<u64> {
-        let answers = Broker::at(socket.to_owned()).ask(&json!({ "ask": "stats" })).ok()?;
-        answers.first()?.value["stats"]["counts"]["polls"]["busyNs"].as_u64()
+/// What our broker tells; of one that is not ours, nothing.
+fn asked(socket: &Path) -> Shard {
+    let Some(answer) = Broker::at(socket.to_owned())
+        .ask(&json!({ "ask": "stats" }))
+        .ok()
+        .and_then(|all| all.into_iter().next())
+    else {
+        return Shard::default();
     };
-    let allocations = || -> Option<u64> {
-        let answer = target::ask(addr, &RemotingCommand::request(request::GET_BROKER_RUNTIME_INFO)).ok()?;
-        let figures: Value = serde_json::from_slice(&answer.body).ok()?;
-        figures["table"]["shardAllocations"].as_str()?.parse().ok()
-    };
-    let earlier = if twice { allocations() } else { None };
-    let allocations = allocations();
-    let allocations_of_a_look = earlier.zip(allocations).map_or(0, |(from, to)| to.saturating_sub(from));
-    Shard { busy_ns: busy_ns(), allocations, allocations_of_a_look, ..Shard::default() }
+    let polls = &answer.value["stats"]["counts"]["polls"];
+    Shard {
+        busy_ns: polls["busyNs"].as_u64(),
+        allocations: polls["allocations"].as_u64(),
+        ..Shard::default()
+    }
 }
 
 /// `pid (name) state ppid ..`: the name may hold anything, so the fields are counted from its last bracket.

@@ -113,7 +113,7 @@ fn started(ours: &Ours, start: &Start) -> Result<Target, String> {
         }
         std::thread::sleep(BOOT_POLL);
     }
-    let who = Some(Who::Ours { pid: child.id(), socket: folder.join(SOCKET), addr });
+    let who = Some(Who::Ours { pid: child.id(), socket: folder.join(SOCKET) });
     let held = Held::Broker { _child: child, _path: path, _huge: huge, _store: store };
     Ok(Target::new(addr, who, false, held))
 }
