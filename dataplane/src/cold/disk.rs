@@ -5,6 +5,7 @@
 //! stop: the shard has dropped its half -> close: everything synced, `abort` removed
 //! ```
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use store::{ColdStore, PhysicalOffset, StoreError, Work};
 
-use super::nap::{Manner, Nap, Rest};
+use super::nap::{ASYNC_NAP_SLACK, Manner, Nap, Rest};
 use super::urgent::become_urgent;
 use super::wall_ms;
 use crate::broker::facts::{DiskFacts, SharedFacts};
@@ -53,6 +54,9 @@ impl DiskThread {
 
     fn manner(&self) -> Manner {
         if !self.sync {
+            let slack = NonZeroU64::new(ASYNC_NAP_SLACK.as_nanos() as u64);
+            // Without it naps end with an interrupt of their own, a little sooner.
+            let _ = rustix::thread::set_current_timer_slack(slack);
             return Manner::Lazy;
         }
         match become_urgent() {
