@@ -129,7 +129,9 @@ mod tests {
     /// Goal: each look finds about as much, at every load. Method: a steady load, and what it brings in each nap.
     #[test]
     fn async_naps_are_as_long_as_the_load_lets_them_be() {
-        for (bytes_per_ms, nap_ms) in [(0, 14.0), (1, 14.0), (140_000, 14.0), (600_000, 6.9), (30_000_000, 1.0)] {
+        for (bytes_per_ms, nap_ms) in
+            [(0, 14.0), (1, 14.0), (140_000, 14.0), (600_000, 6.9), (30_000_000, 1.0)]
+        {
             let mut nap = Nap::new(Manner::Lazy);
             let mut last = ASYNC_NAP_MAX;
             for _ in 0..20 {
