@@ -18,6 +18,8 @@ use crate::retention::{Candidate, Round, Space, hour_of};
 #[derive(Default)]
 pub(crate) struct Cleaning {
     last_ms: Option<i64>,
+    /// How many files the log had after that.
+    files: usize,
     /// The next queue to be trimmed.
     trimming: Option<usize>,
     /// The log could not be written for want of space.
@@ -72,15 +74,26 @@ impl ColdStore {
             }
             return Ok(self.cleaning.trimming.is_some());
         }
-        let is_due = self
-            .cleaning
-            .last_ms
-            .is_none_or(|last_ms| now_ms < last_ms || now_ms - last_ms >= self.config.retention.interval_ms);
-        if !is_due {
+        if !self.is_round_due(now_ms) {
             return Ok(false);
         }
         self.cleaning.last_ms = Some(now_ms);
-        self.round(now_ms)
+        let has_removed = self.round(now_ms)?;
+        self.cleaning.files = self.disk.log.starts().len();
+        Ok(has_removed)
+    }
+
+    /// Every so often; more often while the disk is full, since senders wait for it; and with each new file if there is a quota,
+    /// which a fast log would be far above before the next look.
+    fn is_round_due(&self, now_ms: i64) -> bool {
+        let Some(last_ms) = self.cleaning.last_ms else { return true };
+        let retention = &self.config.retention;
+        let has_grown = retention.bytes_max.is_some() && self.disk.log.starts().len() > self.cleaning.files;
+        let interval_ms = match self.marks.disk_full() {
+            true => retention.interval_ms.min(FULL_INTERVAL_MS_MAX),
+            false => retention.interval_ms,
+        };
+        has_grown || now_ms < last_ms || now_ms - last_ms >= interval_ms
     }
 
     /// A few of the queues that an administrator wants gone. Returns whether there were any.
@@ -177,3 +190,4 @@ impl ColdStore {
 }
 
 const QUEUES_PER_STEP: usize = 32;
+const FULL_INTERVAL_MS_MAX: i64 = 1_000;
