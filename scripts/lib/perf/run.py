@@ -26,7 +26,7 @@ from peers import Peers
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PERF = ROOT / "docs/PERF"
 UNPRIVILEGED = ("kernel", "stub")
-SOAK_LOG = "20G"
+SOAK_LOG = "10G"
 # Longer than the caches of the host's disk hide what the disk takes, and than the log needs to begin deleting.
 SOAK_CAPACITY_S = 60
 # Every ring, file and table has been filled and begun again.
