@@ -108,7 +108,8 @@ fn the_log_stays_within_its_quota() {
 /// D-11. Goal: a log that grows fast is within its quota too, long before the next look at the disk. Method: looks an hour apart.
 #[test]
 fn a_fast_log_stays_within_its_quota() {
-    let retention = Retention { bytes_max: Some(6 * FILE as u64), interval_ms: HOUR_MS, ..Retention::default() };
+    let retention =
+        Retention { bytes_max: Some(6 * FILE as u64), interval_ms: HOUR_MS, ..Retention::default() };
     let mut world = World::new(1, config(retention));
     world.open().unwrap();
     let mut most = 0;

@@ -16,6 +16,7 @@ mod query;
 mod send;
 mod sight;
 mod stats;
+mod stop;
 mod store;
 mod topic;
 mod tune;

@@ -4,7 +4,7 @@
 //! fairness and not the reading of megabytes here.
 
 use super::conn::Conn;
-use super::load::{Lane, Load, Outcome, nanos, phases};
+use super::load::{Lane, Load, Outcome, is_over, nanos, phases};
 use super::pull::{PullLoad, Pulled, Reader};
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub fn run(
     let mut driven = |start: Instant, until: Duration, outcome: &mut Outcome| {
         pulled = Pulled::default(); // The last to begin is the one that is measured.
         let mut of_the_pulls = Outcome::new();
-        while start.elapsed() < until {
+        while !is_over(start, until) {
             let mut received = lane.receive(start, 1, outcome)?;
             if lane.is_idle() {
                 lane.push(nanos(start.elapsed()));

@@ -11,6 +11,7 @@
 
 use super::conn::Conn;
 use super::frames::{Template, glance};
+use super::interrupt;
 use hdrhistogram::Histogram;
 use protocol::code::response;
 use std::io;
@@ -106,13 +107,17 @@ pub fn phases(
     drive: &mut Drive<'_>,
 ) -> io::Result<(Instant, Outcome)> {
     let start = Instant::now();
-    drive(start, warmup, &mut Outcome::new())?;
+    let mut drive = |until: Duration, outcome: &mut Outcome| {
+        drive(start, until, outcome)?;
+        interrupt::check()
+    };
+    drive(warmup, &mut Outcome::new())?;
     begins();
     let mut settling = Outcome::new();
-    drive(start, start.elapsed() + SETTLE, &mut settling)?;
+    drive(start.elapsed() + SETTLE, &mut settling)?;
     let mut outcome = Outcome::new();
     let from = Instant::now();
-    drive(start, start.elapsed() + measured, &mut outcome)?;
+    drive(start.elapsed() + measured, &mut outcome)?;
     outcome.took = from.elapsed();
     outcome.served = settling.messages + outcome.messages;
     ends();
@@ -196,7 +201,7 @@ fn drive_closed(
                 std::hint::spin_loop();
             }
         }
-        if nanos(start.elapsed()) >= until_ns {
+        if is_over(start, until) {
             return Ok(());
         }
         if idle {
@@ -219,11 +224,10 @@ fn drive_open(
     let mut sent = 0_u64;
     let due_ns = |number: u64| nanos(began) + (number as f64 * gap_ns) as u64;
     loop {
-        let now = start.elapsed();
-        if now >= until {
+        if is_over(start, until) {
             return Ok(());
         }
-        let now_ns = nanos(now);
+        let now_ns = nanos(start.elapsed());
         while due_ns(sent) <= now_ns {
             let lane = &mut lanes[sent as usize % load.connections];
             if lane.free.is_empty() || lane.conn.waiting() > OPEN_WAITING_MAX {
@@ -266,6 +270,11 @@ fn finish(lanes: &mut [Lane], start: Instant, outcome: &mut Outcome) -> io::Resu
         outcome.unanswered += (lane.since.len() - lane.free.len()) as u64;
     }
     Ok(())
+}
+
+/// Whether the time since `start` is past `until`, or nobody wants to know any more.
+pub fn is_over(start: Instant, until: Duration) -> bool {
+    start.elapsed() >= until || interrupt::is_asked()
 }
 
 pub fn nanos(since: Duration) -> u64 {

@@ -6,7 +6,7 @@ use super::pull::{self, PullLoad};
 use super::report::Round;
 use super::server::{Usage, Used, Who};
 use super::target::{self, Target};
-use super::{Args, CodecName, LoadKind, SMALL_BYTES, beside, rota};
+use super::{Args, CodecName, LoadKind, SMALL_BYTES, beside, interrupt, rota};
 use protocol::frame::Codec;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -128,6 +128,7 @@ fn until_readable(addr: SocketAddr, topic: &str, from: &[i64], sent: u64) -> Res
         if readable >= sent.cast_signed() {
             return Ok(());
         }
+        interrupt::check().map_err(|error| error.to_string())?;
         if begun.elapsed() > READABLE_TIME_MAX {
             return Err(format!(
                 "of {sent} messages sent to {addr} only {readable} can be read after {} s: is it still busy with an earlier load?",

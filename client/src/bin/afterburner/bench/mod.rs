@@ -12,6 +12,7 @@
 mod beside;
 mod conn;
 mod frames;
+mod interrupt;
 mod load;
 mod measure;
 mod names;
@@ -139,6 +140,7 @@ enum CodecName {
 pub fn run(args: Args) -> Outcome {
     let subjects = subjects(&args)?;
     names::sweep();
+    interrupt::watch()?;
     let _peers = Peers::stopped(&args.peer);
     raise_limit_of_files(usize::from(args.connections) + usize::from(args.idle));
     let start = Start {
@@ -160,7 +162,7 @@ pub fn run(args: Args) -> Outcome {
                     out.server == subject.name() && out.load.as_deref().is_none_or(|out| out == load)
                 })
             };
-            if is_out(&skipped, "") {
+            if interrupt::is_asked() || is_out(&skipped, "") {
                 continue;
             }
             let target = match Target::ready(subject, &start) {
@@ -174,7 +176,7 @@ pub fn run(args: Args) -> Outcome {
                 if *subject == Subject::Stub && matches!(kind, LoadKind::Pull | LoadKind::Beside) {
                     continue; // It has nothing to give.
                 }
-                if is_out(&skipped, &row.load) {
+                if interrupt::is_asked() || is_out(&skipped, &row.load) {
                     continue;
                 }
                 if shows_progress {

@@ -5,7 +5,7 @@
 
 use super::conn::Conn;
 use super::frames::{Template, glance, pull_request};
-use super::load::{Outcome, phases};
+use super::load::{Outcome, is_over, phases};
 use protocol::CustomHeader;
 use protocol::code::response;
 use protocol::frame::{Codec, Frame};
@@ -52,7 +52,7 @@ pub fn run(
     let mut pulled = Pulled::default();
     let mut driven = |start: Instant, until: Duration, outcome: &mut Outcome| {
         pulled = Pulled::default(); // The last to begin is the one that is measured.
-        while start.elapsed() < until {
+        while !is_over(start, until) {
             let mut received = 0;
             for reader in readers.iter_mut() {
                 received += reader.poll(load, start, outcome, &mut pulled)?;

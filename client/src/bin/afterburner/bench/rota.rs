@@ -7,7 +7,7 @@
 //! ```
 
 use super::conn::Conn;
-use super::load::{Lane, Load, Outcome, nanos, phases};
+use super::load::{Lane, Load, Outcome, is_over, nanos, phases};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ impl Rota {
         until: Duration,
         outcome: &mut Outcome,
     ) -> io::Result<()> {
-        while start.elapsed() < until {
+        while !is_over(start, until) {
             let mut received = 0;
             for place in 0..self.active.len() {
                 let lane = &mut self.lanes[self.active[place]];

@@ -25,11 +25,11 @@ use protocol::RemotingCommand;
 use protocol::code::request;
 use rustix::fs::FlockOperation;
 use tokio::process::Command;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::Outcome;
 use crate::host::Lack;
+use crate::stop::Stop;
 use child::Child;
 use memory::HugeLease;
 use network::{Network, TapLease};
@@ -452,29 +452,6 @@ impl Programs {
             controlplane: find("afterburner-controlplane")?,
             dataplane: find("afterburner-dataplane")?,
         })
-    }
-}
-
-/// The signals that mean "enough".
-struct Stop {
-    signals: [Signal; 3],
-}
-
-impl Stop {
-    fn listen() -> Result<Self, String> {
-        let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(listen);
-        Ok(Self { signals: [interrupt?, terminate?, hangup?] })
-    }
-
-    async fn wanted(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.signals;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }
 
