@@ -26,7 +26,19 @@ fn a_closed_pipe_is_no_error() {
 #[test]
 fn an_interrupted_bench_ends_soon() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_afterburner"))
-        .args(["bench", "--compare", "stub", "--loads", "ping", "--warmup", "0", "--seconds", "60", "--rounds", "2"])
+        .args([
+            "bench",
+            "--compare",
+            "stub",
+            "--loads",
+            "ping",
+            "--warmup",
+            "0",
+            "--seconds",
+            "60",
+            "--rounds",
+            "2",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
