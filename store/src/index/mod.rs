@@ -301,7 +301,7 @@ impl IndexFiles {
 
     /// Puts the full file aside, if there is one, and begins the next.
     fn roll(&mut self, now_ms: i64) -> Result<(), MediumError> {
-        let mut slots = Vec::new();
+        let mut slots = None;
         if self.shared.lock().current.is_some() {
             self.write_slots()?;
             self.write_header()?;
@@ -309,7 +309,7 @@ impl IndexFiles {
             if let Some(current) = state.current.take() {
                 self.unsynced.push((self.dir.join(&current.name), current.header.end_timestamp));
                 state.full.push((current.name, current.header));
-                slots = current.slots; // The next file's: one table for the life of the broker.
+                slots = Some(current.slots); // The next file's: one table for the life of the broker.
             }
             self.file = None;
         }
@@ -327,8 +327,14 @@ impl IndexFiles {
         }
         self.file = Some(self.medium.create(&self.dir.join(&name), self.shape.file_bytes())?);
         self.is_unsynced = true;
-        slots.clear();
-        slots.resize(self.shape.slots as usize, 0);
+        // A new table is zeroed lazily by the operating system: a broker of few keys never has all of it.
+        let slots = match slots {
+            Some(mut used) => {
+                used.fill(0);
+                used
+            }
+            None => vec![0; self.shape.slots as usize],
+        };
         self.shared.lock().current = Some(Current { name, header, slots, tail: Vec::new(), tail_from: 1 });
         Ok(())
     }
