@@ -112,6 +112,15 @@ impl RecordDraft<'_> {
     /// Writes the record over the whole of `out`, which must be exactly `encoded_len` long.
     #[inline]
     pub fn encode_into(&self, out: &mut [u8], stamp: &Stamp) {
+        self.encode_with(out, stamp, |body, place| {
+            place.copy_from_slice(body);
+            crc(body)
+        });
+    }
+
+    /// As `encode_into`. `copy` copies the body to its place, which is as long, and gives its CRC-32.
+    #[inline]
+    pub fn encode_with(&self, out: &mut [u8], stamp: &Stamp, copy: impl FnOnce(&[u8], &mut [u8]) -> u32) {
         assert!(self.fits());
         assert!(out.len() == self.encoded_len());
         let v1 = self.topic.len() <= TOPIC_BYTES_MAX_V1;
@@ -128,12 +137,15 @@ impl RecordDraft<'_> {
             // In one piece, of a length that the compiler knows: it checks once, not sixteen times.
             let (head, rest) =
                 out.rest.split_first_chunk_mut::<HEAD_BYTES_V4>().expect("a record has a head");
-            self.put_head(&mut Out { rest: head }, stamp, total, v1, sys_flag);
             out.rest = rest;
+            let crc = copy(self.body, out.take(self.body.len()));
+            self.put_head(&mut Out { rest: head }, stamp, total, v1, sys_flag, crc);
         } else {
-            self.put_head(&mut out, stamp, total, v1, sys_flag);
+            let hosts = host_len(self.born_host) + host_len(self.store_host);
+            let head = out.take(HEAD_BYTES_V4 - 2 * HOST_BYTES_V4 + hosts);
+            let crc = copy(self.body, out.take(self.body.len()));
+            self.put_head(&mut Out { rest: head }, stamp, total, v1, sys_flag, crc);
         }
-        out.put(self.body);
         if v1 {
             out.put(&[self.topic.len() as u8]);
         } else {
@@ -147,10 +159,10 @@ impl RecordDraft<'_> {
 
     /// What lies before the body.
     #[inline(always)]
-    fn put_head(&self, out: &mut Out<'_>, stamp: &Stamp, total: u32, v1: bool, sys_flag: i32) {
+    fn put_head(&self, out: &mut Out<'_>, stamp: &Stamp, total: u32, v1: bool, sys_flag: i32, crc: u32) {
         out.put(&total.to_be_bytes());
         out.put(&(if v1 { MAGIC_V1 } else { MAGIC_V2 }).to_be_bytes());
-        out.put(&body_crc(self.body).to_be_bytes());
+        out.put(&(crc & CRC_KEPT).to_be_bytes());
         out.put(&self.queue_id.to_be_bytes());
         out.put(&self.flag.to_be_bytes());
         out.put(&stamp.queue_offset.to_be_bytes());
@@ -173,9 +185,13 @@ pub fn is_queued(sys_flag: i32) -> bool {
 
 /// CRC-32 of a body as stored: bit 31 is cleared.
 pub fn body_crc(body: &[u8]) -> i32 {
+    (crc(body) & CRC_KEPT) as i32
+}
+
+fn crc(bytes: &[u8]) -> u32 {
     let mut hasher = HASHER.clone();
-    hasher.update(body);
-    (hasher.finalize() & 0x7FFF_FFFF) as i32
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 /// Made once: it asks the processor what it can.
@@ -360,12 +376,17 @@ struct Out<'b> {
     rest: &'b mut [u8],
 }
 
-impl Out<'_> {
+impl<'b> Out<'b> {
+    #[inline]
+    fn take(&mut self, len: usize) -> &'b mut [u8] {
+        let (head, rest) = std::mem::take(&mut self.rest).split_at_mut(len);
+        self.rest = rest;
+        head
+    }
+
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        let (head, rest) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
-        head.copy_from_slice(bytes);
-        self.rest = rest;
+        self.take(bytes.len()).copy_from_slice(bytes);
     }
 
     #[inline]
@@ -428,13 +449,16 @@ impl<'a> In<'a> {
 }
 
 fn host_len(host: SocketAddr) -> usize {
-    if host.is_ipv6() { 20 } else { 8 }
+    if host.is_ipv6() { 20 } else { HOST_BYTES_V4 }
 }
 
 /// Everything but hosts, topic length field, body, topic and properties.
 const FIXED_BYTES: usize = 74;
 /// What lies before the body when both hosts are IPv4.
 const HEAD_BYTES_V4: usize = 88;
+const HOST_BYTES_V4: usize = 8;
+/// What a record keeps of its body's CRC.
+const CRC_KEPT: u32 = 0x7FFF_FFFF;
 const TOPIC_BYTES_MAX_V1: usize = i8::MAX as usize;
 const TOPIC_BYTES_MAX_V2: usize = i16::MAX as usize;
 

@@ -21,6 +21,7 @@ mod commitlog;
 pub mod config;
 pub mod config_files;
 mod consumequeue;
+mod crc_copy;
 mod disk;
 pub mod dispatch;
 pub mod error;

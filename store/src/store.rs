@@ -17,6 +17,7 @@ use protocol::record::{self, BLANK_BYTES, RecordDraft, RecordView, Stamp};
 
 use crate::arena::HotWriter;
 use crate::config::{FlushMode, StoreConfig};
+use crate::crc_copy;
 use crate::error::AppendError;
 use crate::latency::DiskTimes;
 use crate::marks::{Marks, Removed};
@@ -436,7 +437,7 @@ impl Store {
         let queue_offset = if draft.is_queued() { next } else { 0 };
         let physical = self.hot.end().plus(at as u64);
         let stamp = Stamp { queue_offset, physical_offset: physical.0, store_timestamp: now_ms };
-        draft.encode_into(&mut self.hot.tail(at + size)[at..], &stamp);
+        draft.encode_with(&mut self.hot.tail(at + size)[at..], &stamp, crc_copy::copy);
         Appended { physical, size: size as u32, queue_offset: QueueOffset(queue_offset) }
     }
 }
