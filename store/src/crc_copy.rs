@@ -17,20 +17,31 @@ use crc32fast::Hasher;
 #[inline]
 pub fn copy(from: &[u8], to: &mut [u8]) -> u32 {
     assert!(from.len() == to.len());
+    let means: &Means = &MEANS;
     #[cfg(target_arch = "x86_64")]
-    if from.len() >= wide::BLOCK_BYTES && wide::is_here() {
-        // SAFETY: the processor has just been asked for every feature that the function is compiled for.
+    if means.has_wide && from.len() >= wide::BLOCK_BYTES {
+        // SAFETY: the processor has been asked for every feature that the function is compiled for.
         // WHY: they are no part of the instruction set that the rest of the program is compiled for.
         return unsafe { wide::copy(from, to) };
     }
     to.copy_from_slice(from);
-    let mut hasher = FROM_ONES.clone();
+    let mut hasher = means.hasher.clone();
     hasher.update(from);
     hasher.finalize()
 }
 
-/// Made once: it asks the processor what it can.
-static FROM_ONES: LazyLock<Hasher> = LazyLock::new(Hasher::new);
+/// What the processor can, asked once.
+struct Means {
+    hasher: Hasher,
+    #[cfg(target_arch = "x86_64")]
+    has_wide: bool,
+}
+
+static MEANS: LazyLock<Means> = LazyLock::new(|| Means {
+    hasher: Hasher::new(),
+    #[cfg(target_arch = "x86_64")]
+    has_wide: wide::is_here(),
+});
 
 #[cfg(target_arch = "x86_64")]
 mod wide {
@@ -43,7 +54,6 @@ mod wide {
 
     type Block = [u8; BLOCK_BYTES];
 
-    #[inline]
     pub fn is_here() -> bool {
         is_x86_feature_detected!("vpclmulqdq")
             && is_x86_feature_detected!("avx512f")
