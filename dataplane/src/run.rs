@@ -136,6 +136,9 @@ impl Running {
             let Some(runs) = disk.cold.writers() else { break };
             writers.push(Worker::start(plan.thread_name("ab-write"), move |_| runs.serve())?);
         }
+        if let Some(pieces) = disk.cold.index_writers() {
+            writers.push(Worker::start(plan.thread_name("ab-index"), move |_| pieces.serve())?);
+        }
         let disk = Worker::start(plan.thread_name("ab-disk"), move |stop| disk.run(stop))?;
 
         let waker = net.waker();

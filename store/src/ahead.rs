@@ -16,7 +16,7 @@ use crate::cold::{ColdStore, Failure, STEP_BYTES_MAX};
 use crate::config::FlushMode;
 use crate::error::MediumError;
 use crate::offsets::PhysicalOffset;
-use crate::writers::{Write, Writers};
+use crate::writers::{Bytes, Write, Writers};
 
 /// What is under way.
 pub(crate) struct Ahead {
@@ -102,7 +102,7 @@ impl ColdStore {
         let Some(place) = place else { return self.write_some(now_ms) };
         self.ahead.sure.push_back(at.plus(looked.whole_blocks as u64));
         self.ahead.looked_to = end;
-        self.ahead.writers.begin(Write { place, run: self.hot.lend(from, to) });
+        self.ahead.writers.begin(Write { place, run: Bytes::Log(self.hot.lend(from, to)) });
         Ok(looked.taken.bytes)
     }
 

@@ -198,6 +198,11 @@ impl ColdStore {
         self.ahead.writers()
     }
 
+    /// What one more thread may help with, as with [`ColdStore::writers`]; `None`: no index is kept.
+    pub fn index_writers(&self) -> Option<Arc<Writers>> {
+        self.disk.index.as_ref().map(|index| index.writers())
+    }
+
     /// First byte of the log that is kept.
     pub fn min_physical(&self) -> PhysicalOffset {
         self.marks.min_physical()

@@ -61,6 +61,8 @@ pub struct StoreConfig {
     pub direct_bytes_min: usize,
     /// Under ASYNC_FLUSH, from so many waiting bytes on, runs are written while the next are made ready.
     pub ahead_bytes_min: usize,
+    /// Index files are written in pieces of so many bytes, past the page cache: a multiple of 4096.
+    pub index_piece_bytes: usize,
 }
 
 impl StoreConfig {
@@ -86,6 +88,7 @@ impl StoreConfig {
             unit_bytes: 12 << 20,
             direct_bytes_min: 128 << 10,
             ahead_bytes_min: 1 << 20,
+            index_piece_bytes: 1 << 20,
         }
     }
 

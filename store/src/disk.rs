@@ -100,23 +100,26 @@ impl Disk {
         let bytes = pending.bytes();
         let (mut taken, mut whole_blocks) = (TakenIn::default(), 0);
         let block_of = |end: usize| pending.at.plus(end as u64).0 / arena::PAGE_BYTES as i64;
-        let mut stop = None;
+        let (mut stop, mut brief) = (None, Brief::default());
         while taken.bytes < bytes.len() && taken.bytes < bytes_max {
             let at = pending.at.plus(taken.bytes as u64);
-            let brief = match brief::unit(&bytes[taken.bytes..], check_crc) {
-                Ok(LogUnit::Record(brief)) => brief,
-                Ok(LogUnit::Blank { bytes_left }) => {
-                    let fits = u64::from(bytes_left) == self.log.left_in_file(at)
-                        && bytes_left as usize <= bytes.len() - taken.bytes;
-                    let wrong = RecordError::Size { declared: bytes_left as usize };
-                    stop = Some(if fits { Stop::Blank(bytes_left) } else { Stop::Bad(wrong) });
-                    break;
+            let here = &bytes[taken.bytes..];
+            if check_crc || !brief.take_usual(here) {
+                match brief::unit(here, check_crc) {
+                    Ok(LogUnit::Record(record)) => brief = record,
+                    Ok(LogUnit::Blank { bytes_left }) => {
+                        let fits = u64::from(bytes_left) == self.log.left_in_file(at)
+                            && bytes_left as usize <= here.len();
+                        let wrong = RecordError::Size { declared: bytes_left as usize };
+                        stop = Some(if fits { Stop::Blank(bytes_left) } else { Stop::Bad(wrong) });
+                        break;
+                    }
+                    Err(error) => {
+                        stop = Some(Stop::Bad(error));
+                        break;
+                    }
                 }
-                Err(error) => {
-                    stop = Some(Stop::Bad(error));
-                    break;
-                }
-            };
+            }
             let len = brief.size as usize;
             if brief.physical_offset != at.0 {
                 stop = Some(Stop::Bad(RecordError::Size { declared: len }));
@@ -138,6 +141,9 @@ impl Disk {
             }
             taken.bytes = end;
             taken.records += 1;
+        }
+        if let Some(index) = &mut self.index {
+            index.mark();
         }
         (Looked { taken, whole_blocks }, stop)
     }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::arena::HotRun;
 use crate::error::MediumError;
+use crate::index::tail::Piece;
 use crate::marks::Marks;
 use crate::medium::{Medium, MediumFile};
 
@@ -45,7 +46,23 @@ enum Run {
 /// A run of whole blocks, and where it goes.
 pub(crate) struct Write {
     pub place: Place,
-    pub run: HotRun,
+    pub run: Bytes,
+}
+
+/// What is written.
+pub(crate) enum Bytes {
+    Log(HotRun),
+    /// Of an index file, from this byte of the piece on.
+    Index(Arc<Piece>, usize),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Log(run) => run.bytes(),
+            Self::Index(piece, skip) => &piece.bytes()[*skip..],
+        }
+    }
 }
 
 /// Where a run goes, past the page cache.
@@ -113,6 +130,21 @@ impl Writers {
         }
     }
 
+    /// As [`Writers::finish`], without waiting: `None` too when the first run is not done.
+    pub(crate) fn finish_done(&self) -> Option<Result<(), MediumError>> {
+        let mut state = self.state();
+        match state.runs.pop_front()? {
+            Run::Done(done) => {
+                state.finished += 1;
+                Some(done)
+            }
+            other => {
+                state.runs.push_front(other);
+                None
+            }
+        }
+    }
+
     /// What nobody has taken is given up, what is under way is waited for.
     pub(crate) fn abandon(&self) {
         let mut state = self.state();
@@ -130,8 +162,10 @@ impl Writers {
 
     fn write(&self, number: u64, write: Write) {
         let began = self.medium.elapsed_ns();
-        let done = write.place.file.write_at(write.place.from, write.run.bytes());
-        self.marks.times.write.record(self.medium.elapsed_ns() - began);
+        let done = write.place.file.write_at(write.place.from, write.run.get());
+        if matches!(write.run, Bytes::Log(_)) {
+            self.marks.times.write.record(self.medium.elapsed_ns() - began);
+        }
         drop(write); // The log may go on in its segment once this is told.
         let mut state = self.state();
         let nth = (number - state.finished) as usize;

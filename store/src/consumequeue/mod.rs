@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use protocol::names;
 
-use crate::brief::Brief;
+use crate::brief::{Brief, is_same};
 use crate::dispatch::{BLANK_UNIT, encode_entry};
 use crate::error::MediumError;
 use crate::medium::{Medium, MediumFile};
@@ -208,7 +208,7 @@ impl QueueFiles {
         let recent = self.recent[slot];
         if let Some(queue) = self.queues.get(recent)
             && queue.queue_id == queue_id
-            && queue.topic.as_bytes() == topic
+            && is_same(queue.topic.as_bytes(), topic)
         {
             return Some(recent);
         }

@@ -7,6 +7,7 @@
 use protocol::hash;
 
 use super::keys::KeyKind;
+use crate::brief::is_same;
 
 /// What the keys of one topic begin with, hashed: messages that come together are most often of the same topic.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +27,7 @@ impl TopicHash {
 
     #[inline]
     pub fn change(&mut self, topic: &[u8]) {
-        if self.topic != topic {
+        if !is_same(&self.topic, topic) {
             self.topic.clear();
             self.topic.extend_from_slice(topic);
             let hash = ascii_on(0, topic);

@@ -1,8 +1,9 @@
 //! The index files: from a key to the messages that bear it. `index/<yyyyMMddHHmmssSSS>`, RocketMQ's format.
 //!
 //! ```text
-//! record -> collect: hashes of its keys -> settle: once the record has reached its level -> entries, slots
-//!                                             flush: entries and header to the file -> sync -> `indexed`
+//! record -> collect: hashes of its keys, a few at a time -> entries, slots: in memory
+//!           settle: once the record has reached its level: seen by queries, whole pieces to the file (tail.rs, out.rs)
+//!           flush: the rest and the header to the file -> sync -> `indexed`
 //! query: slot of the hash -> newest entry -> previous -> previous ..          (query.rs)
 //! ```
 //!
@@ -14,8 +15,10 @@
 pub(crate) mod format;
 mod hash;
 pub(crate) mod keys;
+mod out;
 pub(crate) mod query;
 mod recover;
+pub(crate) mod tail;
 
 pub(crate) use recover::LogBounds;
 
@@ -31,8 +34,11 @@ use crate::error::MediumError;
 use crate::files::Files;
 use crate::index::format::{IndexEntry, IndexHeader, IndexShape};
 use crate::index::hash::TopicHash;
+use crate::index::out::Out;
+use crate::index::tail::Tail;
 use crate::medium::{Medium, MediumFile};
 use crate::offsets::PhysicalOffset;
+use crate::writers::Writers;
 
 /// What readers see of the index.
 #[derive(Default)]
@@ -48,7 +54,7 @@ pub(crate) struct State {
 impl State {
     /// The newest file and its count.
     fn last(&self) -> Option<(String, i32)> {
-        let current = self.current.as_ref().map(|current| (current.name.clone(), current.header.count));
+        let current = self.current.as_ref().map(|current| (current.name.clone(), current.settled.count));
         current.or_else(|| self.full.last().map(|(name, header)| (name.clone(), header.count)))
     }
 }
@@ -56,11 +62,20 @@ impl State {
 /// The file that is being filled.
 pub(crate) struct Current {
     pub name: String,
+    /// Of all entries.
     pub header: IndexHeader,
+    /// Of those whose messages have reached their level: no other is in the file, or told to anybody.
+    pub settled: IndexHeader,
     pub slots: Vec<u32>,
-    /// Entries that are not in the file yet, from this number on.
-    pub tail: Vec<u8>,
-    pub tail_from: u32,
+    pub tail: Tail,
+}
+
+/// Entries that were made together.
+struct Mark {
+    /// The keys of all messages below were entries before.
+    from: PhysicalOffset,
+    /// With them.
+    header: IndexHeader,
 }
 
 /// The index, for the one who writes it.
@@ -70,16 +85,21 @@ pub(crate) struct IndexFiles {
     shape: IndexShape,
     utc_offset_ms: i64,
     shared: Arc<Shared>,
-    file: Option<Box<dyn MediumFile>>,
+    file: Option<IndexFile>,
+    out: Out,
     /// Full files that are still to be synced, with their last times.
     unsynced: Vec<(PathBuf, i64)>,
     is_unsynced: bool,
     log: Files,
     /// The keys of all messages below are collected.
     next: PhysicalOffset,
-    /// .. and below this they are entries.
+    /// .. and below this they are entries that have reached their level.
     settled: PhysicalOffset,
+    /// Keys on their way to become entries; many only where there is no room for those.
     pending: VecDeque<Key>,
+    /// Entries that have not reached their level, and where the next of these begins.
+    unsettled: VecDeque<Mark>,
+    marked_to: PhysicalOffset,
     topic: TopicHash,
     position: recover::PositionFile,
     trouble: Option<String>,
@@ -87,6 +107,13 @@ pub(crate) struct IndexFiles {
     must_reload: bool,
     config: StoreConfig,
     retry_ms: i64,
+}
+
+/// The open file, and how it is written past the page cache where that can be.
+#[derive(Clone)]
+struct IndexFile {
+    file: Arc<dyn MediumFile>,
+    direct: Option<Arc<dyn MediumFile>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +148,27 @@ impl IndexFiles {
             pending.push_back(Key { hash, physical, store_timestamp })
         });
         self.next = physical.plus(u64::from(record.size));
+        if self.pending.len() >= KEYS_AT_ONCE && self.pending.len() < 2 * KEYS_AT_ONCE {
+            self.make_entries();
+        }
+    }
+
+    /// Makes entries of the keys that were collected: they wait for their level in memory.
+    pub fn mark(&mut self) {
+        self.make_entries();
+        if let Some(current) = &self.shared.lock().current {
+            let header = current.header;
+            let last = self.unsettled.back().map_or(current.settled.count, |mark| mark.header.count);
+            if header.count > last {
+                self.unsettled.push_back(Mark { from: self.marked_to, header });
+            }
+        }
+        self.marked_to = self.pending.front().map_or(self.next, |key| key.physical);
+    }
+
+    /// Who may help to write the files.
+    pub fn writers(&self) -> Arc<Writers> {
+        self.out.writers()
     }
 
     /// As [`IndexFiles::collect`], for the blank that ends a commitlog file.
@@ -188,10 +236,12 @@ impl IndexFiles {
 
     /// Goes back to what is certain to be on the disk, as a start does. What is missing then comes from the log once more.
     fn reload(&mut self, level: PhysicalOffset) -> Result<(), MediumError> {
+        self.out.abandon();
         let log = LogBounds { min: PhysicalOffset(0), end: level, clean: false, index_timestamp: 0 };
-        let fresh = IndexFiles::load(Arc::clone(&self.medium), &self.config, &log)?;
+        let mut fresh = IndexFiles::load(Arc::clone(&self.medium), &self.config, &log)?;
         let shared = Arc::clone(&self.shared);
         *shared.lock() = std::mem::take(&mut *fresh.shared.lock());
+        std::mem::swap(&mut fresh.out, &mut self.out); // Those who help stay.
         *self = IndexFiles { shared, ..fresh };
         Ok(())
     }
@@ -210,35 +260,46 @@ impl IndexFiles {
 
     fn try_settle(&mut self, level: PhysicalOffset, now_ms: i64) -> Result<bool, MediumError> {
         let more = self.fetch(level)?;
-        while self.pending.front().is_some_and(|key| key.physical < level) {
-            if !self.insert_run(level) {
-                self.write_tail()?;
+        self.mark();
+        loop {
+            self.settle_entries(level);
+            self.write_pieces()?;
+            let is_due = self.pending.front().is_some_and(|key| key.physical < level);
+            if !is_due || !self.unsettled.is_empty() {
+                break;
+            }
+            self.write_tail()?;
+            if self.shared.lock().current.as_ref().is_none_or(|current| current.header.is_full(self.shape)) {
                 self.roll(now_ms)?;
             }
-            let shared = Arc::clone(&self.shared);
-            if shared.lock().current.as_ref().is_some_and(|current| current.tail.len() >= TAIL_BYTES) {
-                self.write_tail()?;
-            }
+            self.mark();
         }
-        self.settled = self.next.min(level);
+        let sure = self.unsettled.front().map(|mark| mark.from);
+        let sure = sure.or(self.pending.front().map(|key| key.physical)).unwrap_or(self.next);
+        self.settled = sure.min(level);
         Ok(more)
     }
 
-    /// Inserts keys until there is no more below `level`, or the file is full, or the tail is long. `false`: a new file is needed.
-    fn insert_run(&mut self, level: PhysicalOffset) -> bool {
-        let mut state = self.shared.lock();
-        let Some(current) = &mut state.current else { return false };
-        let room = current.header.entries_left(self.shape);
-        let max =
-            room.min(TAIL_BYTES.saturating_sub(current.tail.len()).div_ceil(format::ENTRY_BYTES as usize));
-        let (run, _) = self.pending.as_slices();
-        let mut inserted = 0;
-        for key in run.iter().take(max).take_while(|key| key.physical < level) {
-            current.insert(self.shape, key);
-            inserted += 1;
+    /// Tells of the entries whose messages have reached their level.
+    fn settle_entries(&mut self, level: PhysicalOffset) {
+        let is_below = |mark: &Mark| mark.header.end_physical < level.0;
+        let below = self.unsettled.iter().take_while(|mark| is_below(mark)).count();
+        if let (Some(mark), Some(current)) =
+            (self.unsettled.drain(..below).next_back(), &mut self.shared.lock().current)
+        {
+            current.settled = mark.header;
         }
-        self.pending.drain(..inserted);
-        room > 0
+    }
+
+    /// As far as there is room for them.
+    fn make_entries(&mut self) {
+        let mut state = self.shared.lock();
+        let Some(current) = &mut state.current else { return };
+        let room = current.header.entries_left(self.shape).min(current.tail.room());
+        let count = self.pending.len().min(room);
+        for key in self.pending.drain(..count) {
+            current.insert(self.shape, &key);
+        }
     }
 
     /// Reads on from `next` in the log's files, a bounded stretch.
@@ -325,7 +386,9 @@ impl IndexFiles {
                 name = format::name_after(&last).unwrap_or(name);
             }
         }
-        self.file = Some(self.medium.create(&self.dir.join(&name), self.shape.file_bytes())?);
+        let path = self.dir.join(&name);
+        drop(self.medium.create(&path, self.shape.file_bytes())?);
+        self.file = open(&*self.medium, &path)?;
         self.is_unsynced = true;
         // A new table is zeroed lazily by the operating system: a broker of few keys never has all of it.
         let slots = match slots {
@@ -335,25 +398,69 @@ impl IndexFiles {
             }
             None => vec![0; self.shape.slots as usize],
         };
-        self.shared.lock().current = Some(Current { name, header, slots, tail: Vec::new(), tail_from: 1 });
+        let current = Current::new(name, header, slots, &self.config, None)?;
+        self.shared.lock().current = Some(current);
         Ok(())
     }
 
-    fn write_tail(&mut self) -> Result<(), MediumError> {
-        let mut state = self.shared.lock();
-        let (Some(current), Some(file)) = (&mut state.current, &self.file) else { return Ok(()) };
-        if !current.tail.is_empty() {
-            file.write_at(self.shape.entry_at(current.tail_from), &current.tail)?;
-            current.tail.clear();
-            current.tail_from = current.header.next_number();
+    /// Begins what is whole and settled, and takes note of what is done.
+    fn write_pieces(&mut self) -> Result<(), MediumError> {
+        while let Some(done) = self.out.finish(false) {
+            self.note_piece(done)?;
+        }
+        let Some(IndexFile { file, direct }) = self.file.clone() else { return Ok(()) };
+        loop {
+            let state = self.shared.lock();
+            let Some(current) = &state.current else { return Ok(()) };
+            let settled = self.shape.entry_at(current.settled.next_number());
+            let piece = current.tail.full(self.out.under_way()).filter(|piece| piece.end() <= settled);
+            let Some(piece) = piece.map(Arc::clone) else { return Ok(()) };
+            let skip = current.tail.written_to().saturating_sub(piece.from()) as usize;
+            drop(state);
+            // A header in the same block is not ours to write.
+            match direct.as_ref().filter(|_| piece.from() >= format::HEADER_BYTES) {
+                Some(direct) => self.out.begin(Arc::clone(direct), piece, 0),
+                None => self.out.begin(Arc::clone(&file), piece, skip),
+            }
             self.is_unsynced = true;
+            if self.out.under_way() > UNDER_WAY_MAX
+                && let Some(done) = self.out.finish(true)
+            {
+                self.note_piece(done)?;
+            }
+        }
+    }
+
+    fn note_piece(&mut self, done: Result<(), MediumError>) -> Result<(), MediumError> {
+        done?;
+        if let Some(current) = &mut self.shared.lock().current {
+            current.tail.pop();
         }
         Ok(())
     }
 
+    /// All that has reached its level is in the file when this returns.
+    fn write_tail(&mut self) -> Result<(), MediumError> {
+        self.write_pieces()?;
+        while let Some(done) = self.out.finish(true) {
+            self.note_piece(done)?;
+        }
+        let mut state = self.shared.lock();
+        let (Some(current), Some(IndexFile { file, .. })) = (&mut state.current, &self.file) else {
+            return Ok(());
+        };
+        let to = self.shape.entry_at(current.settled.next_number());
+        for (at, part) in current.tail.unwritten(to) {
+            file.write_at(at, part)?;
+            self.is_unsynced = true;
+        }
+        current.tail.note_written(to);
+        Ok(())
+    }
+
     fn write_header(&mut self) -> Result<(), MediumError> {
-        let header = self.shared.lock().current.as_ref().map(|current| current.header.encode());
-        if let (Some(header), Some(file)) = (header, &self.file) {
+        let header = self.shared.lock().current.as_ref().map(|current| current.settled.encode());
+        if let (Some(header), Some(IndexFile { file, .. })) = (header, &self.file) {
             file.write_at(0, &header)?;
         }
         Ok(())
@@ -362,7 +469,9 @@ impl IndexFiles {
     fn write_slots(&mut self) -> Result<(), MediumError> {
         self.write_tail()?;
         let state = self.shared.lock();
-        let (Some(current), Some(file)) = (&state.current, &self.file) else { return Ok(()) };
+        let (Some(current), Some(IndexFile { file, .. })) = (&state.current, &self.file) else {
+            return Ok(());
+        };
         write_slots(&**file, self.shape, &current.slots)?;
         self.is_unsynced = true;
         Ok(())
@@ -380,7 +489,7 @@ impl IndexFiles {
         self.write_tail()?;
         if self.is_unsynced {
             self.write_header()?;
-            if let Some(file) = &self.file {
+            if let Some(IndexFile { file, .. }) = &self.file {
                 file.sync()?;
                 self.medium.sync_dir(&self.dir)?;
             }
@@ -393,6 +502,23 @@ impl IndexFiles {
 }
 
 impl Current {
+    /// `file`: what is there already.
+    fn new(
+        name: String,
+        header: IndexHeader,
+        slots: Vec<u32>,
+        config: &StoreConfig,
+        file: Option<&dyn MediumFile>,
+    ) -> Result<Self, MediumError> {
+        let at = config.index_shape.entry_at(header.next_number());
+        let mut lead = vec![0; tail::lead_of(at)];
+        if let Some(file) = file {
+            file.read_at(at - lead.len() as u64, &mut lead)?;
+        }
+        let tail = Tail::new(at, &lead, config.index_piece_bytes);
+        Ok(Self { name, header, settled: header, slots, tail })
+    }
+
     fn insert(&mut self, shape: IndexShape, key: &Key) {
         let header = &mut self.header;
         let slot = &mut self.slots[shape.slot_of(key.hash) as usize];
@@ -406,7 +532,7 @@ impl Current {
             seconds: since.clamp(0, i64::from(i32::MAX)) as i32,
             previous: *slot as i32,
         };
-        self.tail.extend_from_slice(&entry.encode());
+        self.tail.push(&entry);
         header.used_slots += i32::from(*slot == 0);
         *slot = header.next_number();
         if header.count == 1 {
@@ -417,6 +543,12 @@ impl Current {
         header.end_timestamp = key.store_timestamp;
         header.end_physical = key.physical.0;
     }
+}
+
+/// Opens a file both ways.
+fn open(medium: &dyn Medium, path: &Path) -> Result<Option<IndexFile>, MediumError> {
+    let Some(file) = medium.open(path)? else { return Ok(None) };
+    Ok(Some(IndexFile { file: Arc::from(file), direct: medium.open_direct(path)?.map(Arc::from) }))
 }
 
 /// Writes all slots of a file.
@@ -439,7 +571,10 @@ pub(crate) fn dir_of(root: &Path) -> PathBuf {
 
 /// Keys that wait for their level, at most: what comes beyond is fetched from the log later.
 const PENDING_MAX: usize = 1 << 20;
-const TAIL_BYTES: usize = 64 << 10;
+/// Few enough to stay in the processor's cache.
+const KEYS_AT_ONCE: usize = 64;
+/// Pieces under way: one is being written, the others wait for it.
+const UNDER_WAY_MAX: usize = 4;
 /// What one step reads of the log to catch up.
 const FETCH_BYTES: usize = 1 << 20;
 const SLOTS_AT_ONCE: usize = 16 << 10;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::format::{ENTRY_BYTES, IndexEntry, IndexHeader, IndexShape};
 use super::hash::TopicHash;
 use super::keys::KeyKind;
+use super::tail::TailView;
 use super::{Shared, dir_of};
 use crate::config::StoreConfig;
 use crate::error::MediumError;
@@ -47,7 +48,7 @@ struct Seen {
     name: String,
     header: IndexHeader,
     /// Of the file that is being filled: the newest entry of the slot, and what is not in the file yet.
-    current: Option<(u32, u32, Vec<u8>)>,
+    current: Option<(u32, TailView)>,
 }
 
 impl IndexReader {
@@ -60,7 +61,7 @@ impl IndexReader {
         let last = state
             .current
             .as_ref()
-            .map(|current| current.header)
+            .map(|current| current.settled)
             .or(state.full.last().map(|(_, header)| *header));
         last.map_or(IndexEnd::default(), |last| IndexEnd {
             timestamp: last.end_timestamp,
@@ -95,12 +96,8 @@ impl IndexReader {
         let state = self.shared.lock();
         let current = state.current.iter().map(|current| Seen {
             name: current.name.clone(),
-            header: current.header,
-            current: Some((
-                current.slots[self.shape.slot_of(hash) as usize],
-                current.tail_from,
-                current.tail.clone(),
-            )),
+            header: current.settled,
+            current: Some((current.slots[self.shape.slot_of(hash) as usize], current.tail.view())),
         });
         let full = state.full.iter().rev();
         let full = full.map(|(name, header)| Seen { name: name.clone(), header: *header, current: None });
@@ -119,7 +116,7 @@ impl IndexReader {
         let Some(file) = self.medium.open(&self.dir.join(&seen.name))? else { return Ok(true) };
         let mut entries = Entries { shape: self.shape, file, seen, block: Vec::new(), block_from: 0 };
         let mut number = match &seen.current {
-            Some((newest, ..)) => *newest,
+            Some((newest, _)) => entries.settled(*newest)?,
             None => entries.slot(self.shape.slot_of(hash))?,
         };
         while number > 0 && number < seen.header.next_number() {
@@ -163,11 +160,29 @@ impl Entries<'_> {
     }
 
     fn entry(&mut self, number: u32) -> Result<Option<IndexEntry>, MediumError> {
-        if let Some((_, tail_from, tail)) = &self.seen.current
-            && number >= *tail_from
-        {
-            return Ok(nth(tail, number - tail_from));
+        let at = self.shape.entry_at(number);
+        let tail = self.seen.current.as_ref().map(|(_, tail)| tail).filter(|tail| tail.start() < at + ENTRY_BYTES);
+        let in_file = match tail {
+            Some(tail) if tail.start() <= at => Some([0; ENTRY_BYTES as usize]),
+            _ => self.in_file(number)?,
+        };
+        let Some(mut entry) = in_file else { return Ok(None) };
+        if let Some(tail) = tail {
+            tail.lay_over(at, &mut entry);
         }
+        Ok(Some(IndexEntry::decode(&entry)))
+    }
+
+    /// The newest entry of a chain that has reached its level: those above are on their way.
+    fn settled(&mut self, mut number: u32) -> Result<u32, MediumError> {
+        while number >= self.seen.header.next_number() {
+            let previous = self.entry(number)?.and_then(|entry| u32::try_from(entry.previous).ok());
+            number = previous.filter(|previous| *previous < number).unwrap_or(0);
+        }
+        Ok(number)
+    }
+
+    fn in_file(&mut self, number: u32) -> Result<Option<[u8; ENTRY_BYTES as usize]>, MediumError> {
         let from = number - number % BLOCK_ENTRIES;
         if self.block.is_empty() || self.block_from != from {
             self.block.resize(BLOCK_ENTRIES as usize * ENTRY_BYTES as usize, 0);
@@ -175,12 +190,8 @@ impl Entries<'_> {
             self.block.truncate(there);
             self.block_from = from;
         }
-        Ok(nth(&self.block, number - from))
+        Ok(self.block.as_chunks().0.get((number - from) as usize).copied())
     }
-}
-
-fn nth(entries: &[u8], index: u32) -> Option<IndexEntry> {
-    entries.as_chunks::<{ ENTRY_BYTES as usize }>().0.get(index as usize).map(IndexEntry::decode)
 }
 
 const BLOCK_ENTRIES: u32 = 200;

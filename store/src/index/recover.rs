@@ -18,12 +18,14 @@ use std::sync::Arc;
 use protocol::record::RECORD_BYTES_MIN;
 
 use super::format::{ENTRY_BYTES, HEADER_BYTES, IndexEntry, IndexHeader, IndexShape, is_name};
-use super::{Current, IndexFiles, Shared, State, dir_of, write_slots};
+use super::out::Out;
+use super::{Current, IndexFile, IndexFiles, Shared, State, dir_of, open, write_slots};
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::files::Files;
 use crate::medium::{Medium, MediumFile};
 use crate::offsets::PhysicalOffset;
+use crate::writers::Writers;
 
 /// The log that an index belongs to.
 pub(crate) struct LogBounds {
@@ -53,7 +55,7 @@ impl IndexFiles {
             _ => None,
         };
         let state = State::default();
-        let mut found = Found { medium: &*medium, dir: &dir, shape, state, limit, cut: false, ended: false };
+        let mut found = Found { medium: &*medium, dir: &dir, config, state, limit, cut: false, ended: false };
         found.look(log)?;
         let Found { state, cut, .. } = found;
         let mut files = Files::new(Arc::clone(&medium), config.commitlog_file_bytes);
@@ -63,13 +65,13 @@ impl IndexFiles {
         let is_new = known.is_none() && state.last().is_none();
         let next = go_on_from(&state, known, log, shape, cut, &mut files)?;
         let file = match &state.current {
-            Some(current) => medium.open(&dir.join(&current.name))?,
+            Some(current) => open(&*medium, &dir.join(&current.name))?,
             None => None,
         };
         if !log.clean || is_new {
             // Without one, files whose first sync fails would be taken for another broker's.
             // A position that speaks of a log that is gone would vouch for entries of the one that comes.
-            if let Some(file) = &file {
+            if let Some(IndexFile { file, .. }) = &file {
                 file.sync()?;
             }
             if state.last().is_some() {
@@ -85,6 +87,7 @@ impl IndexFiles {
                 bytes >> 20
             );
         }
+        let out = Out::new(Writers::new(Arc::clone(&medium), Arc::default()));
         let shared = Arc::new(Shared::default());
         *shared.lock() = state;
         Ok(IndexFiles {
@@ -94,12 +97,15 @@ impl IndexFiles {
             utc_offset_ms: config.utc_offset_ms,
             shared,
             file,
+            out,
             unsynced: Vec::new(),
             is_unsynced: !log.clean,
             log: files,
             next,
             settled: next,
             pending: Default::default(),
+            unsettled: Default::default(),
+            marked_to: next,
             topic: Default::default(),
             position,
             trouble: None,
@@ -144,7 +150,7 @@ fn end_of_record(files: &mut Files, at: PhysicalOffset) -> Result<PhysicalOffset
 struct Found<'a> {
     medium: &'a dyn Medium,
     dir: &'a Path,
-    shape: IndexShape,
+    config: &'a StoreConfig,
     state: State,
     /// Entries of messages from here on are made again.
     limit: Option<&'a Position>,
@@ -166,7 +172,7 @@ impl Found<'_> {
             }
             let path = self.dir.join(&entry.name);
             let file = match self.medium.open(&path)? {
-                Some(file) if entry.bytes == self.shape.file_bytes() && self.state.current.is_none() => file,
+                Some(file) if entry.bytes == self.config.index_shape.file_bytes() && self.state.current.is_none() => file,
                 _ => {
                     self.remove(&path, "it has another size, or follows an unfinished file")?;
                     break;
@@ -175,7 +181,7 @@ impl Found<'_> {
             let mut bytes = [0; HEADER_BYTES as usize];
             file.read_at(0, &mut bytes)?;
             let header = IndexHeader::decode(&bytes);
-            let is_sane = header.fits(self.shape) && header.begin_physical >= end_before;
+            let is_sane = header.fits(self.config.index_shape) && header.begin_physical >= end_before;
             if !is_sane || (header.count > 1 && header.begin_physical >= log.end.0) {
                 self.remove(&path, "its header cannot be right")?;
                 break;
@@ -186,7 +192,7 @@ impl Found<'_> {
                 Some(known) => entry.name < known.file && header.end_physical < known.to.0,
                 None => header.end_timestamp < log.index_timestamp,
             };
-            let doubted = !(log.clean || synced && header.is_full(self.shape));
+            let doubted = !(log.clean || synced && header.is_full(self.config.index_shape));
             let beyond = header.count > 1 && header.end_physical >= log.end.0;
             self.take(entry.name, &*file, header, doubted || beyond, log)?;
             if self.cut {
@@ -208,16 +214,16 @@ impl Found<'_> {
         doubted: bool,
         log: &LogBounds,
     ) -> Result<(), MediumError> {
-        let is_full = header.is_full(self.shape);
+        let is_full = header.is_full(self.config.index_shape);
         if is_full && !doubted {
             self.state.full.push((name, header));
             return Ok(());
         }
         let limit = self.limit.map_or(log.end, |known| known.to).min(log.end);
-        let read = if doubted { None } else { read_slots(file, self.shape, &header)? };
+        let read = if doubted { None } else { read_slots(file, self.config.index_shape, &header)? };
         let (good, slots) = match read {
             Some(slots) => (header, slots),
-            None => go_through(file, self.shape, &header, limit)?,
+            None => go_through(file, self.config.index_shape, &header, limit)?,
         };
         if good.count < header.count && self.is_met(file, &good, limit)? {
             self.ended = true;
@@ -230,13 +236,12 @@ impl Found<'_> {
             self.cut = true;
         }
         if doubted && is_full && !self.cut && !self.ended {
-            write_slots(file, self.shape, &slots)?;
+            write_slots(file, self.config.index_shape, &slots)?;
             file.sync()?;
             self.state.full.push((name, good));
             return Ok(());
         }
-        let tail_from = good.next_number();
-        self.state.current = Some(Current { name, header: good, slots, tail: Vec::new(), tail_from });
+        self.state.current = Some(Current::new(name, good, slots, self.config, Some(file))?);
         Ok(())
     }
 
@@ -248,7 +253,7 @@ impl Found<'_> {
         limit: PhysicalOffset,
     ) -> Result<bool, MediumError> {
         let mut entry = [0; ENTRY_BYTES as usize];
-        file.read_at(self.shape.entry_at(good.next_number()), &mut entry)?;
+        file.read_at(self.config.index_shape.entry_at(good.next_number()), &mut entry)?;
         Ok(self.limit.is_some_and(|known| known.to == limit)
             && IndexEntry::decode(&entry).physical >= limit.0)
     }

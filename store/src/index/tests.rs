@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::format::{HEADER_BYTES, IndexEntry, IndexHeader, IndexShape};
 use super::hash::TopicHash;
+use super::tail::Tail;
 use super::{Current, Key, keys};
 use crate::brief::{Brief, Labels};
 use crate::offsets::PhysicalOffset;
@@ -61,9 +62,9 @@ fn the_file_is_the_official_one() {
     let mut current = Current {
         name: "20261120124038960".into(),
         header: IndexHeader { count: 1, ..IndexHeader::default() },
+        settled: IndexHeader::default(),
         slots: vec![0; 64],
-        tail: Vec::new(),
-        tail_from: 1,
+        tail: Tail::new(SHAPE.entry_at(1), &[0; 316], 4096),
     };
     let all = entries(&file);
     for (nth, entry) in all.iter().enumerate() {
@@ -76,6 +77,6 @@ fn the_file_is_the_official_one() {
     let mut made = current.header.encode().to_vec();
     made.extend(current.slots.iter().flat_map(|slot| slot.to_be_bytes()));
     made.extend([0; 20]);
-    made.extend(&current.tail);
+    current.tail.unwritten(SHAPE.file_bytes()).for_each(|(_, part)| made.extend(part));
     assert!(made == file);
 }

@@ -11,7 +11,7 @@
 //! it comes back. Queues have no hole and no double, in memory and on disk, and the index agrees with the log.
 
 use store::sim_medium::{Fault, FaultKind};
-use store::{FlushMode, PhysicalOffset, Recovery, StoreConfig};
+use store::{FlushMode, IndexShape, PhysicalOffset, Recovery, StoreConfig};
 
 use crate::world::{Random, World, small_config};
 
@@ -67,6 +67,10 @@ pub fn run(seed: u64, is_told: bool) -> Tally {
     if dice.below(4) == 0 {
         config.retention.bytes_max = Some(8 * config.commitlog_file_bytes);
         config.retention.interval_ms = 200;
+    }
+    if dice.below(2) == 0 {
+        // Whole pieces, past the page cache.
+        config.index_shape = IndexShape { slots: 1_100, entries: 450 };
     }
     let mut world = World::new(seed, config);
     world.appends_meanwhile = dice.below(4);

@@ -30,7 +30,8 @@ pub fn config(dir: &Path, flush: FlushMode) -> StoreConfig {
         hot_bytes: 3 << 20,
         hot_segments: 3,
         hot_dir: Some(dir.join("hot")),
-        index_shape: IndexShape { slots: 1_000, entries: 3_000 },
+        index_shape: IndexShape { slots: 1_100, entries: 3_000 },
+        index_piece_bytes: 8 << 10,
         direct_bytes_min: 16 << 10,
         ..StoreConfig::new(dir.join("mnt/store"))
     }

@@ -28,6 +28,7 @@ pub fn small_config() -> StoreConfig {
         direct_bytes_min: 2_000, // Some writes go each way.
         ahead_bytes_min: 6_000,
         index_shape: IndexShape { slots: 16, entries: 150 },
+        index_piece_bytes: 4096,
         ..StoreConfig::new("/store")
     }
 }
@@ -395,6 +396,9 @@ fn work(cold: &mut ColdStore, now_ms: i64) {
     cold.step(now_ms);
     if let (Some(writers), 0) = (cold.writers(), now_ms % 3) {
         writers.step(now_ms % 2 == 0);
+    }
+    if let (Some(writers), 0) = (cold.index_writers(), now_ms % 4) {
+        writers.step(now_ms % 8 == 0);
     }
     if let Some(ground) = cold.ground() {
         ground.step();
