@@ -203,6 +203,11 @@ impl ColdStore {
         self.disk.index.as_ref().map(|index| index.writers())
     }
 
+    /// Whether appends may soon find no room: half of the hot log waits.
+    pub fn is_far_behind(&self) -> bool {
+        self.hot.segments_behind() * 2 >= self.config.hot_segments
+    }
+
     /// First byte of the log that is kept.
     pub fn min_physical(&self) -> PhysicalOffset {
         self.marks.min_physical()

@@ -39,6 +39,9 @@ impl DiskThread {
             let work = self.cold.step(wall_ms());
             let found = self.cold.written_to().0.saturating_sub(before.0).max(0).unsigned_abs();
             match nap.rest(found, matches!(work, Work::Did { .. })) {
+                // Whoever else has this core, a client most likely, goes on meanwhile: one that waits for a whole time slice of
+                // milliseconds has nothing under way at its end.
+                Rest::Again if !self.sync && !self.cold.is_far_behind() => std::thread::yield_now(),
                 Rest::Again => {}
                 Rest::Yield => std::thread::yield_now(),
                 Rest::Nap(time) => std::thread::sleep(time),

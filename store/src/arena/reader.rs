@@ -40,6 +40,11 @@ impl HotReader {
         self.base.plus(self.at as u64)
     }
 
+    /// How many segments the writer is ahead.
+    pub fn segments_behind(&self) -> usize {
+        self.ring.writer_generation.load(Ordering::Acquire).saturating_sub(self.generation) as usize
+    }
+
     /// Published bytes from `position` on, up to the end of their segment.
     pub fn pending(&mut self) -> Pending<'_> {
         let here = self.spot();
