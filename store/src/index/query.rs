@@ -161,7 +161,8 @@ impl Entries<'_> {
 
     fn entry(&mut self, number: u32) -> Result<Option<IndexEntry>, MediumError> {
         let at = self.shape.entry_at(number);
-        let tail = self.seen.current.as_ref().map(|(_, tail)| tail).filter(|tail| tail.start() < at + ENTRY_BYTES);
+        let tail =
+            self.seen.current.as_ref().map(|(_, tail)| tail).filter(|tail| tail.start() < at + ENTRY_BYTES);
         let in_file = match tail {
             Some(tail) if tail.start() <= at => Some([0; ENTRY_BYTES as usize]),
             _ => self.in_file(number)?,

@@ -172,7 +172,12 @@ impl Found<'_> {
             }
             let path = self.dir.join(&entry.name);
             let file = match self.medium.open(&path)? {
-                Some(file) if entry.bytes == self.config.index_shape.file_bytes() && self.state.current.is_none() => file,
+                Some(file)
+                    if entry.bytes == self.config.index_shape.file_bytes()
+                        && self.state.current.is_none() =>
+                {
+                    file
+                }
                 _ => {
                     self.remove(&path, "it has another size, or follows an unfinished file")?;
                     break;

@@ -130,7 +130,9 @@ impl Tail {
     pub fn unwritten(&self, to: u64) -> impl Iterator<Item = (u64, &[u8])> {
         let from = self.written_to;
         let pieces = self.full.iter().map(Arc::as_ref).chain([&self.last]);
-        pieces.map(move |piece| (from.max(piece.from), piece.part(from, to))).filter(|(_, part)| !part.is_empty())
+        pieces
+            .map(move |piece| (from.max(piece.from), piece.part(from, to)))
+            .filter(|(_, part)| !part.is_empty())
     }
 
     /// What `unwritten` gave has been written.
@@ -223,7 +225,8 @@ mod tests {
                     }
                 }
             }
-            tail.unwritten(end).for_each(|(at, part)| written[at as usize..][..part.len()].copy_from_slice(part));
+            tail.unwritten(end)
+                .for_each(|(at, part)| written[at as usize..][..part.len()].copy_from_slice(part));
             assert!(written == file);
         }
     }
