@@ -12,8 +12,9 @@
 
 use super::{Device, DeviceCaps, DeviceRx, DeviceTx, FRAME_BYTES_MAX, Mac, Received, TxOffload};
 use crate::counters::{Tell, count_fields};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -210,14 +211,15 @@ impl Device for Tap {
 
 impl DeviceRx for TapRx {
     fn receive(&mut self) -> Option<Received<'_>> {
-        match (&*self.file).read(&mut self.buffer) {
+        // Not by libc, whose call is longer by what lets a thread be cancelled in it: a good part of a look at an empty TAP.
+        match rustix::io::read(&self.file, &mut self.buffer[..]) {
             Ok(bytes) if bytes > VIRTIO_BYTES => {
                 self.reads += 1;
                 let (header, frame) = self.buffer[..bytes].split_at(VIRTIO_BYTES);
                 let checksum_is_good = header[0] & (VIRTIO_NEEDS_CHECKSUM | VIRTIO_CHECKSUM_GOOD) != 0;
                 Some(Received { frame, checksum_is_good })
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(Errno::AGAIN) => None,
             // Interrupted, down, deleted, or nothing but a header: the next turn looks again.
             Ok(_) | Err(_) => {
                 self.errors += 1;
@@ -250,11 +252,9 @@ impl DeviceTx for TapTx {
 impl TapTx {
     fn write_out(&mut self, total_bytes: usize) {
         self.pending_bytes = 0;
-        if let Err(error) = (&*self.file).write(&self.buffer[..total_bytes]) {
-            match error.raw_os_error() {
-                Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS | libc::ENOMEM) => {
-                    self.pending_bytes = total_bytes
-                }
+        if let Err(error) = rustix::io::write(&self.file, &self.buffer[..total_bytes]) {
+            match error {
+                Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM => self.pending_bytes = total_bytes,
                 // Down or deleted: the frame is lost as on a pulled cable, and TCP sends it again.
                 _ => self.errors += 1,
             }

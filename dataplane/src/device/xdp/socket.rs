@@ -8,6 +8,7 @@
 use super::ring::{Entry, In, Layout, Memory, Out};
 use super::umem::{CHUNK_BYTES, Umem};
 use libc::{c_int, c_void, xdp_desc};
+use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
@@ -185,22 +186,14 @@ impl Socket {
 
     /// Tells the kernel to send what is on the tx ring. What it could not send now stays there.
     pub fn wake_tx(&self) -> io::Result<()> {
-        // SAFETY: no memory is passed.
-        // WHY: a call without data, which no safe wrapper makes.
-        let sent =
-            unsafe { libc::sendto(self.raw(), std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0) };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        // Not by libc, whose call is longer by what lets a thread be cancelled in it.
+        rustix::net::send(&self.descriptor, &[], SendFlags::DONTWAIT).map(drop).map_err(io::Error::from)
     }
 
     /// Tells the kernel that there are chunks to receive into; with busy polling, receives.
     pub fn wake_rx(&self) -> io::Result<()> {
-        // SAFETY: no memory is passed.
-        // WHY: as above.
-        let received = unsafe {
-            let (nothing, nobody) = (std::ptr::null_mut(), std::ptr::null_mut());
-            libc::recvfrom(self.raw(), nothing, 0, libc::MSG_DONTWAIT, nobody, std::ptr::null_mut())
-        };
-        if received < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let nothing: &mut [u8] = &mut [];
+        rustix::net::recv(&self.descriptor, nothing, RecvFlags::DONTWAIT).map(drop).map_err(io::Error::from)
     }
 
     pub fn raw(&self) -> RawFd {
