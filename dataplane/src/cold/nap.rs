@@ -10,8 +10,9 @@
 //! Under ASYNC_FLUSH nobody waits for the disk, so nobody wakes us for an append, and a nap is as long as the load lets it be: each
 //! look costs whoever else has this core some 20 µs, and some hundreds a second show at the 99th percentile of 100,000 sends a
 //! second. So every look is to find about as much as is written best at once, and ends its nap with a tick of the scheduler, which
-//! disturbs that core anyway. Only sends that find the log full wake us. Under SYNC_FLUSH a send waits for the next look. A thread that runs as soon as it is woken (urgent.rs) sleeps deeply at once; one that may
-//! not stays awake for an instant, since a full core would let it wait, and naps as briefly as the kernel can until the broker is quiet.
+//! disturbs that core anyway. Only sends that find the log full wake us. Under SYNC_FLUSH a send waits for the next look. A thread
+//! that runs as soon as it is woken (urgent.rs) sleeps deeply at once; one that may not stays awake for an instant, since a full core
+//! would let it wait, and naps as briefly as the kernel can until the broker is quiet.
 //! Pure: what was found goes in, how to rest comes out.
 
 use std::time::Duration;
