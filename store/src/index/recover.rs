@@ -226,11 +226,15 @@ impl Found<'_> {
         }
         let limit = self.limit.map_or(log.end, |known| known.to).min(log.end);
         let read = if doubted { None } else { read_slots(file, self.config.index_shape, &header)? };
+        // Entries behind the position may be another run's, of a log that is gone: their places alone do not tell.
+        let known = self.limit.filter(|known| known.file == name).map(|known| known.count);
+        let count_max = known.unwrap_or(header.count).min(header.count);
         let (good, slots) = match read {
             Some(slots) => (header, slots),
-            None => go_through(file, self.config.index_shape, &header, limit)?,
+            None => go_through(file, self.config.index_shape, &header, count_max, limit)?,
         };
-        if good.count < header.count && self.is_met(file, &good, limit)? {
+        let is_behind = known == Some(good.count);
+        if good.count < header.count && (is_behind || self.is_met(file, &good, limit)?) {
             self.ended = true;
         } else if good.count < header.count {
             log::warn!(
@@ -270,19 +274,20 @@ impl Found<'_> {
     }
 }
 
-/// Looks at every entry, and makes the slots again. What is after the first bad one does not count.
-pub(crate) fn go_through(
+/// Looks at every entry up to `count_max`, and makes the slots again. What is after the first bad one does not count.
+fn go_through(
     file: &dyn MediumFile,
     shape: IndexShape,
     header: &IndexHeader,
+    count_max: i32,
     log_end: PhysicalOffset,
 ) -> Result<(IndexHeader, Vec<u32>), MediumError> {
     let mut good = IndexHeader { used_slots: 0, count: 1, ..*header };
     let mut slots = vec![0_u32; shape.slots as usize];
     let mut block = vec![0; BLOCK_ENTRIES * ENTRY_BYTES as usize];
     let mut physical = header.begin_physical;
-    'file: while good.count < header.count {
-        let left = (header.count - good.count) as usize;
+    'file: while good.count < count_max {
+        let left = (count_max - good.count) as usize;
         let wanted = left.min(BLOCK_ENTRIES) * ENTRY_BYTES as usize;
         let there = file.read_at(shape.entry_at(good.next_number()), &mut block[..wanted])?;
         let (entries, _) = block[..there].as_chunks::<{ ENTRY_BYTES as usize }>();

@@ -116,7 +116,7 @@ impl Options {
 /// Seeds that have found a fault.
 const FOUND: &[u64] = &[
     3, 20, 53, 88, 100, 136, 150, 165, 179, 248, 318, 347, 357, 512, 911, 1910, 2258, 2798, 3213, 3309, 4161,
-    4220, 6766, 8352, 20084,
+    4220, 6766, 8352, 20084, 20520,
 ];
 const SLICE_SEEDS: u64 = 60;
 const PROGRESS_SEEDS: u64 = 500;
