@@ -144,13 +144,18 @@ impl Medium for SimMedium {
         }
         world.check_fault(FaultKind::Sync, "sync", dir)?;
         let World { renamed, durable_names, .. } = &mut *world;
-        let (now, later) = std::mem::take(renamed).into_iter().partition(|change| change.is_in(dir));
-        *renamed = later;
-        let now: Vec<NameChange> = now;
-        for change in now {
-            if let NameChange::Rename(from, _, _) = &change {
-                // Its creation, in a directory that was not synced, must not bring the old name back.
-                renamed.retain(|earlier| !matches!(earlier, NameChange::Set(path, _) if path == from));
+        for change in std::mem::take(renamed) {
+            if !change.is_in(dir) {
+                renamed.push(change);
+                continue;
+            }
+            if let NameChange::Rename(from, to, _) = &change {
+                // What came before in a directory that was not synced must neither bring the old name back nor take the new one away.
+                renamed.retain(|earlier| match earlier {
+                    NameChange::Set(path, _) => path != from && path != to,
+                    NameChange::Remove(path) => path != to,
+                    NameChange::Rename(..) => true,
+                });
             }
             change.apply(durable_names);
         }
