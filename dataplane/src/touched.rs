@@ -7,11 +7,18 @@
 use std::collections::VecDeque;
 use std::hint::black_box;
 
+/// So many items.
+pub fn items<T: Clone>(count: usize, filler: T) -> Vec<T> {
+    // Memory of unknown content: it is written to, where zeros could be asked of the operating system, which brings them late.
+    let mut items = black_box(Vec::with_capacity(count));
+    items.resize(count, filler);
+    items
+}
+
 /// An empty list with room for `room` items.
 pub fn list<T: Clone>(room: usize, filler: T) -> Vec<T> {
-    let mut list = Vec::with_capacity(room);
-    list.resize(room, filler);
-    black_box(&mut list).clear(); // Not known to be empty until here, so every item is really written.
+    let mut list = items(room, filler);
+    list.clear();
     list
 }
 

@@ -78,7 +78,7 @@ impl ColdStore {
         let read_ahead = ReadAhead::new(Arc::clone(&medium), Arc::clone(&marks), &config).map(Arc::new);
         let reader =
             ColdReader::new(Arc::clone(&medium), Arc::clone(&marks), index, read_ahead.clone(), &config);
-        let writers = Writers::new(Arc::clone(&medium), Arc::clone(&marks));
+        let writers = Writers::new(Arc::clone(&medium), Some(Arc::clone(&marks)));
         Self {
             hot,
             ahead: Ahead::new(writers, config.flush),

@@ -22,7 +22,8 @@ use crate::medium::{Medium, MediumFile};
 /// Shared by who hands out runs and who writes them.
 pub struct Writers {
     medium: Arc<dyn Medium>,
-    marks: Arc<Marks>,
+    /// Where it is counted how long a write takes, if anybody asks.
+    marks: Option<Arc<Marks>>,
     state: Mutex<State>,
     begun: Condvar,
     done: Condvar,
@@ -72,7 +73,7 @@ pub(crate) struct Place {
 }
 
 impl Writers {
-    pub(crate) fn new(medium: Arc<dyn Medium>, marks: Arc<Marks>) -> Self {
+    pub(crate) fn new(medium: Arc<dyn Medium>, marks: Option<Arc<Marks>>) -> Self {
         let (begun, done) = (Condvar::new(), Condvar::new());
         Self { medium, marks, state: Mutex::default(), begun, done }
     }
@@ -163,8 +164,8 @@ impl Writers {
     fn write(&self, number: u64, write: Write) {
         let began = self.medium.elapsed_ns();
         let done = write.place.file.write_at(write.place.from, write.run.get());
-        if matches!(write.run, Bytes::Log(_)) {
-            self.marks.times.write.record(self.medium.elapsed_ns() - began);
+        if let Some(marks) = &self.marks {
+            marks.times.write.record(self.medium.elapsed_ns() - began);
         }
         drop(write); // The log may go on in its segment once this is told.
         let mut state = self.state();

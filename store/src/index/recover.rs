@@ -87,7 +87,7 @@ impl IndexFiles {
                 bytes >> 20
             );
         }
-        let out = Out::new(Writers::new(Arc::clone(&medium), Arc::default()));
+        let out = Out::new(Writers::new(Arc::clone(&medium), None));
         let shared = Arc::new(Shared::default());
         *shared.lock() = state;
         Ok(IndexFiles {
