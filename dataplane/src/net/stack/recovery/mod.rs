@@ -226,6 +226,8 @@ impl Recovery {
         }
         if is_news {
             self.news_ns = now_ns;
+            // A probe that still waits for room in the device asks for news; there may be nothing left to ask about.
+            self.is_probing = false;
             self.look_for_holes(now_ns, counters);
         }
     }

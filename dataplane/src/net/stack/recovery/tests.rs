@@ -83,6 +83,21 @@ fn backs_off() {
     assert_eq!(life.recovery.deadline_ns(), NEVER);
 }
 
+/// Goal: a probe that had to wait for room in the device is not sent once there is news: it would repeat the last bytes for
+/// nothing, or, with none on their way, no bytes at all.
+#[test]
+fn news_takes_a_waiting_probe_back() {
+    for acked in [3, 2, 1] {
+        let mut life = Life::new(MILLI / 20);
+        life.send(3);
+        life.until_due();
+        life.pass(MILLI);
+        life.hear(acked, &[]);
+        assert_eq!(life.repeats(), [], "{acked} acknowledged");
+        assert_eq!(life.counters.probes, 0);
+    }
+}
+
 /// Goal: new numbers put the probe off, not the timeout.
 #[test]
 fn sending_puts_the_probe_off() {
