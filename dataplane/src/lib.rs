@@ -12,6 +12,7 @@ pub mod host;
 pub mod join;
 pub mod lane;
 pub mod limits;
+pub mod measure;
 pub mod net;
 pub mod outbox;
 pub mod plan;

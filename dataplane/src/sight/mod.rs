@@ -10,9 +10,6 @@
 //! lock, no allocation. The other half of the lanes is cold/sight/.
 
 pub mod conns;
-pub mod histogram;
-pub mod pace;
-pub mod stages;
 pub mod stats;
 
 use std::fmt;

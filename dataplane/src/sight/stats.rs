@@ -1,9 +1,9 @@
 //! The shard's numbers at one moment, copied into memory that was brought.
 
-use super::histogram::Histogram;
-use super::stages::StageTimes;
 use crate::broker::Broker;
 use crate::counters::Counters;
+use crate::measure::histogram::Histogram;
+use crate::measure::stages::StageTimes;
 use crate::net::Net;
 use crate::outbox::OutboxCounters;
 use crate::session::SessionCounters;

@@ -34,9 +34,9 @@ use protocol::code::{request as codes, response};
 
 use super::{Broker, Refusal, Request};
 use crate::broker::facts::SharedFacts;
+use crate::measure::pace::Pace;
+use crate::measure::stages::Stages;
 use crate::outbox::Outbox;
-use crate::sight::pace::Pace;
-use crate::sight::stages::Stages;
 
 /// What only the desks of this room know.
 #[derive(Debug)]

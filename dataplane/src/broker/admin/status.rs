@@ -10,9 +10,9 @@ use store::Cause;
 
 use super::super::{Broker, Refusal, Request};
 use super::rates::Sums;
+use crate::measure::histogram::Histogram;
 use crate::outbox::{Body, Outbox};
 use crate::plan::Amount;
-use crate::sight::histogram::Histogram;
 use crate::time::TurnTime;
 
 impl Broker {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::counters::Tell;
-use crate::sight::histogram::Histogram;
+use crate::measure::histogram::Histogram;
 use crate::sight::stats::StatsPage;
 
 /// `stats` of the answer. `counts` only ever grow; `levels` go up and down.
