@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // A test.
 
-use std::process::{Command, Stdio};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use protocol::RemotingCommand;
+use protocol::code::{request, response};
+use protocol::frame::{Found, find};
 
 /// Goal: a reader that has seen enough, as in `afterburner check | head -1`, ends the command without a word.
 /// Method: close the pipe before anything is written.
@@ -53,4 +59,67 @@ fn an_interrupted_bench_ends_soon() {
     assert_eq!(output.status.code(), Some(1), "{}", output.status);
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("stopped before its end"), "{told}");
+}
+
+/// Goal: what is to be made where no name server listens is refused, with what to do next. Method: a port that was just let go.
+#[test]
+fn a_group_without_a_name_server_is_refused() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let told = refused(&["group", "create", "--group", "G", "--namesrv", &free.to_string()]);
+    assert!(told.contains(&free.to_string()), "{told}");
+    assert!(told.contains("`afterburner up` starts a cluster, -n HOST:PORT names another"), "{told}");
+}
+
+/// Goal: what is to be made where no broker is, is refused, with what to do next; so it is where only the cluster named has
+/// none. Method: a name server that knows nobody.
+#[test]
+fn a_group_without_a_broker_is_refused() {
+    let addr = name_server_without_brokers().to_string();
+    let told = refused(&["group", "create", "--group", "G", "--namesrv", &addr]);
+    assert!(told.contains("there is no broker to do it on"), "{told}");
+    assert!(told.contains("`afterburner up` starts a cluster, -n HOST:PORT names another"), "{told}");
+    let told = refused(&["topic", "create", "--topic", "T", "--cluster-name", "C", "--namesrv", &addr]);
+    assert!(told.contains("no broker of cluster C"), "{told}");
+    assert!(told.contains("`afterburner cluster` lists those that there are"), "{told}");
+}
+
+/// What the command says as it fails; nothing of it on stdout.
+fn refused(args: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_afterburner")).args(args).output().unwrap();
+    assert_eq!((status.code(), String::from_utf8_lossy(&stdout).as_ref()), (Some(1), ""));
+    String::from_utf8(stderr).unwrap()
+}
+
+/// Answers GET_BROKER_CLUSTER_INFO as a name server that no broker has registered with. Its thread ends with the test.
+fn name_server_without_brokers() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for peer in listener.incoming() {
+            serve_nobody(peer.unwrap());
+        }
+    });
+    addr
+}
+
+/// Until the client closes.
+fn serve_nobody(mut peer: TcpStream) {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = peer.read(&mut piece).unwrap_or(0);
+        if read == 0 {
+            return;
+        }
+        bytes.extend_from_slice(&piece[..read]);
+        while let Found::Whole { frame, bytes_len } = find(&bytes).unwrap() {
+            let asked = RemotingCommand::from_frame(&frame).unwrap();
+            let codec = frame.codec;
+            bytes.drain(..bytes_len);
+            assert_eq!(asked.code, request::GET_BROKER_CLUSTER_INFO);
+            let mut answer = RemotingCommand::response(response::SUCCESS, asked.opaque);
+            answer.body = br#"{"brokerAddrTable":{},"clusterAddrTable":{}}"#.as_slice().into();
+            peer.write_all(&answer.encode(codec)).unwrap();
+        }
+    }
 }

@@ -21,6 +21,16 @@ pub struct Cluster {
     binary: bool,
 }
 
+// No doc comment: it would stand in the help in place of the subcommand's own.
+#[derive(clap::Args)]
+pub struct Listed {
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Those that brokers keep for themselves, too
+    #[arg(long)]
+    pub all: bool,
+}
+
 impl Cluster {
     pub fn config(&self) -> ClientConfig {
         let named = self.namesrv.clone().or_else(|| std::env::var("NAMESRV_ADDR").ok());
@@ -64,15 +74,17 @@ pub async fn on_masters(
         Ok(masters)
     });
     let masters = done.await?;
-    if masters.is_empty() { Err("there is no broker to do it on".to_owned()) } else { Ok(masters) }
+    match (masters.is_empty(), name) {
+        (false, _) => Ok(masters),
+        (true, None) => Err(format!("there is no broker to do it on{UP_HINT}")),
+        (true, Some(name)) => Err(format!("no broker of cluster {name} to do it on{CLUSTERS_HINT}")),
+    }
 }
 
 /// The error, and what to do about the commonest ones.
 pub fn explain(error: ClientError) -> String {
     let hint = match &error {
-        ClientError::Connect { .. } => {
-            "; is it running? `afterburner up` starts a cluster, -n HOST:PORT names another"
-        }
+        ClientError::Connect { .. } => UP_HINT,
         ClientError::NoRoute { reason, .. } if reason.is_empty() => MAKE_HINT,
         ClientError::NoRoute { .. } => UP_HINT,
         _ => "",
@@ -130,5 +142,6 @@ impl Progress {
 
 const UP_HINT: &str = "; is it running? `afterburner up` starts a cluster, -n HOST:PORT names another";
 const MAKE_HINT: &str = "; make it: afterburner topic create --topic NAME";
+const CLUSTERS_HINT: &str = "; `afterburner cluster` lists those that there are";
 const NAMESRV: &str = "127.0.0.1:9876";
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use client::admin::body::SubscriptionGroupConfig;
 
 use crate::Outcome;
-use crate::cluster_access::{Cluster, block_on, on_masters, print_table, with_admin};
+use crate::cluster_access::{Cluster, Listed, block_on, on_masters, print_table, with_admin};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,13 +16,7 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum What {
     /// All groups and what they still have to consume
-    List {
-        #[command(flatten)]
-        cluster: Cluster,
-        /// Those that brokers keep for themselves, too
-        #[arg(long)]
-        all: bool,
-    },
+    List(Listed),
     /// Make a group on every master, or change it there
     Create {
         #[command(flatten)]
@@ -45,15 +39,15 @@ enum What {
 pub fn run(args: Args) -> Outcome {
     block_on(async move {
         match args.what {
-            What::List { cluster, all } => list(&cluster, all).await,
+            What::List(listed) => list(listed).await,
             What::Create { cluster, group, retries } => create(&cluster, group, retries).await,
             What::Delete { cluster, group } => delete(&cluster, &group).await,
         }
     })
 }
 
-async fn list(cluster: &Cluster, all: bool) -> Outcome {
-    let read = with_admin(cluster, async |admin| {
+async fn list(Listed { cluster, all }: Listed) -> Outcome {
+    let read = with_admin(&cluster, async |admin| {
         let mut rows = Vec::new();
         for master in admin.masters(None).await? {
             for group in admin.groups(&master.addr).await? {

@@ -6,7 +6,7 @@ use client::ClientError;
 use client::admin::body::{MASTER_ID, TopicConfig};
 
 use crate::Outcome;
-use crate::cluster_access::{Cluster, block_on, on_masters, print_table, with_admin};
+use crate::cluster_access::{Cluster, Listed, block_on, on_masters, print_table, with_admin};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -17,13 +17,7 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum What {
     /// Names of all topics
-    List {
-        #[command(flatten)]
-        cluster: Cluster,
-        /// Those that brokers keep for themselves, too
-        #[arg(long)]
-        all: bool,
-    },
+    List(Listed),
     /// Make a topic on every master, or change it there
     Create {
         #[command(flatten)]
@@ -69,7 +63,7 @@ enum What {
 pub fn run(args: Args) -> Outcome {
     block_on(async move {
         match args.what {
-            What::List { cluster, all } => list(&cluster, all).await,
+            What::List(listed) => list(listed).await,
             What::Create { cluster, topic, queues, perm, cluster_name } => {
                 create(&cluster, &TopicConfig::new(topic, queues, perm), cluster_name.as_deref()).await
             }
@@ -82,8 +76,8 @@ pub fn run(args: Args) -> Outcome {
     })
 }
 
-async fn list(cluster: &Cluster, all: bool) -> Outcome {
-    let topics = with_admin(cluster, async |admin| {
+async fn list(Listed { cluster, all }: Listed) -> Outcome {
+    let topics = with_admin(&cluster, async |admin| {
         let info = admin.cluster().await?;
         let own = |topic: &String| {
             protocol::names::is_system_topic(topic)
