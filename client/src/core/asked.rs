@@ -10,11 +10,11 @@
 //! | 326 | a reply to a request | its token |
 //! | other | | 3, not supported |
 
-use super::consumer::PushGroup;
-use super::consuming::Direct;
+use super::group::{Direct, PushGroup, Run};
 use super::incoming;
 use super::instance::Instance;
 use super::links::LinkId;
+use super::subscription::Subscription;
 use super::time::Time;
 use crate::message::{from_body, to_body};
 use protocol::RemotingCommand;
@@ -161,16 +161,12 @@ fn running_info(state: &PushGroup, name_servers: &str) -> ConsumerRunningInfo {
             .collect(),
         properties,
         status_table: status.collect(),
-        subscription_set: state.subscriptions.values().map(super::consumer::Subscription::data).collect(),
+        subscription_set: state.subscriptions.values().map(Subscription::data).collect(),
         ..Default::default()
     }
 }
 
-fn queue_info(
-    state: &PushGroup,
-    queue: &crate::message::MessageQueue,
-    run: &super::consumer::Run,
-) -> ProcessQueueInfo {
+fn queue_info(state: &PushGroup, queue: &crate::message::MessageQueue, run: &Run) -> ProcessQueueInfo {
     let (taken, taken_min, taken_max) = run.cache.taken_span();
     let taken = if state.is_orderly { (taken as i32, taken_min, taken_max) } else { (0, 0, 0) };
     ProcessQueueInfo {

@@ -3,9 +3,10 @@
 //! Producers only: the masters. With consumers: the slaves too. Every 30 s, when a subscription or the share of queues
 //! changed, and as the first word on every new connection to a broker, which has forgotten what the old one said.
 
-use super::instance::{Instance, Waiter};
+use super::instance::Instance;
 use super::links::{Addr, LinkId};
 use super::time::Time;
+use super::waiter::Waiter;
 use crate::error::ClientError;
 use protocol::RemotingCommand;
 use protocol::body::MASTER_ID;

@@ -1,4 +1,4 @@
-//! A group of a push consumer: what it subscribes, which queues it holds, what its listener is busy with.
+//! Groups of consumers come and go, change what they subscribe, keep their offsets and let go of queues.
 //!
 //! ```text
 //!  rebalance: members (38) ─► share ─► new queue ─► (lock 41) ─► offset (14, 30, 29) ─► pull (11) ◄──┐
@@ -6,183 +6,22 @@
 //!                                    listener ◄── Consume ◄── process queue ◄── found ──┴──────────┘
 //!                                       └── consumed ─► offset moves on, or send back (36)
 //! ```
-//!
-//! A queue taken is a *run*: it has an id of its own, so that what comes in late for a queue that was given up and
-//! taken again finds nothing.
 
-use super::assign::Strategy;
-use super::consuming::Task;
-use super::instance::{Action, Instance, Timer};
+use super::action::Action;
+use super::group::PushGroup;
+use super::instance::Instance;
 use super::offsets::Offsets;
-use super::process_queue::ProcessQueue;
+use super::subscription::{ALL, Subscription};
 use super::time::Time;
-use super::validate;
+use super::waiter::{RouteWaiter, Timer};
 use crate::config::{PullConsumerConfig, PushConsumerConfig};
-use crate::error::{ClientError, Invalid, Service};
+use crate::error::{ClientError, Service};
 use crate::message::MessageQueue;
-use protocol::body::{
-    ConsumeType, ConsumerData, EXPRESSION_SQL92, EXPRESSION_TAG, MessageModel, SubscriptionData,
-};
+use protocol::body::MessageModel;
 use protocol::names;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct RunId(pub u64);
-
-/// Names one call of a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TaskId(pub u64);
-
-#[derive(Debug)]
-pub(super) struct PushGroup {
-    pub config: PushConsumerConfig,
-    pub is_orderly: bool,
-    /// By topic; a clustering group's retry topic among them.
-    pub subscriptions: BTreeMap<Arc<str>, Subscription>,
-    pub queues: BTreeMap<MessageQueue, Run>,
-    /// Orderly queues given up while a listener is still at them: unlocked when it is done.
-    pub leaving: BTreeMap<RunId, MessageQueue>,
-    pub offsets: Offsets,
-    /// The broker id that was last suggested for a queue.
-    pub pull_from: HashMap<MessageQueue, i64>,
-    pub tasks: HashMap<TaskId, Task>,
-    /// Calls of the listener under way, those for administrators not counted.
-    pub busy: usize,
-    /// Runs that have messages for the listener, in the order they take turns.
-    pub ready: VecDeque<RunId>,
-    pub next_rebalance: Duration,
-    pub started_ms: i64,
-    pub stats: BTreeMap<Arc<str>, Stats>,
-}
-
-/// One queue this member holds.
-#[derive(Debug)]
-pub(super) struct Run {
-    pub id: RunId,
-    pub cache: ProcessQueue,
-    /// Where the next pull begins; `None` until the start is known.
-    pub next_offset: Option<i64>,
-    pub is_pulling: bool,
-    pub is_ready: bool,
-    /// A listener call of an orderly run is under way, or its pause is.
-    pub is_occupied: bool,
-    /// When the broker last confirmed that the queue is ours; orderly groups only.
-    pub locked_at: Option<Duration>,
-    pub locked_ms: i64,
-    pub pulled_ms: i64,
-    pub consumed_ms: i64,
-}
-
-/// What a listener did with a topic since the start.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Stats {
-    pub ok: u64,
-    pub failed: u64,
-    pub took_ms: u64,
-}
-
-/// What a group wants of a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    pub topic: String,
-    /// "TAG" or "SQL92".
-    pub kind: &'static str,
-    pub expression: String,
-    pub tags: BTreeSet<String>,
-    /// The client's clock when it last changed, or its share of the queues did.
-    pub version: i64,
-}
-
-impl Subscription {
-    /// `*`, nothing, or tags joined by `||`.
-    pub fn tags(topic: &str, expression: &str) -> Result<Subscription, Invalid> {
-        validate::topic(topic)?;
-        let mut subscription = Subscription {
-            topic: topic.to_owned(),
-            kind: EXPRESSION_TAG,
-            expression: ALL.to_owned(),
-            tags: BTreeSet::new(),
-            version: 0,
-        };
-        if expression.trim().is_empty() || expression.trim() == ALL {
-            return Ok(subscription);
-        }
-        let tags = expression.split("||").map(str::trim).filter(|tag| !tag.is_empty());
-        subscription.tags = tags.map(str::to_owned).collect();
-        if subscription.tags.is_empty() {
-            return Err(Invalid::Subscription { topic: topic.to_owned(), expression: expression.to_owned() });
-        }
-        subscription.expression = expression.to_owned();
-        Ok(subscription)
-    }
-
-    /// An expression over properties; the broker must have enablePropertyFilter set.
-    pub fn sql(topic: &str, expression: &str) -> Result<Subscription, Invalid> {
-        validate::topic(topic)?;
-        if expression.trim().is_empty() {
-            return Err(Invalid::Subscription { topic: topic.to_owned(), expression: expression.to_owned() });
-        }
-        let (topic, expression) = (topic.to_owned(), expression.to_owned());
-        Ok(Subscription { topic, kind: EXPRESSION_SQL92, expression, tags: BTreeSet::new(), version: 0 })
-    }
-
-    /// Whether a message the broker let through is wanted: two tags may share a hash.
-    pub fn is_sql(&self) -> bool {
-        self.kind == EXPRESSION_SQL92
-    }
-
-    pub(crate) fn wants(&self, tag: Option<&str>) -> bool {
-        self.tags.is_empty() || tag.is_some_and(|tag| self.tags.contains(tag))
-    }
-
-    pub(crate) fn data(&self) -> SubscriptionData {
-        SubscriptionData {
-            topic: self.topic.clone(),
-            sub_string: self.expression.clone(),
-            tags_set: self.tags.clone(),
-            code_set: self.tags.iter().map(|tag| protocol::hash::java_hash(tag)).collect(),
-            sub_version: self.version,
-            expression_type: self.kind.to_owned(),
-            ..SubscriptionData::default()
-        }
-    }
-}
-
-impl PushGroup {
-    pub fn heartbeat_data(&self, group: &str) -> ConsumerData {
-        ConsumerData {
-            group_name: group.to_owned(),
-            consume_type: ConsumeType::Passively,
-            message_model: self.config.model,
-            consume_from_where: self.config.consume_from.on_wire(),
-            subscription_data_set: self.subscriptions.values().map(Subscription::data).collect(),
-            ..ConsumerData::default()
-        }
-    }
-
-    pub fn is_clustering(&self) -> bool {
-        self.config.model == MessageModel::Clustering
-    }
-
-    pub fn run(&mut self, id: RunId) -> Option<(&MessageQueue, &mut Run)> {
-        self.queues.iter_mut().find(|(_, run)| run.id == id)
-    }
-
-    /// 16, or what the group was told; an orderly group knows no limit by itself.
-    pub fn max_reconsume_times(&self) -> i32 {
-        match (self.config.max_reconsume_times, self.is_orderly) {
-            (-1, true) => i32::MAX,
-            (-1, false) => RECONSUME_TIMES_MAX,
-            (told, _) => told,
-        }
-    }
-
-    pub fn strategy(&self) -> Strategy {
-        self.config.strategy
-    }
-}
 
 impl Instance {
     /// Adds a push consumer's group. `offsets` are those a broadcasting group kept from its last life.
@@ -226,7 +65,7 @@ impl Instance {
         };
         self.groups.insert(group.clone(), state);
         for topic in topics {
-            let waiter = super::lookup::RouteWaiter::Rebalance { group: group.clone() };
+            let waiter = RouteWaiter::Rebalance { group: group.clone() };
             self.look_up(&topic, None, Some(waiter), now);
         }
         self.heartbeat_all(now);
@@ -247,7 +86,7 @@ impl Instance {
         let (group, topic): (Arc<str>, Arc<str>) = (group.clone(), Arc::from(subscription.topic.as_str()));
         subscription.version = now.wall_ms;
         state.subscriptions.insert(topic.clone(), subscription);
-        let waiter = super::lookup::RouteWaiter::Rebalance { group };
+        let waiter = RouteWaiter::Rebalance { group };
         self.look_up(&topic, None, Some(waiter), now);
         self.heartbeat_all(now);
     }
@@ -375,38 +214,6 @@ impl Instance {
     }
 }
 
-const ALL: &str = "*";
-const RECONSUME_TIMES_MAX: i32 = 16;
 /// Unless the routes are there sooner.
 const FIRST_REBALANCE: Duration = Duration::from_secs(1);
 const FIRST_RELOCK: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Goal: the forms of a tag expression.
-    #[test]
-    fn tag_expressions_are_read() {
-        let tags = |expression| {
-            Subscription::tags("T", expression)
-                .map(|read| (read.expression, read.tags.into_iter().collect::<Vec<_>>()))
-        };
-        assert_eq!(tags("*"), Ok(("*".to_owned(), vec![])));
-        assert_eq!(tags(" "), Ok(("*".to_owned(), vec![])));
-        assert_eq!(tags("a || b||c"), Ok(("a || b||c".to_owned(), vec!["a".into(), "b".into(), "c".into()])));
-        assert!(tags("||").is_err());
-        assert!(Subscription::sql("T", " ").is_err());
-        let data = Subscription::tags("T", "TagA").unwrap().data();
-        assert_eq!(data.code_set, BTreeSet::from([2_598_919]));
-    }
-
-    /// Goal: a message with a tag of the same hash is not wanted.
-    #[test]
-    fn the_tag_itself_is_compared() {
-        let some = Subscription::tags("T", "AaAa || x").unwrap();
-        assert!(some.wants(Some("AaAa")) && !some.wants(Some("BBBB")) && !some.wants(None));
-        let all = Subscription::tags("T", "*").unwrap();
-        assert!(all.wants(Some("any")) && all.wants(None));
-    }
-}

@@ -7,60 +7,19 @@
 //!   orderly:     orderly.rs
 //! ```
 
-use super::consumer::{PushGroup, RunId, Stats, TaskId};
-use super::instance::{Action, Instance, Timer, Waiter};
-use super::links::LinkId;
-use super::send::{How, Order, Payload, SendFor};
+use super::action::Action;
+use super::group::{Consumed, Direct, Kind, PushGroup, RunId, Stats, Task, TaskId};
+use super::instance::Instance;
+use super::order::{How, Order, Payload, SendFor};
 use super::time::Time;
+use super::waiter::{Timer, Waiter};
 use crate::error::ClientError;
 use crate::message::{Message, MessageExt, MessageQueue, property};
 use protocol::body::{Body, CMResult, ConsumeMessageDirectlyResult};
 use protocol::code::{request, response};
-use protocol::frame::Codec;
 use protocol::{RemotingCommand, names};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What a listener made of the messages it was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consumed {
-    Done,
-    /// To be tried again: later and perhaps elsewhere, or, if orderly, after a pause and before all others.
-    Again,
-    /// It panicked; counts as `Again`.
-    Panicked,
-}
-
-/// One call of a listener.
-#[derive(Debug)]
-pub(super) struct Task {
-    pub messages: Vec<Arc<MessageExt>>,
-    began: Duration,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Run {
-        run: RunId,
-        queue: MessageQueue,
-    },
-    /// Failed messages on their way back; the offsets of those still without an answer.
-    SendingBack {
-        run: RunId,
-        waiting: Vec<i64>,
-        refused: Vec<i64>,
-    },
-    Direct(Direct),
-}
-
-/// An administrator asked for a message to be consumed at once; the answer goes back over this link.
-#[derive(Clone, Copy, Debug)]
-pub struct Direct {
-    pub(super) link: LinkId,
-    pub(super) codec: Codec,
-    pub(super) opaque: i32,
-}
 
 impl Instance {
     /// The listener is done with a task.

@@ -3,23 +3,19 @@
 //! This file holds the state and the plumbing: links, calls, timers, actions. What a call's answer means is in the
 //! file of its subject.
 
+use super::action::{Action, Answer, Token};
 use super::calls::{Call, Calls};
-use super::consumer::{PushGroup, RunId, TaskId};
 use super::fault::Faults;
+use super::group::PushGroup;
 use super::links::{Addr, LinkId, Links, Waiting, Want};
-use super::lookup::Lookup;
-use super::producer::Producer;
-use super::request_reply::Requests;
+use super::order::{Producer, SendId, SendOp};
 use super::rng::Rng;
 use super::route::{Brokers, Route};
-use super::send::{SendId, SendOp};
 use super::time::Time;
 use super::timers::Timers;
-use super::transaction::Check;
+use super::waiter::{Lookup, Requests, Timer, Waiter};
 use crate::config::ClientConfig;
 use crate::error::ClientError;
-use crate::message::{Message, MessageExt, MessageQueue};
-use crate::result::SendResult;
 use bytes::Bytes;
 use protocol::code::response;
 use protocol::frame::{self, Codec, Found};
@@ -29,37 +25,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Names an operation of the caller's; comes back with its `Action::Answer`.
-pub type Token = u64;
-
-/// What the shell is to do. Taken one by one with `next_action`.
-#[derive(Debug)]
-pub enum Action {
-    /// Open a connection; say `link_up` or `link_down`.
-    Connect { link: LinkId, addr: Addr },
-    /// Send these bytes after those before them.
-    Write { link: LinkId, bytes: Vec<u8> },
-    /// Drop the connection, or stop making it. Nothing more is said of this link.
-    Close { link: LinkId },
-    /// The end of the operation that came with this token.
-    Answer { token: Token, answer: Result<Answer, ClientError> },
-    /// Give these to the group's listener and say `consumed`.
-    Consume { group: Arc<str>, task: TaskId, messages: Vec<Arc<MessageExt>> },
-    /// Ask the transaction listener of this producer group and say `checked`.
-    Check(Box<Check>),
-    /// Keep the offsets of a broadcasting group in its local file.
-    SaveOffsets { group: Arc<str>, json: String },
-}
-
-/// What an operation ended with.
-#[derive(Debug)]
-pub enum Answer {
-    Reply(RemotingCommand),
-    Sent(SendResult),
-    Queues(Vec<MessageQueue>),
-    Message(Box<Message>),
-}
 
 /// What an instance is made with.
 #[derive(Clone, Debug)]
@@ -97,53 +62,6 @@ pub struct Instance {
     pub(super) id_last: u64,
     is_started: bool,
     is_closed: bool,
-}
-
-/// Who waits for the answer to a call.
-#[derive(Debug)]
-pub(super) enum Waiter {
-    Outside(Token),
-    Nobody,
-    Route { topic: Arc<str> },
-    Heartbeat { broker: Arc<str>, addr: Addr },
-    Send(SendId),
-    Members { group: Arc<str>, topic: Arc<str> },
-    Lock { group: Arc<str>, topic: Arc<str>, asked: Vec<MessageQueue> },
-    Relock { group: Arc<str>, asked: Vec<MessageQueue> },
-    Offset { group: Arc<str>, run: RunId },
-    StartAt { group: Arc<str>, run: RunId },
-    Pull { group: Arc<str>, run: RunId },
-    SendBack { group: Arc<str>, task: TaskId, offset: i64 },
-}
-
-/// What is to happen at a moment.
-#[derive(Debug)]
-pub(super) enum Timer {
-    RefreshRoutes,
-    Heartbeat,
-    PersistOffsets,
-    CloseIdle,
-    Rebalance {
-        group: Arc<str>,
-    },
-    Pull {
-        group: Arc<str>,
-        run: RunId,
-    },
-    /// An orderly queue's pause is over, or a failed batch is to be tried again.
-    Consume {
-        group: Arc<str>,
-        run: RunId,
-    },
-    Relock {
-        group: Arc<str>,
-    },
-    CleanExpired {
-        group: Arc<str>,
-    },
-    RequestExpired {
-        correlation: String,
-    },
 }
 
 impl Instance {

@@ -8,10 +8,12 @@
 //! a name server that fails: the next one, until all were asked
 //! ```
 
-use super::instance::{Answer, Instance, Token, Waiter};
+use super::action::{Answer, Token};
+use super::instance::Instance;
+use super::order::Template;
 use super::route::Route;
-use super::send::SendId;
 use super::time::Time;
+use super::waiter::{Lookup, RouteWaiter, Waiter};
 use crate::error::ClientError;
 use crate::message::MessageQueue;
 use protocol::RemotingCommand;
@@ -20,32 +22,6 @@ use protocol::code::{request, response};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A topic that is being asked for.
-#[derive(Debug)]
-pub(super) struct Lookup {
-    waiters: Vec<RouteWaiter>,
-    template: Option<Template>,
-    asking_template: bool,
-    servers_left: usize,
-}
-
-/// The topic that stands in for one nobody has created, and how many of its queues the new topic will have.
-#[derive(Clone, Debug)]
-pub(super) struct Template {
-    pub topic: Arc<str>,
-    pub queues: i32,
-}
-
-/// Who wants to know a route.
-#[derive(Debug)]
-pub(super) enum RouteWaiter {
-    Send(SendId),
-    PublishQueues(Token),
-    ReadableQueues(Token),
-    QueueCall { token: Token, queue: MessageQueue, command: Box<RemotingCommand>, timeout: Duration },
-    Rebalance { group: Arc<str> },
-}
 
 impl Instance {
     /// The queues of a topic a message can be sent to, by `group`'s settings for topics that do not exist.

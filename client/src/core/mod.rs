@@ -6,14 +6,15 @@
 //! ```
 //!
 //! One `Instance` is what RocketMQ calls a client instance: everything that shares one client id. Its state lies in
-//! one struct, and each file below adds the steps of one subject to it:
+//! one struct, made of the states in action.rs, waiter.rs, order.rs and group.rs, which know nothing of it; each other
+//! file below adds the steps of one subject to it:
 //!
 //! | subject | files |
 //! |---|---|
-//! | plumbing | instance.rs, links.rs (connections), calls.rs (opaque → waiter), timers.rs, time.rs, rng.rs |
+//! | plumbing | instance.rs, action.rs (what the shell is to do), waiter.rs (who waits for what), links.rs (connections), calls.rs (opaque → waiter), timers.rs, time.rs, rng.rs |
 //! | where things are | route.rs (one topic's route), lookup.rs (asking name servers), beats.rs (heartbeats) |
-//! | sending | producer.rs, send.rs (one send's life), outgoing.rs (message → request), queue_choice.rs, fault.rs, validate.rs, transaction.rs, request_reply.rs |
-//! | consuming | consumer.rs, rebalance.rs, assign.rs, pulling.rs, consuming.rs, orderly.rs, process_queue.rs, offsets.rs, incoming.rs |
+//! | sending | order.rs (what is to be sent), producer.rs, send.rs (one send's life), outgoing.rs (message → request), queue_choice.rs, fault.rs, validate.rs, transaction.rs, request_reply.rs |
+//! | consuming | group.rs (a group's state), subscription.rs, consumer.rs, rebalance.rs, assign.rs, pulling.rs, consuming.rs, orderly.rs, process_queue.rs, offsets.rs, incoming.rs |
 //! | being asked | asked.rs (what brokers ask of clients) |
 //!
 //! *Invariants*: nothing here reads a clock or a random source of its own; no step blocks; every token that came in
@@ -34,12 +35,15 @@ pub mod time;
 pub mod timers;
 pub mod validate;
 
+mod action;
 mod asked;
 mod beats;
 mod consumer;
 mod consuming;
+mod group;
 mod incoming;
 mod lookup;
+mod order;
 mod orderly;
 mod outgoing;
 mod producer;
@@ -47,20 +51,23 @@ mod pulling;
 mod rebalance;
 mod request_reply;
 mod send;
+mod subscription;
 mod transaction;
+mod waiter;
 
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use consumer::{Subscription, TaskId};
-pub use consuming::{Consumed, Direct};
+pub use action::{Action, Answer, Check, Token};
+pub use group::{Consumed, Direct, TaskId};
 pub use incoming::records;
-pub use instance::{Action, Answer, Instance, Settings, Token};
+pub use instance::{Instance, Settings};
 pub use links::{Addr, LinkId};
+pub use order::{How, Order, Payload};
 pub use pulling::read_pull;
 pub use request_reply::reply_to;
-pub use send::{How, Order, Payload};
+pub use subscription::Subscription;
 pub use time::Time;
-pub use transaction::{Check, TransactionState};
+pub use transaction::TransactionState;

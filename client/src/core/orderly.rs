@@ -6,11 +6,11 @@
 //!   given up ──► UNLOCK (42), but only when no listener is at it any more
 //! ```
 
-use super::consumer::{PushGroup, RunId};
-use super::consuming::Consumed;
-use super::instance::{Instance, Timer, Waiter};
+use super::group::{Consumed, PushGroup, RunId};
+use super::instance::Instance;
 use super::links::Addr;
 use super::time::Time;
+use super::waiter::{Timer, Waiter};
 use crate::error::ClientError;
 use crate::message::{MessageExt, MessageQueue};
 use protocol::RemotingCommand;

@@ -1,22 +1,12 @@
-//! One producer group of an instance: its settings, and its place in the round over each topic's queues.
+//! Producer groups come and go.
 
 use super::instance::Instance;
-use super::lookup::Template;
-use super::queue_choice::Rotor;
+use super::order::{Producer, Template};
 use super::time::Time;
 use crate::config::ProducerConfig;
 use crate::error::{ClientError, Service};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-#[derive(Debug)]
-pub(super) struct Producer {
-    pub config: ProducerConfig,
-    /// Every topic it has sent to; their routes are kept fresh.
-    pub topics: HashMap<Arc<str>, Rotor>,
-    /// Whether heartbeats name it; the one that sends retries for consumers stays unnamed.
-    pub is_told: bool,
-}
 
 impl Instance {
     /// Adds a producer group; an instance has each group once.

@@ -9,10 +9,11 @@
 //!                       else: again in 1 s
 //! ```
 
-use super::consumer::{PushGroup, RunId};
+use super::group::{PushGroup, RunId};
 use super::incoming;
-use super::instance::{Instance, Timer, Waiter};
+use super::instance::Instance;
 use super::time::Time;
+use super::waiter::{Timer, Waiter};
 use crate::error::ClientError;
 use crate::message::{MessageExt, MessageQueue, property};
 use protocol::body::MASTER_ID;

@@ -2,10 +2,11 @@
 //!
 //! Every 20 s; at once when the broker says the members changed; every second while something could not be taken.
 
-use super::consumer::{PushGroup, Run, RunId};
-use super::instance::{Instance, Timer, Waiter};
+use super::group::{PushGroup, Run, RunId};
+use super::instance::Instance;
 use super::process_queue::ProcessQueue;
 use super::time::Time;
+use super::waiter::{Timer, Waiter};
 use crate::config::ConsumeFrom;
 use crate::error::ClientError;
 use crate::message::MessageQueue;

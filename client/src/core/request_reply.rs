@@ -4,40 +4,17 @@
 //!   request ──send (310)──► broker ──► consumer ──reply (325)──► broker ──326──► here: correlation id → token
 //! ```
 
-use super::instance::{Answer, Instance, Timer, Token};
-use super::send::{How, Order, Payload, SendFor};
+use super::action::{Answer, Token};
+use super::instance::Instance;
+use super::order::{How, Order, Payload, SendFor};
 use super::time::Time;
+use super::waiter::{Request, Timer};
 use crate::error::{CREATE_REPLY_MESSAGE, ClientError};
 use crate::message::{Message, MessageExt, property};
 use bytes::Bytes;
 use protocol::RemotingCommand;
 use protocol::headers::ReplyMessageRequestHeader;
-use std::collections::HashMap;
 use std::time::Duration;
-
-/// Requests whose reply is still out.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    open: HashMap<String, Request>,
-}
-
-#[derive(Debug)]
-struct Request {
-    token: Token,
-    topic: String,
-    ttl: Duration,
-}
-
-impl Requests {
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
-    }
-
-    /// Whether it was still open.
-    pub fn forget(&mut self, correlation: &str) -> bool {
-        self.open.remove(correlation).is_some()
-    }
-}
 
 impl Instance {
     /// Sends a message and answers `token` with the reply to it.

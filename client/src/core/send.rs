@@ -11,88 +11,21 @@
 //! `RETRY_CODES`; an async one is tried again only when its connection failed; a one-way send and one to a queue the
 //! caller chose are tried once (DefaultMQProducerImpl.sendDefaultImpl).
 
-use super::consumer::TaskId;
-use super::instance::{Answer, Instance, Token, Waiter};
-use super::lookup::RouteWaiter;
+use super::action::{Answer, Token};
+use super::instance::Instance;
+use super::order::{How, Order, Payload, SendFor, SendId, SendOp};
 use super::outgoing::Parcel;
 use super::queue_choice::Rotor;
 use super::time::Time;
 use super::validate;
+use super::waiter::{RouteWaiter, Waiter};
 use crate::error::{ClientError, Invalid, Service, State};
-use crate::message::{Message, MessageQueue};
+use crate::message::MessageQueue;
 use crate::result::{SendResult, SendStatus};
 use protocol::RemotingCommand;
 use protocol::code::response;
 use protocol::headers::SendMessageResponseHeader;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// What is to be sent.
-#[derive(Clone, Debug)]
-pub enum Payload {
-    Single(Message),
-    Batch(Vec<Message>),
-    /// The first half of a transaction.
-    Half(Message),
-}
-
-/// How hard to try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    Sync,
-    Async,
-    Oneway,
-}
-
-/// A wish to send.
-#[derive(Clone, Debug)]
-pub struct Order {
-    pub payload: Payload,
-    pub how: How,
-    /// This queue and no other.
-    pub to: Option<MessageQueue>,
-    /// Instead of the producer's own.
-    pub timeout: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct SendId(pub u64);
-
-/// Who hears of a send's end.
-#[derive(Debug)]
-pub(super) enum SendFor {
-    Token(Token),
-    /// A message a consumer failed on, which its broker would not take back the usual way.
-    Back {
-        group: Arc<str>,
-        task: TaskId,
-        offset: i64,
-    },
-    /// A request: only a failure is told, as success is the reply's matter.
-    Request {
-        token: Token,
-        correlation: String,
-    },
-}
-
-#[derive(Debug)]
-pub(super) struct SendOp {
-    whose: SendFor,
-    group: Arc<str>,
-    parcel: Parcel,
-    how: How,
-    to: Option<MessageQueue>,
-    started: Duration,
-    deadline: Duration,
-    attempts: u32,
-    attempts_max: u32,
-    /// The queue of the attempt under way, and when it began.
-    current: Option<(MessageQueue, Duration)>,
-    asked_route: bool,
-    brokers_sent: Vec<String>,
-    /// It was stored, though not as safely as asked; better than the failure of a later attempt.
-    stored: Option<SendResult>,
-}
 
 impl Instance {
     /// Sends; `token` hears of the end. What breaks a rule is refused here and now.

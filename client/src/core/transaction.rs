@@ -6,15 +6,15 @@
 //!   broker, 6 s and more later: check (39) ──► Action::Check ──► checked(commit | rollback | unknown)
 //! ```
 
-use super::instance::{Action, Instance};
+use super::action::{Action, Check};
+use super::instance::Instance;
 use super::links::LinkId;
 use super::time::Time;
-use crate::message::{MessageExt, property};
+use crate::message::property;
 use crate::result::{SendResult, SendStatus};
 use protocol::RemotingCommand;
 use protocol::code::request;
 use protocol::headers::CheckTransactionStateRequestHeader;
-use std::sync::Arc;
 
 /// What became of a local transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,18 +23,6 @@ pub enum TransactionState {
     Rollback,
     /// Not decided yet: the broker will ask again.
     Unknown,
-}
-
-/// A broker asks what became of a half message.
-#[derive(Clone, Debug)]
-pub struct Check {
-    pub group: Arc<str>,
-    pub message: MessageExt,
-    link: LinkId,
-    tran_state_table_offset: i64,
-    commit_log_offset: i64,
-    msg_id: String,
-    transaction_id: Option<String>,
 }
 
 impl Instance {
