@@ -1,10 +1,11 @@
 //! Segments for nobody, and beginnings of connections that are not meant to be finished.
 
-use crate::script::World;
+use crate::script::{Peer, World};
 use crate::wire::{Out, PEER, Seg, US};
 use dataplane::net::packet::flag;
 use dataplane::net::{Net, NetEvent};
 use dataplane::rng::Rng;
+use dataplane::time::Clock;
 use std::time::Duration;
 
 /// T-3. Goal: what belongs to no connection is answered as RFC 9293 says (3.10.7.1), and leaves nothing behind. Method:
@@ -82,6 +83,73 @@ fn a_guessed_handshake_does_not_open() {
     let [NetEvent::Opened { conn, .. }, NetEvent::Readable(_)] = world.take_events()[..] else { panic!() };
     assert_eq!(world.stack.readable(conn).0, b"it is me");
     world.assert_witness_lives();
+}
+
+/// Bytes go to the new connection's peer at the right numbers, and are let go of when they are acknowledged.
+fn assert_serves(world: &mut World, peer: Peer) {
+    let mut next = peer.ack;
+    for text in [&b"first answer"[..], &[b'x'; 4_000], &b"last answer"[..]] {
+        assert_eq!(world.stack.send(peer.id, text), text.len());
+        world.turns();
+        let mut said = Vec::new();
+        for out in world.drain().iter().map(|frame| Out::parse(frame)) {
+            assert_eq!(out.tcp.seq, next.wrapping_add(said.len() as u32));
+            said.extend(out.data);
+        }
+        assert_eq!(said, text);
+        next = next.wrapping_add(text.len() as u32);
+        world.give_seg(Seg::new(flag::ACK, peer.port, peer.seq, next));
+        assert_eq!(world.stack.info(peer.id).unwrap().queued_bytes, 0);
+    }
+    world.assert_witness_lives();
+}
+
+/// T-18. Goal: after a wrong acknowledgement, and the reset that answers it, the connection goes on where it was: what it
+/// sends has its own numbers, and what is acknowledged is let go of. Method: guesses near and far.
+#[test]
+fn a_wrong_guess_moves_no_number() {
+    for wrong in [2, 1_000, i32::MAX, i32::MIN, -1_000, 0] {
+        let mut world = World::new();
+        let answer = world.give_seg(Seg::new(flag::SYN, 41_000, 99, 0)).remove(0);
+        let ack = answer.tcp.seq.wrapping_add(1);
+        let guess = answer.tcp.seq.wrapping_add(wrong as u32);
+        let out = world.give_seg(Seg::new(flag::ACK, 41_000, 100, guess));
+        assert_eq!((out.len(), out[0].tcp.flags, out[0].tcp.seq), (1, flag::RST, guess));
+        world.give_seg(Seg::new(flag::ACK, 41_000, 100, ack));
+        let [NetEvent::Opened { conn: id, .. }] = world.take_events()[..] else { panic!("{wrong}") };
+        assert_serves(&mut world, Peer { id, port: 41_000, seq: 100, ack });
+    }
+}
+
+/// T-18. Goal: nobody acknowledges our answer to his SYN before it has left, though he can foresee its number: whoever
+/// connects again from the same port knows the hash, and the clock is no secret. Method: both segments come before we have
+/// sent anything, once because it is not our turn, once because the device is full; our numbers in both halves of their
+/// space.
+#[test]
+fn a_foreseen_answer_is_not_acknowledged() {
+    for (port, is_full) in (41_000..41_032).zip([false, true].into_iter().cycle()) {
+        let mut world = World::new();
+        let seq = world.give_seg(Seg::new(flag::SYN, port, 99, 0)).remove(0).tcp.seq;
+        world.give_seg(Seg::new(flag::RST, port, 100, 0));
+        let acknowledgement = Seg::new(flag::ACK, port, 100, seq.wrapping_add(1));
+        world.port.set_room(if is_full { 0 } else { usize::MAX });
+        world.port.give(&Seg::new(flag::SYN, port, 99, 0).frame());
+        world.port.give(&acknowledgement.frame());
+        let now = world.clock.read();
+        (0..2).for_each(|_| _ = world.stack.ingress(&now, 1));
+        world.turns();
+        assert!(world.take_events().is_empty());
+        world.port.set_room(usize::MAX);
+        world.turns();
+        let out: Vec<Out> = world.drain().iter().map(|frame| Out::parse(frame)).collect();
+        let said: Vec<_> = out.iter().map(|out| (out.tcp.flags, out.tcp.seq)).collect();
+        let answer = (flag::SYN | flag::ACK, seq);
+        let refusal = (flag::RST, seq.wrapping_add(1));
+        assert_eq!(said, if is_full { vec![answer] } else { vec![refusal, answer] });
+        world.give_seg(&acknowledgement);
+        let [NetEvent::Opened { conn: id, .. }] = world.take_events()[..] else { panic!("not opened") };
+        assert_serves(&mut world, Peer { id, port, seq: 100, ack: acknowledgement.ack });
+    }
 }
 
 /// T-5. Goal: our first numbers look random from one 4-tuple to the next, whatever the stranger varies, and are the clock's

@@ -113,7 +113,7 @@ impl Core {
         conn.mac = segment.from_mac;
         conn.mac_candidate = segment.from_mac;
         conn.rcv_first = segment.tcp.seq.wrapping_add(1);
-        conn.snd_next = 0;
+        conn.snd_next = first;
         conn.window = 0;
         conn.gauge = Gauge::default();
         conn.next_challenge_ns = 0;
@@ -168,6 +168,14 @@ impl Core {
                 _ => self.challenge(slot, segment, tx, now),
             }
             return;
+        }
+        if conn.phase == Phase::Handshake
+            && segment.tcp.flags & (flag::ACK | flag::RST) == flag::ACK
+            && segment.tcp.ack != conn.snd_next
+        {
+            // RFC 9293, 3.10.7.4. smoltcp would take an acknowledgement of its answer that has not left yet, and go on
+            // without having sent it.
+            return self.front.refuse(segment, tx, now);
         }
         let is_ahead_of_us = segment.tcp.ack.wrapping_sub(conn.snd_next) as i32 > 0;
         if conn.phase != Phase::Handshake && segment.tcp.flags & flag::ACK != 0 && is_ahead_of_us {

@@ -130,6 +130,10 @@ fn finish(
     let tcp = Tcp::parse(segment).expect("smoltcp writes a TCP header");
 
     sent.frames += 1;
+    if tcp.flags & flag::RST != 0 {
+        // Its number is what was asked about, which is none of ours.
+        return seal(segment, pseudo, tcp.header_bytes, caps, segment_bytes);
+    }
     (sent.ack, sent.window) = (tcp.ack, tcp.window);
     let next = tcp.seq.wrapping_add(tcp.sequence_len());
     let is_ahead = next.wrapping_sub(sent.snd_next) as i32 > 0;
