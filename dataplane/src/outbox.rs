@@ -258,7 +258,10 @@ impl Outbox {
                 line.items.push_front(Item::Owned(bytes, 0));
                 mark(line, conn, &mut self.dirty);
             }
-            _ => net.abort(conn),
+            _ => {
+                line.forget();
+                net.abort(conn);
+            }
         }
     }
 
@@ -364,6 +367,12 @@ impl Line {
         }
         self.chunk[self.tail..self.tail + bytes.len()].copy_from_slice(bytes);
         self.push_chunk(bytes.len());
+    }
+
+    /// Nothing of it will be sent any more.
+    fn forget(&mut self) {
+        self.items.clear();
+        (self.head, self.tail, self.queued) = (0, 0, 0);
     }
 
     /// What has to wait for its peer does not keep others' memory.

@@ -125,9 +125,10 @@ impl Sessions {
         let slot = ends.conn.slot as usize;
         if slot >= self.table.len() {
             self.table.resize_with(slot + 1, Session::default);
-            // A connection is on one list at most: later, under load, they need not grow.
-            self.ready.reserve(slot + 1 - self.ready.len());
-            self.stalled.reserve(slot + 1 - self.stalled.len());
+            // A connection is on one list at most: later, under load, they need not grow. One that has ended stays on its
+            // list until its turn comes, so there may be more than there are slots.
+            self.ready.reserve((slot + 1).saturating_sub(self.ready.len()));
+            self.stalled.reserve((slot + 1).saturating_sub(self.stalled.len()));
         }
         if self.scratch.capacity() == 0 {
             self.scratch = vec![b' '; RECEIVE_RING_BYTES_MIN]; // Written, so that it is there before the load is.

@@ -7,6 +7,7 @@ use dataplane::outbox::{Body, Outbox};
 use dataplane::rng::Rng;
 use dataplane::session::{Ends, Sessions, Silent, Verdict};
 use protocol::frame::{Codec, Frame};
+use store::{LogRange, PhysicalOffset};
 
 use crate::fake_net::FakeNet;
 
@@ -287,6 +288,61 @@ fn a_finished_peer_is_served_to_the_end() {
     assert!(world.net.take(conn, &mut buffer) > 200);
     world.turn();
     assert_eq!(world.net.conns_len(), 0);
+}
+
+/// Goal: under load, ends that come while their connections still wait for a visit are borne, whatever is opened then. Method:
+/// many lives of one slot without a round between them, then a slot more.
+#[test]
+fn many_lives_of_a_slot_between_two_rounds() {
+    let mut world = World::new(16 * 1024, 16 * 1024);
+    let ends = |slot, generation| Ends {
+        conn: ConnId { slot, generation },
+        peer: "10.0.0.1:5000".parse().unwrap(),
+        local: "10.0.0.2:10911".parse().unwrap(),
+    };
+    for generation in 0..10 {
+        world.sessions.opened(ends(0, generation), 0);
+        world.sessions.finished(ends(0, generation).conn);
+        world.sessions.closed(ends(0, generation).conn);
+    }
+    world.sessions.opened(ends(1, 0), 0);
+    world.sessions.readable(ends(1, 0).conn, 0);
+    assert_eq!(world.sessions.start_round(), 11);
+    world.turn();
+    assert_eq!(world.sessions.counters.opened - world.sessions.counters.closed, 1);
+}
+
+/// Goal: the rest of an answer that cannot be fetched any more ends its connection, also one that is to end anyway. Method: the
+/// peer's end and the bad news in one turn, in either order; other answers behind it or none.
+#[test]
+fn a_rest_that_is_gone_ends_the_connection() {
+    for (is_finished_before, answers_behind) in [(true, 0), (false, 0), (true, 2), (false, 2)] {
+        let mut world = World::new(16 * 1024, 16 * 1024);
+        let conn = world.net.connect("10.0.0.1:5000", "10.0.0.2:10911");
+        world.turn();
+        let to = ReplyTo { conn, opaque: 1, codec: Codec::Binary, oneway: false };
+        let range = LogRange { physical: PhysicalOffset(4096), len: 1_000 };
+        world.outbox.reply(to, 0, |w| w, Body::Log(&[range]));
+        (0..answers_behind).for_each(|_| world.outbox.reply(to, 0, |w| w, Body::Bytes(b"later")));
+        world.outbox.drain(world.net.split().1, |_| None);
+        assert!(world.outbox.take_missing().is_some());
+        if is_finished_before {
+            world.outbox.close(conn);
+        }
+        world.outbox.fetched(conn, None, world.net.split().1);
+        if !is_finished_before {
+            world.outbox.close(conn);
+        }
+        world.outbox.drain(world.net.split().1, |_| None);
+        assert_eq!(world.outbox.queued(conn), 0);
+        world.turn();
+        assert!(!world.outbox.is_open(conn));
+        let again = world.net.connect("10.0.0.1:5000", "10.0.0.2:10911");
+        world.answer_bytes = 100;
+        world.net.feed(again, &frame(1, 10));
+        world.turn();
+        assert!(world.net.take(again, &mut [0; 1000]) > 100);
+    }
 }
 
 /// Goal: silence beyond the limit ends a connection, traffic in either direction prevents it, and half a frame that
