@@ -16,11 +16,11 @@ use crate::cold::{ColdStore, Failure, STEP_BYTES_MAX};
 use crate::config::FlushMode;
 use crate::error::MediumError;
 use crate::offsets::PhysicalOffset;
-use crate::writers::{Bytes, Write, Writers};
+use crate::writers::{Runs, Write, Writers};
 
 /// What is under way.
 pub(crate) struct Ahead {
-    writers: Arc<Writers>,
+    runs: Runs,
     /// The last border of records in each run, or before it.
     sure: VecDeque<PhysicalOffset>,
     /// Up to here records were looked at, if anything is under way.
@@ -32,9 +32,9 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    pub fn new(writers: Writers, flush: FlushMode) -> Self {
+    pub fn new(runs: Runs, flush: FlushMode) -> Self {
         Self {
-            writers: Arc::new(writers),
+            runs,
             sure: VecDeque::new(),
             looked_to: PhysicalOffset(0),
             done_to: None,
@@ -53,15 +53,7 @@ impl Ahead {
 
     /// Who may help; `None`: there will never be anything to do.
     pub fn writers(&self) -> Option<Arc<Writers>> {
-        (!self.is_off).then(|| Arc::clone(&self.writers))
-    }
-}
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        // Nobody shall write to the files of a store that may be opened again.
-        self.writers.abandon();
-        self.writers.close();
+        (!self.is_off).then(|| self.runs.writers())
     }
 }
 
@@ -102,13 +94,13 @@ impl ColdStore {
         let Some(place) = place else { return self.write_some(now_ms) };
         self.ahead.sure.push_back(at.plus(looked.whole_blocks as u64));
         self.ahead.looked_to = end;
-        self.ahead.writers.begin(Write { place, run: Bytes::Log(self.hot.lend(from, to)) });
+        self.ahead.runs.begin(Write { place, bytes: Box::new(self.hot.lend(from, to)) });
         Ok(looked.taken.bytes)
     }
 
     /// Waits for the first of the runs that are under way. When it has failed all of them are to be written again.
     pub(crate) fn finish_one(&mut self, now_ms: i64) -> Result<(), Failure> {
-        let (Some(done), Some(sure)) = (self.ahead.writers.finish(), self.ahead.sure.pop_front()) else {
+        let (Some(done), Some(sure)) = (self.ahead.runs.finish(), self.ahead.sure.pop_front()) else {
             return Ok(());
         };
         let passed = done.and_then(|()| {
@@ -118,7 +110,7 @@ impl ColdStore {
             if is_much || !self.ahead.is_under_way() { self.pass_done(now_ms) } else { Ok(()) }
         });
         passed.map_err(|error| {
-            self.ahead.writers.abandon();
+            self.ahead.runs.abandon();
             self.ahead.sure.clear();
             self.ahead.done_to = None;
             error.into()

@@ -26,7 +26,7 @@ use crate::offsets::{PhysicalOffset, QueueOffset};
 use crate::read_ahead::ReadAhead;
 use crate::reader::{Boundary, ColdReader};
 use crate::trash::Trash;
-use crate::writers::Writers;
+use crate::writers::{Runs, Writers};
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +78,10 @@ impl ColdStore {
         let read_ahead = ReadAhead::new(Arc::clone(&medium), Arc::clone(&marks), &config).map(Arc::new);
         let reader =
             ColdReader::new(Arc::clone(&medium), Arc::clone(&marks), index, read_ahead.clone(), &config);
-        let writers = Writers::new(Arc::clone(&medium), Some(Arc::clone(&marks)));
+        let runs = Runs::new(Arc::clone(&medium), Some(Arc::clone(&marks)));
         Self {
             hot,
-            ahead: Ahead::new(writers, config.flush),
+            ahead: Ahead::new(runs, config.flush),
             marks,
             disk,
             medium,

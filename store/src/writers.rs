@@ -1,4 +1,4 @@
-//! Writes of the log that are under way while the next run is made ready, under ASYNC_FLUSH when there is much to write.
+//! Writes that are under way while the next run is made ready: of the log under ASYNC_FLUSH when there is much to write, and of the index.
 //!
 //! ```text
 //! disk thread:   look at run 3 .. begin it .. entries of 3 .. look at run 4 .. finish 1 (wait for it)
@@ -8,18 +8,16 @@
 //!
 //! Runs are whole blocks that do not overlap, so their order on the disk is nobody's business; they are finished in order.
 //! Whoever has a thread to spare calls `serve`. A run that nobody has taken when it is waited for is written by who waits: without
-//! writers all of it is as if there were one thread.
+//! writers all of it is as if there were one thread. What the bytes are is the business of who hands them out.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::arena::HotRun;
 use crate::error::MediumError;
-use crate::index::tail::Piece;
 use crate::marks::Marks;
 use crate::medium::{Medium, MediumFile};
 
-/// Shared by who hands out runs and who writes them.
+/// Who writes runs; shared with who hands them out.
 pub struct Writers {
     medium: Arc<dyn Medium>,
     /// Where it is counted how long a write takes, if anybody asks.
@@ -28,6 +26,9 @@ pub struct Writers {
     begun: Condvar,
     done: Condvar,
 }
+
+/// The runs that one has handed out. When this is dropped nobody writes any more: the store may be opened again.
+pub(crate) struct Runs(Arc<Writers>);
 
 #[derive(Default)]
 struct State {
@@ -47,23 +48,7 @@ enum Run {
 /// A run of whole blocks, and where it goes.
 pub(crate) struct Write {
     pub place: Place,
-    pub run: Bytes,
-}
-
-/// What is written.
-pub(crate) enum Bytes {
-    Log(HotRun),
-    /// Of an index file, from this byte of the piece on.
-    Index(Arc<Piece>, usize),
-}
-
-impl Bytes {
-    fn get(&self) -> &[u8] {
-        match self {
-            Self::Log(run) => run.bytes(),
-            Self::Index(piece, skip) => &piece.bytes()[*skip..],
-        }
-    }
+    pub bytes: Box<dyn AsRef<[u8]> + Send>,
 }
 
 /// Where a run goes, past the page cache.
@@ -73,11 +58,6 @@ pub(crate) struct Place {
 }
 
 impl Writers {
-    pub(crate) fn new(medium: Arc<dyn Medium>, marks: Option<Arc<Marks>>) -> Self {
-        let (begun, done) = (Condvar::new(), Condvar::new());
-        Self { medium, marks, state: Mutex::default(), begun, done }
-    }
-
     /// The life of a thread that writes: until the store is gone.
     pub fn serve(&self) {
         let mut state = self.state();
@@ -101,14 +81,49 @@ impl Writers {
         true
     }
 
-    pub(crate) fn begin(&self, write: Write) {
-        self.state().runs.push_back(Run::Begun(write));
-        self.begun.notify_one();
+    fn write(&self, number: u64, write: Write) {
+        let began = self.medium.elapsed_ns();
+        let done = write.place.file.write_at(write.place.from, (*write.bytes).as_ref());
+        if let Some(marks) = &self.marks {
+            marks.times.write.record(self.medium.elapsed_ns() - began);
+        }
+        drop(write); // The log may go on in its segment once this is told.
+        let mut state = self.state();
+        let nth = (number - state.finished) as usize;
+        state.runs[nth] = Run::Done(done);
+        self.done.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Runs {
+    pub fn new(medium: Arc<dyn Medium>, marks: Option<Arc<Marks>>) -> Self {
+        let (begun, done) = (Condvar::new(), Condvar::new());
+        Self(Arc::new(Writers { medium, marks, state: Mutex::default(), begun, done }))
+    }
+
+    /// Who may help.
+    pub fn writers(&self) -> Arc<Writers> {
+        Arc::clone(&self.0)
+    }
+
+    /// How many were begun and not finished.
+    pub fn under_way(&self) -> usize {
+        self.0.state().runs.len()
+    }
+
+    /// Hands out one more.
+    pub fn begin(&self, write: Write) {
+        self.0.state().runs.push_back(Run::Begun(write));
+        self.0.begun.notify_one();
     }
 
     /// Waits for the first run. `None`: there is none.
-    pub(crate) fn finish(&self) -> Option<Result<(), MediumError>> {
-        let mut state = self.state();
+    pub fn finish(&self) -> Option<Result<(), MediumError>> {
+        let mut state = self.0.state();
         loop {
             match state.runs.pop_front() {
                 Some(Run::Done(done)) => {
@@ -119,21 +134,21 @@ impl Writers {
                     state.runs.push_front(Run::UnderWay);
                     let number = state.finished;
                     drop(state);
-                    self.write(number, write);
-                    state = self.state();
+                    self.0.write(number, write);
+                    state = self.0.state();
                 }
                 Some(Run::UnderWay) => {
                     state.runs.push_front(Run::UnderWay);
-                    state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state = self.0.done.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
                 None => return None,
             }
         }
     }
 
-    /// As [`Writers::finish`], without waiting: `None` too when the first run is not done.
-    pub(crate) fn finish_done(&self) -> Option<Result<(), MediumError>> {
-        let mut state = self.state();
+    /// As [`Runs::finish`], without waiting: `None` too when the first run is not done.
+    pub fn finish_done(&self) -> Option<Result<(), MediumError>> {
+        let mut state = self.0.state();
         match state.runs.pop_front()? {
             Run::Done(done) => {
                 state.finished += 1;
@@ -147,35 +162,20 @@ impl Writers {
     }
 
     /// What nobody has taken is given up, what is under way is waited for.
-    pub(crate) fn abandon(&self) {
-        let mut state = self.state();
+    pub fn abandon(&self) {
+        let mut state = self.0.state();
         let untaken = state.runs.iter_mut().filter(|run| matches!(run, Run::Begun(_)));
         untaken.for_each(|run| *run = Run::Done(Ok(())));
         drop(state);
         while self.finish().is_some() {}
     }
+}
 
-    /// The end of all who serve.
-    pub(crate) fn close(&self) {
-        self.state().is_closed = true;
-        self.begun.notify_all();
-    }
-
-    fn write(&self, number: u64, write: Write) {
-        let began = self.medium.elapsed_ns();
-        let done = write.place.file.write_at(write.place.from, write.run.get());
-        if let Some(marks) = &self.marks {
-            marks.times.write.record(self.medium.elapsed_ns() - began);
-        }
-        drop(write); // The log may go on in its segment once this is told.
-        let mut state = self.state();
-        let nth = (number - state.finished) as usize;
-        state.runs[nth] = Run::Done(done);
-        self.done.notify_all();
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.abandon();
+        self.0.state().is_closed = true;
+        self.0.begun.notify_all();
     }
 }
 

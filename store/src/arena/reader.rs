@@ -149,9 +149,9 @@ pub struct HotRun {
     _lent: Arc<()>,
 }
 
-impl HotRun {
+impl AsRef<[u8]> for HotRun {
     /// Published bytes of a segment that its reader has not left, nor will while this is there: nobody writes them.
-    pub fn bytes(&self) -> &[u8] {
+    fn as_ref(&self) -> &[u8] {
         self.map.data(self.at, self.len)
     }
 }

@@ -71,7 +71,7 @@ fn a_lent_run_stays() {
     reader.pass(4);
     assert_eq!(reader.pending().bytes(), b"next");
     assert!(!writer.roll());
-    assert_eq!(run.bytes()[1_000..], *b"lent");
+    assert_eq!(run.as_ref()[1_000..], *b"lent");
     drop(run);
     assert_eq!(reader.pending().bytes(), b"next");
     assert!(writer.roll());
@@ -87,7 +87,7 @@ fn passing_goes_over_borders() {
     assert!(writer.roll());
     put(&mut writer, b"three");
     let run = reader.lend(PhysicalOffset(0), PhysicalOffset(1_006));
-    assert_eq!(run.bytes()[999..], *b"Lonetwo");
+    assert_eq!(run.as_ref()[999..], *b"Lonetwo");
     assert_eq!(reader.pending_at(PhysicalOffset(1_008)).bytes(), b"ree");
     reader.pass_to(PhysicalOffset(1_003));
     assert!(!writer.roll());

@@ -6,11 +6,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::dir_of;
 use super::format::{ENTRY_BYTES, IndexEntry, IndexHeader, IndexShape};
 use super::hash::TopicHash;
 use super::keys::KeyKind;
+use super::state::Shared;
 use super::tail::TailView;
-use super::{Shared, dir_of};
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::medium::{Medium, MediumFile};

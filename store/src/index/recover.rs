@@ -9,23 +9,25 @@
 //! After a clean stop the position is the end of the log; where it is not, the index was not closed, or another broker went on.
 //! The position is written when the entries before it have been synced. What is behind may be torn in ways that no entry shows.
 //!
-//!
 //! The official broker removes an unfinished file after an unclean stop, and its keys with it. Here they stay.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use protocol::record::RECORD_BYTES_MIN;
 
 use super::format::{ENTRY_BYTES, HEADER_BYTES, IndexEntry, IndexHeader, IndexShape, is_name};
-use super::out::Out;
-use super::{Current, IndexFile, IndexFiles, Shared, State, dir_of, open, write_slots};
+use super::intake::Intake;
+use super::out::{Out, write_slots};
+use super::position::{Position, PositionFile};
+use super::state::{Current, Shared, State};
+use super::unsettled::Unsettled;
+use super::{IndexFiles, dir_of};
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::files::Files;
 use crate::medium::{Medium, MediumFile};
 use crate::offsets::PhysicalOffset;
-use crate::writers::Writers;
 
 /// The log that an index belongs to.
 pub(crate) struct LogBounds {
@@ -64,16 +66,14 @@ impl IndexFiles {
         let known = known.filter(|known| !cut && (is_limited || known.holds(&state)));
         let is_new = known.is_none() && state.last().is_none();
         let next = go_on_from(&state, known, log, shape, cut, &mut files)?;
-        let file = match &state.current {
-            Some(current) => open(&*medium, &dir.join(&current.name))?,
-            None => None,
-        };
+        let mut out = Out::new(Arc::clone(&medium), config, !log.clean);
+        if let Some(current) = &state.current {
+            out.open(&current.name)?;
+        }
         if !log.clean || is_new {
             // Without one, files whose first sync fails would be taken for another broker's.
             // A position that speaks of a log that is gone would vouch for entries of the one that comes.
-            if let Some(IndexFile { file, .. }) = &file {
-                file.sync()?;
-            }
+            out.sync_file()?;
             if state.last().is_some() {
                 medium.sync_dir(&dir)?;
             }
@@ -87,31 +87,17 @@ impl IndexFiles {
                 bytes >> 20
             );
         }
-        let out = Out::new(Writers::new(Arc::clone(&medium), None));
-        let shared = Arc::new(Shared::default());
-        *shared.lock() = state;
         Ok(IndexFiles {
             medium,
-            dir,
-            shape,
-            utc_offset_ms: config.utc_offset_ms,
-            shared,
-            file,
-            out,
-            unsynced: Vec::new(),
-            is_unsynced: !log.clean,
-            log: files,
-            next,
-            settled: next,
-            pending: Default::default(),
-            unsettled: Default::default(),
-            marked_to: next,
-            topic: Default::default(),
-            position,
-            trouble: None,
-            must_reload: false,
             config: config.clone(),
-            retry_ms: 0,
+            intake: Intake::new(files, next),
+            unsettled: Unsettled::new(next),
+            settled: next,
+            shared: Arc::new(Shared::new(state)),
+            out,
+            position,
+            stands_since_ms: None,
+            must_reload: false,
         })
     }
 }
@@ -332,97 +318,4 @@ fn read_slots(
     Ok((newest + 1 == count.max(1)).then_some(slots))
 }
 
-/// How far the log is indexed: `<root>/indexed`, a file of ours that RocketMQ passes over. Messages without keys leave no trace
-/// in the index, so its last entry alone does not tell.
-///
-/// ```text
-/// to=00000000000000001234 file=20261120124038960 count=0000000256 crc=1a2b3c4d
-/// ```
-pub(crate) struct PositionFile {
-    path: PathBuf,
-    file: Option<Box<dyn MediumFile>>,
-    saved: String,
-}
-
-pub(crate) struct Position {
-    to: PhysicalOffset,
-    file: String,
-    count: i32,
-}
-
-impl Position {
-    /// Whether the file it names is there, and was no longer when it was written.
-    fn is_of(&self, medium: &dyn Medium, dir: &Path) -> Result<bool, MediumError> {
-        if self.file == NO_FILE {
-            return Ok(true);
-        }
-        let Some(file) = medium.open(&dir.join(&self.file))? else { return Ok(false) };
-        let mut bytes = [0; HEADER_BYTES as usize];
-        file.read_at(0, &mut bytes)?;
-        Ok(IndexHeader::decode(&bytes).count >= self.count)
-    }
-
-    /// Whether the files still hold what they held when this was written.
-    fn holds(&self, state: &State) -> bool {
-        let current = state.current.as_ref().map(|current| (&current.name, &current.header));
-        let mut files = state.full.iter().map(|(name, header)| (name, header)).chain(current);
-        self.file == NO_FILE && files.clone().next().is_none()
-            || files.any(|(name, header)| *name == self.file && header.count >= self.count)
-    }
-}
-
-impl PositionFile {
-    fn new(root: &Path) -> Self {
-        Self { path: root.join("indexed"), file: None, saved: String::new() }
-    }
-
-    fn load(&self, medium: &dyn Medium) -> Result<Option<Position>, MediumError> {
-        let text = medium.read(&self.path)?.unwrap_or_default();
-        Ok(str::from_utf8(&text).ok().and_then(parse_position))
-    }
-
-    pub fn save(
-        &mut self,
-        medium: &dyn Medium,
-        to: PhysicalOffset,
-        last: Option<(String, i32)>,
-    ) -> Result<(), MediumError> {
-        let (name, count) = last.unwrap_or_else(|| (NO_FILE.to_string(), 1));
-        let head = format!("to={:020} file={name} count={count:010}", to.0);
-        let text = format!("{head} crc={:08x}\n", crc32fast::hash(head.as_bytes()));
-        if text == self.saved {
-            return Ok(());
-        }
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => match medium.open(&self.path)? {
-                Some(file) if file.len()? == text.len() as u64 => file,
-                _ => medium.create(&self.path, text.len() as u64)?,
-            },
-        };
-        self.file.insert(file).write_at(0, text.as_bytes())?;
-        self.saved = text;
-        Ok(())
-    }
-
-    fn sync(&self, medium: &dyn Medium, root: &Path) -> Result<(), MediumError> {
-        if let Some(file) = &self.file {
-            file.sync()?;
-        }
-        medium.sync_dir(root)
-    }
-}
-
-fn parse_position(text: &str) -> Option<Position> {
-    let (head, crc) = text.trim_end().split_once(" crc=")?;
-    if u32::from_str_radix(crc, 16).ok()? != crc32fast::hash(head.as_bytes()) {
-        return None;
-    }
-    let mut words = head.split(' ');
-    let mut word = |name: &str| words.next()?.strip_prefix(name);
-    let to = PhysicalOffset(word("to=")?.parse().ok()?);
-    Some(Position { to, file: word("file=")?.to_string(), count: word("count=")?.parse().ok()? })
-}
-
 const BLOCK_ENTRIES: usize = 13_107;
-const NO_FILE: &str = "00000000000000000";

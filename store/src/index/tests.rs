@@ -7,9 +7,11 @@ use serde_json::Value;
 
 use super::format::{HEADER_BYTES, IndexEntry, IndexHeader, IndexShape};
 use super::hash::TopicHash;
-use super::tail::Tail;
-use super::{Current, Key, keys};
+use super::intake::Key;
+use super::keys;
+use super::state::Current;
 use crate::brief::{Brief, Labels};
+use crate::config::StoreConfig;
 use crate::offsets::PhysicalOffset;
 
 const SHAPE: IndexShape = IndexShape { slots: 64, entries: 256 };
@@ -59,20 +61,16 @@ fn the_file_is_the_official_one() {
     let (file, _) = vector();
     let official = IndexHeader::decode(file[..HEADER_BYTES as usize].try_into().unwrap());
     assert!(official.fits(SHAPE) && official.is_full(SHAPE));
-    let mut current = Current {
-        name: "20261120124038960".into(),
-        header: IndexHeader { count: 1, ..IndexHeader::default() },
-        settled: IndexHeader::default(),
-        slots: vec![0; 64],
-        tail: Tail::new(SHAPE.entry_at(1), &[0; 316], 4096),
-    };
+    let config = StoreConfig { index_shape: SHAPE, index_piece_bytes: 4096, ..StoreConfig::new("/store") };
+    let header = IndexHeader { count: 1, ..IndexHeader::default() };
+    let mut current = Current::new("20261120124038960".into(), header, vec![0; 64], &config, None).unwrap();
     let all = entries(&file);
     for (nth, entry) in all.iter().enumerate() {
         let physical = PhysicalOffset(entry.physical);
         // Entries know whole seconds; the last time is in the header.
         let last = nth + 1 == all.len();
         let store_timestamp = if last { official.end_timestamp } else { official.time_of(entry) };
-        current.insert(SHAPE, &Key { hash: entry.hash, physical, store_timestamp });
+        current.insert(&Key { hash: entry.hash, physical, store_timestamp });
     }
     let mut made = current.header.encode().to_vec();
     made.extend(current.slots.iter().flat_map(|slot| slot.to_be_bytes()));
