@@ -1,10 +1,11 @@
 //! What may be in segments of an open connection: holes, overlaps, lies about lengths, windows that hardly open.
 
-use crate::script::World;
+use crate::script::{Peer, World};
 use crate::wire::{self, Out, Seg};
 use dataplane::net::packet::{ETHERNET_BYTES, IPV4_BYTES, flag};
-use dataplane::net::{Net, NetEvent};
+use dataplane::net::{Net, NetEvent, NetLimits};
 use dataplane::rng::Rng;
+use dataplane::time::Clock;
 use std::time::Duration;
 
 /// T-20. Goal: a byte is fixed when everything before it has come, and never changes from then on. Behind a hole the last
@@ -150,6 +151,66 @@ fn beyond_the_window() {
          = on
          open",
     );
+}
+
+/// T-21. Goal: what the ring cannot hold is not kept, before we have said anything behind our SYN either: a SYN's window is not
+/// shifted, those of other segments are. Method: a peer that shifts its windows; more than the ring holds before we have
+/// our turn, in order, and with the end before the beginning.
+#[test]
+fn beyond_the_ring() {
+    for is_end_first in [false, true] {
+        for is_with_handshake in [false, true] {
+            let mut world = World::new();
+            let ring_bytes = NetLimits::default().rx_ring_bytes;
+            let mut syn = Seg::new(flag::SYN, 41_000, 99, 0);
+            syn.options = vec![3, 3, 7, 1];
+            let ack = world.give_seg(&syn).remove(0).tcp.seq.wrapping_add(1);
+            let data = |at: usize, len: usize| {
+                let data = (at..at + len).map(|at| (at % 251) as u8).collect();
+                Seg { data, ..Seg::new(flag::ACK, 41_000, 100 + at as u32, ack) }
+            };
+            if !is_with_handshake {
+                world.port.give(&data(0, 0).frame());
+            }
+            if is_end_first {
+                world.port.give(&data(ring_bytes - 10, 1_000).frame());
+            }
+            (0..ring_bytes + 40_000).step_by(1_000).for_each(|at| world.port.give(&data(at, 1_000).frame()));
+            let now = world.clock.read();
+            (0..16).for_each(|_| _ = world.stack.ingress(&now, usize::MAX));
+            let NetEvent::Opened { conn, .. } = world.stack.next_event().unwrap() else {
+                panic!("not opened")
+            };
+            world.turns();
+            let peer = Peer { id: conn, port: 41_000, seq: 100, ack };
+            let mut read = world.read(peer);
+            assert!(read.len() > ring_bytes - 1_000 && read.len() <= ring_bytes, "{}", read.len());
+            world.turns();
+            world.give_seg(data(read.len(), 5_000));
+            read.extend(world.read(peer));
+            assert_eq!(read, data(0, read.len()).data);
+            assert!(read.len() > ring_bytes);
+            world.drain();
+            world.take_events();
+            world.assert_witness_lives();
+        }
+    }
+}
+
+/// T-21. Goal: the window that a challenge tells is never more than the ring holds, whatever was told last. Method: a peer that
+/// shifts its windows, challenged at once.
+#[test]
+fn challenges_tell_a_true_window() {
+    let mut world = World::new();
+    let mut syn = Seg::new(flag::SYN, 41_000, 99, 0);
+    syn.options = vec![3, 3, 7, 1];
+    let answer = world.give_seg(&syn).remove(0);
+    let shift = answer.option(3).unwrap()[0];
+    assert!(shift > 0, "a ring for which nothing need be shifted shows nothing");
+    world.give_seg(Seg::new(flag::ACK, 41_000, 100, answer.tcp.seq.wrapping_add(1)));
+    let [challenge] = &world.give_seg(&syn)[..] else { panic!("one challenge") };
+    let told = usize::from(challenge.tcp.window) << shift;
+    assert!((60_000..=NetLimits::default().rx_ring_bytes).contains(&told), "{told}");
 }
 
 /// T-22. Goal: a peer whose window is one byte gets its bytes, one at a time, each only for an acknowledgement of its

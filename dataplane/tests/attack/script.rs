@@ -60,6 +60,15 @@ pub struct Peer {
 pub const ATTACKED: u16 = 40_000;
 const WITNESS: u16 = 50_000;
 
+/// Every checksum is computed and verified in software, nothing is segmented.
+pub const PLAIN: DeviceCaps = DeviceCaps {
+    mac: OUR_MAC,
+    mtu: 1500,
+    tso_bytes_max: None,
+    completes_checksums: false,
+    leaves_checksums_partial: false,
+};
+
 impl World {
     pub fn new() -> Self {
         Self::with(|_| ())
@@ -71,13 +80,11 @@ impl World {
 
     /// A world whose attacked peer's first data byte is number `seq`, opened at this time.
     pub fn starting_at(seq: u32, time: Duration, change: impl FnOnce(&mut StackConfig)) -> Self {
-        let caps = DeviceCaps {
-            mac: OUR_MAC,
-            mtu: 1500,
-            tso_bytes_max: None,
-            completes_checksums: false,
-            leaves_checksums_partial: false,
-        };
+        Self::over(PLAIN, seq, time, change)
+    }
+
+    /// The same over any device.
+    pub fn over(caps: DeviceCaps, seq: u32, time: Duration, change: impl FnOnce(&mut StackConfig)) -> Self {
         let (device, port) = SimDevice::new(caps);
         let mut config = StackConfig::new(Address { ip: US, prefix_len: 24, gateway: None });
         config.limits.conns_max = 64;

@@ -18,6 +18,7 @@ use super::slab::{self, RxView, Slab, TxView};
 use super::wire::Sent;
 use crate::device::Mac;
 use crate::net::events::{EventQueue, Pending};
+use crate::net::packet::Tcp;
 use crate::net::{ConnId, ConnInfo, NetEvent, NetRx, NetTx, TcpInfo};
 use crate::touched;
 use smoltcp::iface::{SocketHandle, SocketSet};
@@ -66,6 +67,8 @@ pub struct Conn {
     /// Where our sending is: the number after the last one sent, and the last window we announced.
     pub snd_next: u32,
     pub window: u16,
+    /// A segment behind the SYN has told the window.
+    pub has_told_window: bool,
     pub gauge: Gauge,
     /// Before this time no forged segment is answered (RFC 5961, 7).
     pub next_challenge_ns: u64,
@@ -109,6 +112,7 @@ impl Conn {
             snd_next: self.snd_next,
             ack: self.ack_told,
             window: self.window,
+            tells_window: false,
             again: None,
             resent: 0,
         }
@@ -117,6 +121,20 @@ impl Conn {
     fn room(&self) -> usize {
         let socket = self.socket();
         if socket.may_send() { socket.send_capacity() - socket.send_queue() } else { 0 }
+    }
+
+    /// How far smoltcp shifts the window fields that we send, if the peer shifts its own.
+    pub fn own_window_shift(&self) -> u32 {
+        let capacity_bits = usize::BITS - self.socket().recv_capacity().leading_zeros();
+        self.offer.window_shift.map_or(0, |_| capacity_bits.saturating_sub(u16::BITS))
+    }
+
+    /// The receive ring cannot hold all of this segment's data, though smoltcp may believe so: a SYN's window is not shifted,
+    /// and smoltcp takes it for shifted until it has told another one.
+    pub fn overruns_ring(&self, tcp: &Tcp) -> bool {
+        let ahead = i64::from(tcp.seq.wrapping_sub(self.rcv_next()) as i32);
+        let room = self.socket().recv_capacity() - self.socket().recv_queue();
+        !self.has_told_window && ahead + tcp.data_bytes as i64 > room as i64
     }
 
     /// The peer will send no more (it may still be short of acknowledgements).
@@ -220,6 +238,7 @@ impl StackTx {
             consumed: 0,
             snd_next: 0,
             window: 0,
+            has_told_window: false,
             gauge: Gauge::default(),
             next_challenge_ns: 0,
             bytes_out: 0,

@@ -115,6 +115,7 @@ impl Core {
         conn.rcv_first = segment.tcp.seq.wrapping_add(1);
         conn.snd_next = first;
         conn.window = 0;
+        conn.has_told_window = false;
         conn.gauge = Gauge::default();
         conn.next_challenge_ns = 0;
         conn.rcv_high = conn.rcv_first;
@@ -181,6 +182,13 @@ impl Core {
         if conn.phase != Phase::Handshake && segment.tcp.flags & flag::ACK != 0 && is_ahead_of_us {
             // RFC 5961, 5.2. smoltcp compares with what is queued: it would take queued bytes for delivered, unsent.
             return self.challenge(slot, segment, tx, now);
+        }
+        if segment.tcp.data_bytes > 0 && conn.overruns_ring(&segment.tcp) {
+            // More than anybody was promised.
+            if conn.phase != Phase::Handshake {
+                self.challenge(slot, segment, tx, now);
+            }
+            return;
         }
         if segment.from_mac != conn.mac && segment.tcp.seq == rcv_next {
             // The peer, or the router before it, has moved: believed when it is said twice.

@@ -131,6 +131,8 @@ pub fn begin(conn: &mut Conn, now: &TurnTime) {
     let handshake_ns = (conn.answers == 1).then_some(now.mono_ns - conn.answered_ns);
     conn.recovery = Recovery::new(now.mono_ns, conn.mss, conn.snd_next, handshake_ns);
     conn.clock.set_factor(1, now.mono_ns);
+    // What the SYN told, as other segments tell it.
+    conn.window >>= conn.own_window_shift();
 }
 
 /// Sets a new socket up. Its times are those of a connection that is made, when smoltcp's time is ours.
@@ -148,6 +150,7 @@ pub fn note_sent(conn: &mut Conn, sent: &Sent, now: &TurnTime, counters: &mut Lo
     let has_new = sent.snd_next != conn.snd_next;
     conn.gauge.resent(sent.resent);
     (conn.snd_next, conn.ack_told, conn.window) = (sent.snd_next, sent.ack, sent.window);
+    conn.has_told_window |= sent.tells_window;
     if conn.phase == Phase::Handshake {
         if sent.frames > 0 {
             conn.answers += sent.frames;

@@ -22,6 +22,8 @@ pub struct Sent {
     /// What we acknowledged last, and the window we announced with it.
     pub ack: u32,
     pub window: u16,
+    /// Something has left by which smoltcp knows how large a window it has announced, as it counts from then on.
+    pub tells_window: bool,
     /// Frames with bytes that had been sent before, and the numbers of these.
     pub resent: u32,
     pub again: Option<(u32, u32)>,
@@ -135,6 +137,8 @@ fn finish(
         return seal(segment, pseudo, tcp.header_bytes, caps, segment_bytes);
     }
     (sent.ack, sent.window) = (tcp.ack, tcp.window);
+    // Of what may be a keep-alive or a window probe, one byte long, smoltcp takes no note.
+    sent.tells_window |= tcp.flags & flag::SYN == 0 && tcp.data_bytes != 1;
     let next = tcp.seq.wrapping_add(tcp.sequence_len());
     let is_ahead = next.wrapping_sub(sent.snd_next) as i32 > 0;
     // A SYN begins the count. A keep-alive carries one byte before its time; a retransmission ends before what has been sent.
