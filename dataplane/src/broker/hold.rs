@@ -217,7 +217,8 @@ impl Holds {
             deadline_ms: 0,
             links: [Link { previous: NONE, next: NONE }; LISTS],
         });
-        self.due.reserve(self.slots.len() - self.due.len());
+        // Numbers of holds whose connection has closed may lie in between, any number of them.
+        self.due.reserve(self.slots.len().saturating_sub(self.due.len()));
         Some(self.slots.len() as u32 - 1)
     }
 

@@ -101,7 +101,7 @@ impl Broker {
             properties: &list,
             ..*draft
         };
-        let topic = self.topics.find(SCHEDULE_TOPIC).expect("the schedule topic is made at start");
+        let topic = self.topics.start_topic(SCHEDULE_TOPIC, now.wall_ms, &mut self.ops);
         let delivery_ms = now.wall_ms + delay::delay_ms(&self.config.message_delay_level, clamped);
         let appended = self.append(topic, &diverted, delivery_ms, now);
         self.scratch.rebuilt = list;

@@ -25,6 +25,7 @@ use crate::broker::sent::Sent;
 use crate::broker::topics::TopicIndex;
 use crate::broker::{Broker, Refusal, Request};
 use crate::outbox::Outbox;
+use crate::time::TurnTime;
 
 /// Where a checked send goes.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +109,7 @@ impl Broker {
                 return Err(Refusal::new(response::NO_PERMISSION, remark));
             }
             flags &= !sys_flag::TRANSACTION_MASK;
-            target = self.half_target(target, list);
+            target = self.half_target(target, list, req.now);
         }
         let is_plain = matches!(flags & sys_flag::TRANSACTION_MASK, 0 | sys_flag::TRANSACTION_COMMIT);
         if is_plain && seen.is_timed && delay_level <= 0 {
@@ -182,7 +183,7 @@ impl Broker {
 
     /// A half message lies in the half topic, hidden from consumers, until END_TRANSACTION; where it is meant for goes
     /// with it.
-    fn half_target(&mut self, target: Target, list: &mut Vec<u8>) -> Target {
+    fn half_target(&mut self, target: Target, list: &mut Vec<u8>, now: &TurnTime) -> Target {
         let name = self.topics.get(target.topic).expect("checked").name.clone();
         let rebuilt = &mut self.scratch.rebuilt;
         rebuilt.clear();
@@ -191,7 +192,7 @@ impl Broker {
         push_number(rebuilt, key::REAL_QID, target.queue_id);
         properties::push(rebuilt, key::TRANSACTION_ID, &self.scratch.uniq_key);
         std::mem::swap(list, rebuilt);
-        let topic = self.topics.find(TRANS_HALF_TOPIC).expect("the half topic is made at start");
+        let topic = self.topics.start_topic(TRANS_HALF_TOPIC, now.wall_ms, &mut self.ops);
         Target { topic, queue_id: 0 }
     }
 

@@ -240,6 +240,21 @@ impl Topics {
         }
     }
 
+    /// A topic that every broker has from its start on. Administrators may delete those, too, when they have switched off what
+    /// forbids it: then it is made again.
+    pub fn start_topic(&mut self, name: &str, now_ms: i64, ops: &mut PersistOps) -> TopicIndex {
+        match self.find(name) {
+            Some(index) => index,
+            None => self.restore(name, now_ms, ops),
+        }
+    }
+
+    #[cold]
+    fn restore(&mut self, name: &str, now_ms: i64, ops: &mut PersistOps) -> TopicIndex {
+        let known = self.settings.start_topics().into_iter().find(|config| *config.name == *name);
+        self.put(known.unwrap_or_else(|| TopicConfig::new(name, 1, PERM_READ | PERM_WRITE)), now_ms, ops)
+    }
+
     /// Makes or replaces a topic.
     pub fn put(&mut self, config: TopicConfig, now_ms: i64, ops: &mut PersistOps) -> TopicIndex {
         let config = Arc::new(config);

@@ -16,7 +16,7 @@ use protocol::headers::{CustomHeader, EndTransactionRequestHeader};
 use protocol::names::{TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC};
 use protocol::properties::{self, key};
 use protocol::record::{RecordDraft, RecordView, sys_flag};
-use store::{Appended, PhysicalOffset};
+use store::{Appended, PhysicalOffset, QueueOffset, UnitAt};
 
 use crate::broker::desk_errands::DeskErrand;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
@@ -128,10 +128,21 @@ impl Broker {
         if half.queue_offset != end.half_offset {
             return Err(wrong("The transaction state table offset wrong"));
         }
-        if half.physical_offset != end.physical {
+        if half.physical_offset != end.physical || !self.is_in_half_queue(end) {
             return Err(wrong("The commit log offset wrong"));
         }
         Ok(half)
+    }
+
+    /// Whether the half message is where its record says. What lies in the body of another message can look like a record, and
+    /// say anything.
+    fn is_in_half_queue(&self, end: &EndTransaction) -> bool {
+        let (queue, offset) = (self.transactions.half_queue, QueueOffset(end.half_offset));
+        match self.store.unit(queue, offset) {
+            UnitAt::Hot(unit) => unit.physical.0 == end.physical,
+            UnitAt::NotHot => true,
+            UnitAt::None => false,
+        }
     }
 
     /// Stores what a checked END_TRANSACTION means. The real message comes first: a kill after it asks the producer once

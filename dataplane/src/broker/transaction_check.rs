@@ -37,7 +37,7 @@ use crate::time::TurnTime;
 #[derive(Debug)]
 pub struct Transactions {
     halves: Halves,
-    half_queue: QueueIndex,
+    pub(super) half_queue: QueueIndex,
     op_queue: QueueIndex,
     phase: Phase,
     /// Ended while the op queue was still being read: half offset, op offset.
@@ -178,7 +178,8 @@ impl Broker {
         match self.fetch(self.transactions.op_queue, at) {
             Fetched::Record(bytes) => {
                 if let Ok(op) = RecordView::parse(&bytes) {
-                    for half_offset in half_offsets(op.body) {
+                    let half_end = self.store.offsets(self.transactions.half_queue).end.0;
+                    for half_offset in half_offsets(op.body).filter(|half_offset| *half_offset < half_end) {
                         self.transactions.halves.decide(half_offset, at);
                     }
                 }

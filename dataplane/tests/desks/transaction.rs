@@ -2,6 +2,7 @@
 
 use protocol::RemotingCommand;
 use protocol::code::request;
+use protocol::record::{RecordDraft, Stamp};
 
 use crate::requests::{Message, heartbeat, props, read, send};
 use crate::world::{Stop, World};
@@ -347,4 +348,78 @@ fn a_committed_delay_is_kept() {
     world.pass(1_200);
     let message = delivered(&mut world, conn).remove(0);
     assert_eq!((message.body.as_slice(), message.sys_flag & 0xC), (&b"late"[..], 8));
+}
+
+/// Goal: what looks like a half message, but lies in another message's body, is none, whatever number it says it has. Method:
+/// bodies that are records, and know where they will lie.
+#[test]
+fn a_forged_half_message_is_none() {
+    let (mut world, conn) = world();
+    let first = half(&mut world, conn, b"first", &[]);
+    for offset in [i64::MAX, 1 << 40, 1, 0] {
+        let list = props(&[("PGROUP", "PG"), ("REAL_TOPIC", "T"), ("REAL_QID", "1")]);
+        let address = "127.0.0.2:10911".parse().unwrap();
+        let draft = RecordDraft {
+            topic: HALF.as_bytes(),
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 4,
+            born_timestamp: 0,
+            born_host: address,
+            store_host: address,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"forged",
+            properties: list.as_bytes(),
+        };
+        let encode = |physical| {
+            let mut body = vec![0; draft.encoded_len()];
+            let stamp = Stamp { queue_offset: offset, physical_offset: physical, store_timestamp: 0 };
+            draft.encode_into(&mut body, &stamp);
+            body
+        };
+        let outer = |world: &mut World, body: &[u8]| {
+            let answer = world.done(conn, send("T", 0, "", body));
+            i64::from_str_radix(&answer.ext("msgId").unwrap()[16..], 16).unwrap()
+        };
+        let probe = outer(&mut world, &encode(0));
+        let record = world.shard.broker.store.record_at(store::PhysicalOffset(probe)).unwrap();
+        let (outer_size, inside) = (i64::from(record.size()), body_at(record.bytes, &encode(0)));
+        let physical = probe + outer_size + inside;
+        assert_eq!(outer(&mut world, &encode(physical)), probe + outer_size);
+        for how in [COMMIT, ROLLBACK] {
+            let answer = world.call(conn, end(Half { physical, offset }, how, false));
+            assert_eq!((answer.code, answer.remark.as_deref()), (1, Some("The commit log offset wrong")));
+        }
+    }
+    assert!(delivered(&mut world, conn).is_empty());
+    world.done(conn, end(first, COMMIT, false));
+    assert_eq!(bodies(&delivered(&mut world, conn)), ["first"]);
+}
+
+fn body_at(record: &[u8], body: &[u8]) -> i64 {
+    record.windows(body.len()).position(|part| part == body).unwrap() as i64
+}
+
+/// Goal: who may delete system topics and does so ends nothing: they are made again when they are needed.
+#[test]
+fn system_topics_are_made_again() {
+    let config = Config {
+        broker_name: "broker-a".into(),
+        validate_system_topic_when_update_topic: false,
+        ..Config::default()
+    };
+    let (mut world, conn) = world_with(config);
+    for name in ["SCHEDULE_TOPIC_XXXX", HALF, OP, "TRANS_CHECK_MAX_TIME_TOPIC"] {
+        let delete = RemotingCommand::request(request::DELETE_TOPIC_IN_BROKER).field("topic", name);
+        world.done(conn, delete);
+    }
+    let one = half(&mut world, conn, b"one", &[]);
+    world.done(conn, end(one, COMMIT, false));
+    world.done(conn, send("T", 1, &props(&[("DELAY", "1")]), b"two"));
+    world.pass(1_200);
+    assert_eq!(bodies(&delivered(&mut world, conn)), ["one", "two"]);
+    half(&mut world, conn, b"undecided", &[]);
+    wait(&mut world, conn, 300_000);
+    assert!(!asked(&mut world, conn).is_empty());
 }

@@ -3,7 +3,7 @@
 use dataplane::broker::groups::GroupConfig;
 use dataplane::broker::topics::TopicConfig;
 use dataplane::config::{Config, Permission};
-use dataplane::limits::PULL_UNITS_MIN;
+use dataplane::limits::{HOLDS_PER_TURN_MAX, PULL_UNITS_MIN, REQUESTS_PER_TURN_MAX};
 use dataplane::net::ConnId;
 use dataplane::time::Clock;
 use protocol::RemotingCommand;
@@ -452,4 +452,33 @@ fn a_slow_reader_gets_the_rest_from_the_files() {
     assert_eq!((answer.code, bodies(&answer)), (0, records));
     assert!(world.shard.outbox.counters.fetched_ranges > 0);
     assert_eq!(world.call(slow, pull("T", 0, 20)).code, 19);
+}
+
+/// Goal: holds that are due when their connection ends leave nothing behind that the next ones stumble over. Method: more are woken
+/// than a turn runs; their connection ends; in one turn as many wait again, are woken, and one more waits.
+#[test]
+fn holds_that_are_due_when_their_connection_ends() {
+    const HOLDS: usize = 400;
+    const _: () =
+        assert!(HOLDS > HOLDS_PER_TURN_MAX as usize + 2 && HOLDS + 2 < REQUESTS_PER_TURN_MAX as usize);
+    let mut world = World::new();
+    world.topic("T", 1);
+    let ending = world.connect();
+    let staying: Vec<ConnId> = (0..7).map(|_| world.connect()).collect();
+    (0..HOLDS).for_each(|_| _ = world.post(ending, waiting(0, 0), Codec::Binary));
+    (0..10).for_each(|_| _ = world.turn());
+    assert_eq!(world.shard.broker.holds.len(), HOLDS);
+    world.post(staying[0], send("T", 0, "", b"m"), Codec::Binary);
+    world.turn();
+    assert_eq!(world.shard.broker.holds.len(), HOLDS - HOLDS_PER_TURN_MAX as usize);
+    world.shard.net.reset(ending);
+    for nth in 0..HOLDS {
+        world.post(staying[nth / 64], waiting(0, 1), Codec::Binary);
+    }
+    world.post(staying[6], send("T", 0, "", b"m"), Codec::Binary);
+    world.post(staying[6], waiting(0, 2), Codec::Binary);
+    (0..10).for_each(|_| _ = world.turn());
+    assert_eq!(world.shard.broker.holds.len(), 1);
+    let answers: usize = staying.iter().map(|conn| std::iter::from_fn(|| world.next(*conn)).count()).sum();
+    assert_eq!(answers, 2 + HOLDS);
 }
