@@ -20,7 +20,7 @@ use protocol::body::{
 };
 use protocol::code::response;
 
-use crate::broker::topics::PERM_READ;
+use crate::broker::topic_config::PERM_READ;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::lane::{LaneIn, LaneOut, lane};
 use crate::outbox::{Body, Outbox};

@@ -2,8 +2,8 @@
 
 use protocol::body;
 
-use super::groups::GroupConfig;
-use super::topics::TopicConfig;
+use super::group_config::GroupConfig;
+use super::topic_config::TopicConfig;
 use super::version::DataVersion;
 
 impl From<DataVersion> for body::DataVersion {

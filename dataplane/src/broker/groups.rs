@@ -7,54 +7,14 @@
 //! A group comes from subscriptionGroup.json, from the list that every broker has, on the fly from a heartbeat,
 //! a pull, a send-back or a send to its retry topic, and from administrators. Who is online is in consumers.rs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use protocol::names;
 
+use super::group_config::GroupConfig;
 use super::persist_ops::{PersistOp, PersistOps};
 use super::version::DataVersion;
-
-/// A group as the broker uses it. The JSON form is `protocol::body`'s.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupConfig {
-    pub name: Arc<str>,
-    pub consume_enable: bool,
-    pub consume_from_min_enable: bool,
-    pub consume_broadcast_enable: bool,
-    pub consume_message_orderly: bool,
-    pub retry_queue_nums: i32,
-    pub retry_max_times: i32,
-    /// The JSON text of groupRetryPolicy; kept for its readers, the broker does not look into it.
-    pub retry_policy: Arc<str>,
-    pub broker_id: i64,
-    pub which_broker_when_consume_slowly: i64,
-    pub notify_consumer_ids_changed_enable: bool,
-    pub group_sys_flag: i32,
-    pub consume_timeout_minute: i32,
-    pub attributes: BTreeMap<String, String>,
-}
-
-impl GroupConfig {
-    pub fn new(name: &str) -> GroupConfig {
-        GroupConfig {
-            name: name.into(),
-            consume_enable: true,
-            consume_from_min_enable: true,
-            consume_broadcast_enable: true,
-            consume_message_orderly: false,
-            retry_queue_nums: 1,
-            retry_max_times: 16,
-            retry_policy: RETRY_POLICY_DEFAULT.into(),
-            broker_id: 0,
-            which_broker_when_consume_slowly: 1,
-            notify_consumer_ids_changed_enable: true,
-            group_sys_flag: 0,
-            consume_timeout_minute: 15,
-            attributes: BTreeMap::new(),
-        }
-    }
-}
 
 /// The table of one broker.
 #[derive(Debug)]
@@ -75,7 +35,7 @@ impl Groups {
         for config in loaded {
             groups.by_name.insert(config.name.clone(), Arc::new(config));
         }
-        for name in START_GROUPS {
+        for &name in names::SYSTEM_GROUPS {
             if groups.get(name).is_none() {
                 groups.put(GroupConfig::new(name), now_ms, ops);
             }
@@ -97,7 +57,7 @@ impl Groups {
         ops: &mut PersistOps,
     ) -> Option<&Arc<GroupConfig>> {
         if !self.by_name.contains_key(name) {
-            if !(auto_create || name.starts_with(SYSTEM_GROUP_PREFIX)) || !is_group_name(name) {
+            if !(auto_create || names::is_system_group(name)) || !is_group_name(name) {
                 return None;
             }
             self.put(GroupConfig::new(name), now_ms, ops);
@@ -140,26 +100,8 @@ impl Groups {
 
 /// Whether a group of this name may be made on the fly.
 pub fn is_group_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'|' | b'_' | b'-');
-    !name.is_empty() && name.len() <= GROUP_BYTES_MAX && name.bytes().all(allowed)
+    name.len() <= names::GROUP_LEN_MAX_BROKER && names::has_legal_characters(name)
 }
-
-/// The group whose committed offsets say how far transactions have been looked through.
-pub const TRANSACTION_GROUP: &str = "CID_RMQ_SYS_TRANS";
-
-const GROUP_BYTES_MAX: usize = 120;
-const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
-const RETRY_POLICY_DEFAULT: &str = r#"{"type":"CUSTOMIZED"}"#;
-const START_GROUPS: [&str; 8] = [
-    "TOOLS_CONSUMER",
-    "FILTERSRV_CONSUMER",
-    "SELF_TEST_C_GROUP",
-    "CID_ONS-HTTP-PROXY",
-    "CID_ONSAPI_PULL",
-    "CID_ONSAPI_PERMISSION",
-    "CID_ONSAPI_OWNER",
-    TRANSACTION_GROUP,
-];
 
 #[cfg(test)]
 mod tests {
@@ -173,7 +115,7 @@ mod tests {
     #[test]
     fn groups_come_about_on_the_fly() {
         let (mut groups, mut ops) = (table(), PersistOps::new());
-        assert_eq!(groups.len(), START_GROUPS.len());
+        assert_eq!(groups.len(), names::SYSTEM_GROUPS.len());
         let config = groups.find_or_create("G", true, 5, &mut ops).unwrap().clone();
         assert_eq!((config.retry_max_times, config.retry_queue_nums), (16, 1));
         assert_eq!(ops.pop(), Some(PersistOp::GroupChanged { config, version: groups.version() }));

@@ -23,11 +23,11 @@ use protocol::headers::{
     CustomHeader, GetConsumerListByGroupRequestHeader, GetConsumerListByGroupResponseHeader,
     UnregisterClientRequestHeader, UnregisterClientResponseHeader,
 };
+use protocol::names;
 
 use super::client::Client;
 use super::consumers::{GroupKind, MessageModel, Subscription, TAG};
 use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
-use super::topics::RETRY_PREFIX;
 use super::{Broker, Refusal, Request};
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
@@ -131,7 +131,7 @@ impl Broker {
         let order = subscribed.iter().any(is_order);
         let order = if without_subs { None } else { Some(order) };
         let unit_flag = if consumer.unit_mode { TOPIC_SYS_FLAG_UNIT_SUB } else { 0 };
-        let retry_topic = format!("{RETRY_PREFIX}{group}");
+        let retry_topic = names::retry_topic(group);
         self.topics.create_for_group(
             &retry_topic,
             config.retry_queue_nums,

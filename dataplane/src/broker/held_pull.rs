@@ -1,12 +1,38 @@
-//! A pull that outlives its request: what it needs to run again, as owned text.
+//! A pull, and one that outlives its request: what it needs to run again, as owned text.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use protocol::frame::Codec;
 
 use crate::broker::ReplyTo;
-use crate::broker::pull::{Pull, PullNumbers};
 use crate::net::ConnId;
+
+/// One pull, whether it lies in a request or in a hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Pull<'a> {
+    pub to: ReplyTo,
+    pub peer: SocketAddr,
+    /// Code 361.
+    pub lite: bool,
+    pub group: &'a str,
+    pub topic: &'a str,
+    pub subscription: Option<&'a str>,
+    pub expression_type: Option<&'a str>,
+    pub numbers: PullNumbers,
+}
+
+/// The fixed part of a pull.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PullNumbers {
+    pub queue_id: i32,
+    pub queue_offset: i64,
+    pub max_msg_nums: i32,
+    pub max_msg_bytes: i32,
+    pub sys_flag: i32,
+    pub commit_offset: i64,
+    pub suspend_ms: i64,
+    pub sub_version: i64,
+}
 
 /// One buffer for all texts, used again for the next pull that waits in the same place.
 #[derive(Clone, Debug)]

@@ -15,8 +15,7 @@ use std::collections::VecDeque;
 use store::QueueIndex;
 
 use crate::broker::filter::TagFilter;
-use crate::broker::held_pull::HeldPull;
-use crate::broker::pull::Pull;
+use crate::broker::held_pull::{HeldPull, Pull};
 use crate::limits::HOLDS_MAX;
 use crate::net::ConnId;
 

@@ -12,8 +12,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::groups::GroupConfig;
-use super::topics::TopicConfig;
+use super::group_config::GroupConfig;
+use super::topic_config::TopicConfig;
 use super::version::DataVersion;
 
 /// One change of one entry. `version` is the table's version after the change.

@@ -11,7 +11,6 @@
 //! Deliberately absent: reading from slaves, and SQL92, which is refused as the official broker does while
 //! enablePropertyFilter is false.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 
 use protocol::code::{request, response};
@@ -21,44 +20,17 @@ use protocol::headers::{
 use store::{ColdPull, LogRange, PullLimits, QueueIndex, QueueOffset};
 
 use crate::broker::errands::{ColdAsk, Errand, Question};
-use crate::broker::held_pull::HeldPull;
+use crate::broker::held_pull::{HeldPull, Pull, PullNumbers};
 use crate::broker::pull_checks::PullRefusal;
 use crate::broker::put::Scratch;
 use crate::broker::read::{Level, Read, ReadLimits, ReadStatus, read, visible_offsets};
 use crate::broker::topics::TopicIndex;
-use crate::broker::{Broker, Refusal, ReplyTo, Request};
+use crate::broker::{Broker, Refusal, Request};
 use crate::config::FlushDiskType;
 use crate::limits::{PULL_RECORDS_MAX, PULL_UNITS_MIN};
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
-
-/// One pull, whether it lies in a request or in a hold.
-#[derive(Clone, Copy, Debug)]
-pub struct Pull<'a> {
-    pub to: ReplyTo,
-    pub peer: SocketAddr,
-    /// Code 361.
-    pub lite: bool,
-    pub group: &'a str,
-    pub topic: &'a str,
-    pub subscription: Option<&'a str>,
-    pub expression_type: Option<&'a str>,
-    pub numbers: PullNumbers,
-}
-
-/// The fixed part of a pull.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PullNumbers {
-    pub queue_id: i32,
-    pub queue_offset: i64,
-    pub max_msg_nums: i32,
-    pub max_msg_bytes: i32,
-    pub sys_flag: i32,
-    pub commit_offset: i64,
-    pub suspend_ms: i64,
-    pub sub_version: i64,
-}
 
 /// Whether this is the first try of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use protocol::header::Fields;
 use protocol::headers::{CustomHeader, FieldSink, PULL_SUBSCRIPTION};
 
 use crate::broker::consumers::MessageModel;
-use crate::broker::pull::Pull;
+use crate::broker::held_pull::Pull;
 use crate::broker::topics::TopicIndex;
 use crate::broker::{Broker, FAQ, Refusal};
 use crate::time::TurnTime;

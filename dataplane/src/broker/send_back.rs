@@ -20,7 +20,7 @@ use crate::broker::delay;
 use crate::broker::desk_errands::DeskErrand;
 use crate::broker::put::push_number;
 use crate::broker::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
-use crate::broker::topics::PERM_WRITE;
+use crate::broker::topic_config::PERM_WRITE;
 use crate::broker::{Broker, FAQ, Refusal, ReplyTo, Request};
 use crate::outbox::Outbox;
 use crate::time::TurnTime;

@@ -9,13 +9,13 @@
 //! topics.json, from the list that every broker has, from a producer (auto-creation through a template that may
 //! be inherited), from a consumer group (retry and dead-letter topics) and from administrators.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use protocol::names;
 
 use super::persist_ops::{PersistOp, PersistOps};
+use super::topic_config::{PERM_INHERIT, PERM_READ, PERM_WRITE, TopicConfig};
 use super::version::DataVersion;
 
 /// Where a topic is in the table.
@@ -26,72 +26,6 @@ impl TopicIndex {
     /// For tables that run beside this one.
     pub fn as_usize(self) -> usize {
         self.0 as usize
-    }
-}
-
-/// A topic as the broker uses it. The JSON form is `protocol::body`'s.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicConfig {
-    pub name: Arc<str>,
-    pub read_queue_nums: i32,
-    pub write_queue_nums: i32,
-    /// `PERM_*` bits.
-    pub perm: i32,
-    pub multi_tag: bool,
-    pub topic_sys_flag: i32,
-    pub order: bool,
-    pub attributes: BTreeMap<String, String>,
-}
-
-impl TopicConfig {
-    pub fn new(name: &str, queues: i32, perm: i32) -> TopicConfig {
-        TopicConfig {
-            name: name.into(),
-            read_queue_nums: queues,
-            write_queue_nums: queues,
-            perm,
-            multi_tag: false,
-            topic_sys_flag: 0,
-            order: false,
-            attributes: BTreeMap::new(),
-        }
-    }
-
-    pub fn is_readable(&self) -> bool {
-        self.perm & PERM_READ != 0
-    }
-
-    pub fn is_writable(&self) -> bool {
-        self.perm & PERM_WRITE != 0
-    }
-
-    pub fn is_inherited(&self) -> bool {
-        self.perm & PERM_INHERIT != 0
-    }
-}
-
-/// As official remarks print it.
-impl fmt::Display for TopicConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bit = |bit: i32, letter: char| if self.perm & bit != 0 { letter } else { '-' };
-        write!(
-            f,
-            "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}{}{}, topicFilterType={}, topicSysFlag={}, order={}, attributes={{",
-            self.name,
-            self.read_queue_nums,
-            self.write_queue_nums,
-            bit(PERM_READ, 'R'),
-            bit(PERM_WRITE, 'W'),
-            bit(PERM_INHERIT, 'X'),
-            if self.multi_tag { "MULTI_TAG" } else { "SINGLE_TAG" },
-            self.topic_sys_flag,
-            self.order,
-        )?;
-        for (at, (key, value)) in self.attributes.iter().enumerate() {
-            let comma = if at == 0 { "" } else { ", " };
-            write!(f, "{comma}{key}={value}")?;
-        }
-        f.write_str("}]")
     }
 }
 
@@ -136,7 +70,7 @@ impl Topics {
         let (by_name, slots) = (HashMap::new(), Vec::new());
         let mut topics = Topics { settings, by_name, slots, recent: TopicIndex(0), version };
         for mut config in loaded {
-            if !topics.settings.auto_create && *config.name == *TEMPLATE_TOPIC {
+            if !topics.settings.auto_create && *config.name == *names::TBW102 {
                 config.perm &= !PERM_INHERIT;
             }
             topics.place(Arc::new(config));
@@ -204,7 +138,7 @@ impl Topics {
                 config.multi_tag = template.multi_tag;
                 config
             }
-            None if name.starts_with(RETRY_PREFIX) => TopicConfig::new(name, 1, PERM_READ | PERM_WRITE),
+            None if names::is_retry_topic(name) => TopicConfig::new(name, 1, PERM_READ | PERM_WRITE),
             None => return None,
         };
         Some(self.put(TopicConfig { topic_sys_flag, ..config }, now_ms, ops))
@@ -302,8 +236,7 @@ impl Topics {
     pub fn is_system(&self, name: &str) -> bool {
         *name == *self.settings.cluster_name
             || *name == *self.settings.broker_name
-            || SYSTEM_TOPICS.contains(&name)
-            || name.starts_with(SYSTEM_PREFIX)
+            || names::is_system_topic(name)
     }
 
     /// `<cluster>_REPLY_TOPIC`
@@ -334,17 +267,17 @@ impl TopicSettings {
             TopicConfig::new("SELF_TEST_TOPIC", 1, RW),
             TopicConfig::new("BenchmarkTest", 1024, RW),
             TopicConfig::new("OFFSET_MOVED_EVENT", 1, RW),
-            TopicConfig::new(SCHEDULE_TOPIC, self.delay_levels, RW),
-            TopicConfig::new(HALF_TOPIC, 1, RW),
-            TopicConfig::new(OP_TOPIC, 1, RW),
-            TopicConfig::new(CHECK_MAX_TOPIC, 1, RW),
+            TopicConfig::new(names::SCHEDULE_TOPIC, self.delay_levels, RW),
+            TopicConfig::new(names::TRANS_HALF_TOPIC, 1, RW),
+            TopicConfig::new(names::TRANS_OP_HALF_TOPIC, 1, RW),
+            TopicConfig::new(names::TRANS_CHECK_MAX_TIME_TOPIC, 1, RW),
             TopicConfig::new("rmq_sys_wheel_timer", 1, RW),
             TopicConfig::new(&format!("rmq_sys_REVIVE_LOG_{}", self.cluster_name), 8, RW),
             TopicConfig::new(&format!("rmq_sys_SYNC_BROKER_MEMBER_{}", self.broker_name), 1, PERM_INHERIT),
             TopicConfig::new(&format!("{}_REPLY_TOPIC", self.cluster_name), 1, RW),
         ];
         if self.auto_create {
-            topics.push(TopicConfig::new(TEMPLATE_TOPIC, self.template_queues, RW | PERM_INHERIT));
+            topics.push(TopicConfig::new(names::TBW102, self.template_queues, RW | PERM_INHERIT));
         }
         let named = |enabled: bool| if enabled { RW | PERM_INHERIT } else { PERM_INHERIT };
         topics.push(TopicConfig::new(&self.cluster_name, 16, named(self.cluster_topic)));
@@ -355,34 +288,6 @@ impl TopicSettings {
         topics
     }
 }
-
-pub const PERM_INHERIT: i32 = 1;
-pub const PERM_WRITE: i32 = 2;
-pub const PERM_READ: i32 = 4;
-
-/// The template of topics that producers create by sending.
-pub const TEMPLATE_TOPIC: &str = "TBW102";
-pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
-pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
-pub const OP_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
-/// Half messages nobody decided about.
-pub const CHECK_MAX_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
-pub const RETRY_PREFIX: &str = "%RETRY%";
-pub const DLQ_PREFIX: &str = "%DLQ%";
-
-const SYSTEM_PREFIX: &str = "rmq_sys_";
-const SYSTEM_TOPICS: [&str; 10] = [
-    TEMPLATE_TOPIC,
-    SCHEDULE_TOPIC,
-    "BenchmarkTest",
-    HALF_TOPIC,
-    "RMQ_SYS_TRACE_TOPIC",
-    OP_TOPIC,
-    CHECK_MAX_TOPIC,
-    "SELF_TEST_TOPIC",
-    "OFFSET_MOVED_EVENT",
-    "CHECKPOINT_TOPIC",
-];
 
 #[cfg(test)]
 pub mod tests {

@@ -165,7 +165,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::broker::topics::TopicConfig;
+    use crate::broker::topic_config::TopicConfig;
     use crate::broker::version;
     use crate::lane::{LaneIn, lane};
 

@@ -183,8 +183,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::broker::groups::GroupConfig;
-    use crate::broker::topics::TopicConfig;
+    use crate::broker::group_config::GroupConfig;
+    use crate::broker::topic_config::TopicConfig;
     use crate::broker::version;
 
     fn version(counter: i64) -> version::DataVersion {

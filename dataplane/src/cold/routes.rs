@@ -22,7 +22,7 @@ use protocol::code::{request, response};
 use protocol::frame::{self, Codec, Found};
 
 use crate::broker::assignment::{RouteAnswer, RouteEnds};
-use crate::broker::topics::PERM_READ;
+use crate::broker::topic_config::PERM_READ;
 use crate::config::HostPort;
 use crate::speaker;
 

@@ -11,10 +11,12 @@ use std::path::Path;
 use protocol::body::{self, Body};
 use store::{ColdReader, Medium, MediumError, QueueFound, QueueOffset, StoreError, config_files};
 
-use crate::broker::groups::{GroupConfig, Groups};
+use crate::broker::group_config::GroupConfig;
+use crate::broker::groups::Groups;
 use crate::broker::offsets::{ConsumerOffsets, StoredOffset};
 use crate::broker::persist_ops::PersistOps;
-use crate::broker::topics::{PERM_READ, PERM_WRITE, TopicConfig, TopicSettings, Topics};
+use crate::broker::topic_config::{PERM_READ, PERM_WRITE, TopicConfig};
+use crate::broker::topics::{TopicSettings, Topics};
 use crate::config::Config;
 
 use super::mirror::{ConfigFile, Mirror};

@@ -6,7 +6,7 @@ use protocol::code::request;
 
 use crate::requests::{beat, consumer, heartbeat, subscription};
 use crate::world::World;
-use dataplane::broker::groups::GroupConfig;
+use dataplane::broker::group_config::GroupConfig;
 use dataplane::net::ConnId;
 
 fn told(world: &mut World, conn: ConnId) -> usize {

@@ -8,7 +8,7 @@ use dataplane::broker::admin::Admin;
 use dataplane::broker::errands::Errands;
 use dataplane::broker::facts::SharedFacts;
 use dataplane::broker::persist_ops::PersistOp;
-use dataplane::broker::topics::TopicConfig;
+use dataplane::broker::topic_config::TopicConfig;
 use dataplane::broker::{Broker, BrokerStart};
 use dataplane::cold::mirror::Mirror;
 use dataplane::cold::reads::Reads;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dataplane::broker::groups::GroupConfig;
+use dataplane::broker::group_config::GroupConfig;
 use protocol::RemotingCommand;
 use protocol::body::{
     Body, ConsumeStats, ConsumerConnection, ConsumerOffsetSerializeWrapper, GroupList, HARuntimeInfo,

@@ -1,7 +1,7 @@
 //! Pulls: what is found, what waits, what wakes it, and what happens when the log has moved on.
 
-use dataplane::broker::groups::GroupConfig;
-use dataplane::broker::topics::TopicConfig;
+use dataplane::broker::group_config::GroupConfig;
+use dataplane::broker::topic_config::TopicConfig;
 use dataplane::config::{Config, Permission};
 use dataplane::limits::{HOLDS_PER_TURN_MAX, PULL_UNITS_MIN, REQUESTS_PER_TURN_MAX};
 use dataplane::net::ConnId;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dataplane::broker::announce::Announced;
-use dataplane::broker::groups::GroupConfig;
+use dataplane::broker::group_config::GroupConfig;
 use dataplane::broker::locks::QueueName;
 use dataplane::config::{Config, FlushDiskType};
 use dataplane::net::ConnId;
@@ -363,9 +363,9 @@ fn settings_can_refuse_sends() {
     // Only order topics are refused; others are held back by the registered permission.
     ok(&mut world, conn, send("T", 0, "", b"x"));
     let (broker, now_ms) = (&mut world.shard.broker, world.clock.read().wall_ms);
-    let ordered = dataplane::broker::topics::TopicConfig {
+    let ordered = dataplane::broker::topic_config::TopicConfig {
         order: true,
-        ..dataplane::broker::topics::TopicConfig::new("O", 1, 6)
+        ..dataplane::broker::topic_config::TopicConfig::new("O", 1, 6)
     };
     broker.topics.put(ordered, now_ms, &mut broker.ops);
     let refused = world.call(conn, send("O", 0, "", b"x"));

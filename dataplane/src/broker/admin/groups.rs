@@ -6,7 +6,8 @@ use protocol::headers::{
     CustomHeader, DeleteSubscriptionGroupRequestHeader, GetSubscriptionGroupConfigRequestHeader,
 };
 
-use super::super::groups::{GroupConfig, is_group_name};
+use super::super::group_config::GroupConfig;
+use super::super::groups::is_group_name;
 use super::super::{Broker, Refusal, Request};
 use super::invalid;
 use crate::outbox::{Body, Outbox};

@@ -19,7 +19,7 @@ use protocol::headers::{
 use store::QueueOffset;
 
 use super::super::errands::{Errand, Place, Question};
-use super::super::topics::TopicConfig;
+use super::super::topic_config::TopicConfig;
 use super::super::{Broker, Refusal, ReplyTo, Request};
 use super::errands::AdminErrand;
 use crate::outbox::{Body, Outbox};

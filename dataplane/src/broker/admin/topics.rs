@@ -10,7 +10,7 @@ use protocol::headers::{
 };
 use protocol::names;
 
-use super::super::topics::TopicConfig;
+use super::super::topic_config::TopicConfig;
 use super::super::{Broker, Refusal, Request};
 use super::{attributes, invalid};
 use crate::outbox::{Body, Outbox};
