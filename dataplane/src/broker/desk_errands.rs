@@ -11,10 +11,10 @@
 use std::collections::VecDeque;
 
 use protocol::record::RecordView;
-use store::{ColdPull, PhysicalOffset, PullLimits, QueueIndex, QueueOffset};
+use store::{PhysicalOffset, PullLimits, QueueIndex, QueueOffset};
 
 use crate::broker::Broker;
-use crate::broker::errands::{Answer, ColdAsk, Errand, Question};
+use crate::broker::errands::{Answer, ColdAsk, Question, waiting};
 use crate::broker::filter::TagFilter;
 use crate::broker::offset_desk::OffsetErrand;
 use crate::broker::schedule::DelayRead;
@@ -25,9 +25,9 @@ use crate::limits::{OLD_RECORDS_READ_BYTES_MAX, OLD_RECORDS_READ_MAX, STALLED_PE
 use crate::outbox::Outbox;
 use crate::time::TurnTime;
 
-/// Who of the desks waits for an answer.
-#[derive(Debug)]
-pub enum DeskErrand {
+waiting! {
+    /// Who of the desks waits for an answer.
+    DeskErrand:
     SendBack(Box<SendBack>),
     EndTransaction(Box<EndTransaction>),
     Offset(OffsetErrand),
@@ -91,13 +91,18 @@ impl Broker {
         self.store.has_room(self.config.max_message_size as usize + COPY_EXTRA_BYTES)
     }
 
+    /// Asks the cold thread for a desk.
+    pub(super) fn ask_for_desk(&mut self, question: Question, errand: impl Into<DeskErrand>) {
+        self.errands.ask(question, errand.into());
+    }
+
     /// Asks for the record that lies at `physical`, below the hot log.
-    pub(super) fn ask_record(&mut self, physical: i64, errand: DeskErrand) {
-        self.errands.ask(Question::Record(PhysicalOffset(physical)), Errand::Desk(errand));
+    pub(super) fn ask_record(&mut self, physical: i64, errand: impl Into<DeskErrand>) {
+        self.ask_for_desk(Question::Record(PhysicalOffset(physical)), errand);
     }
 
     /// Asks for the next records of a queue from `offset` on, below the hot log.
-    pub(super) fn ask_queue(&mut self, queue: QueueIndex, offset: i64, errand: DeskErrand) {
+    pub(super) fn ask_queue(&mut self, queue: QueueIndex, offset: i64, errand: impl Into<DeskErrand>) {
         let mut filter = TagFilter::default();
         filter.set_all();
         let (topic, queue_id) = self.store.queue_name(queue);
@@ -115,7 +120,7 @@ impl Broker {
             },
             filter,
         };
-        self.errands.ask(Question::Pull(ask), Errand::Desk(errand));
+        self.ask_for_desk(Question::Pull(ask), errand);
     }
 
     /// A copy of the record at `physical` if it is hot, in a buffer that `keep_buffer` takes back.
@@ -132,65 +137,6 @@ impl Broker {
             self.record_buffer = bytes;
         }
     }
-}
-
-/// Records read ahead from below the hot log, handed out one by one.
-#[derive(Debug, Default)]
-pub struct ReadAhead {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
-impl ReadAhead {
-    /// Takes over what a read from `offset` on brought; None when the files could not be read.
-    pub fn fill(&mut self, pulled: Option<ColdPull>, offset: i64) -> Filled {
-        self.clear();
-        let Some(pulled) = pulled.filter(|pulled| pulled.next.0 > offset) else { return Filled::Nothing };
-        self.bytes = pulled.bytes;
-        match self.front().map(|record| record.queue_offset) {
-            Some(front) if front <= offset => Filled::Records,
-            Some(front) => Filled::Gone { next_offset: front },
-            None => Filled::Gone { next_offset: pulled.next.0.max(offset + 1) },
-        }
-    }
-
-    /// The record at the front, whatever its queue offset.
-    pub fn front(&self) -> Option<RecordView<'_>> {
-        RecordView::parse(self.bytes.get(self.at..)?).ok()
-    }
-
-    /// Takes the front record out, as bytes.
-    pub fn take(&mut self, queue_offset: i64) -> Option<Vec<u8>> {
-        while let Some(record) = self.front() {
-            let (size, found) = (record.bytes.len(), record.queue_offset);
-            let bytes = (found == queue_offset).then(|| record.bytes.to_vec());
-            if found > queue_offset {
-                break;
-            }
-            self.at += size;
-            if bytes.is_some() {
-                return bytes;
-            }
-        }
-        self.clear();
-        None
-    }
-
-    pub fn clear(&mut self) {
-        *self = ReadAhead::default();
-    }
-}
-
-/// What a cold read of a queue brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filled {
-    Records,
-    /// Nothing is there; the queue goes on at this offset.
-    Gone {
-        next_offset: i64,
-    },
-    /// The files cannot be read, or do not have it yet: to be tried again.
-    Nothing,
 }
 
 /// What properties and headers a copy of a message may need beyond its body: 32 KiB of properties, a topic, a head; and

@@ -8,22 +8,20 @@
 //!
 //! The shard never waits: a question that finds the lane full stays in a backlog, and a request that might need an
 //! errand is not taken from its connection while too many are under way (`is_full`). An answer whose connection is gone
-//! is simply answered into the void. Each desk that asks adds its question, its answer and its errand here.
+//! is simply answered into the void. A desk that asks something new adds its question and its answer here. Who waits (`E`) is
+//! unknown here: second_halves.rs lists them.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use store::{Boundary, ColdPull, KeysFound, LogRange, PhysicalOffset, PullLimits, QueueOffset, Unit};
+use store::{
+    Boundary, ColdPull, KeyKind, KeysFound, LogRange, PhysicalOffset, PullLimits, QueueOffset, Unit,
+};
 
-use crate::broker::admin::AdminErrand;
-use crate::broker::admin::query::KeyAsk;
-use crate::broker::desk_errands::DeskErrand;
 use crate::broker::filter::TagFilter;
-use crate::broker::held_pull::HeldPull;
 use crate::lane::{LaneIn, LaneOut, lane};
 use crate::limits::{COLD_LANE_MAX, ERRANDS_MAX};
-use crate::net::ConnId;
 
 /// One question on the lane. The answer carries the same token.
 #[derive(Debug)]
@@ -127,17 +125,16 @@ pub struct ColdAsk {
     pub filter: TagFilter,
 }
 
-/// Who waits for an answer.
+/// What a query by key wants from the index.
 #[derive(Debug)]
-pub enum Errand {
-    /// A pull, and how often it has asked already.
-    Pull(Box<HeldPull>, u32),
-    /// The rest of a pull answer that left the hot log before it was sent.
-    Rest(ConnId),
-    /// A desk's second half: what it still needs is in the desk's own type.
-    Desk(DeskErrand),
-    /// The same for administrators.
-    Admin(Box<AdminErrand>),
+pub struct KeyAsk {
+    pub topic: Arc<str>,
+    pub key: String,
+    pub kind: KeyKind,
+    pub max: usize,
+    pub begin_ms: i64,
+    pub end_ms: i64,
+    pub bytes_max: usize,
 }
 
 /// Names a question under way.
@@ -154,24 +151,24 @@ pub struct ColdEnds {
 }
 
 /// The shard's half.
-pub struct Errands {
+pub struct Errands<E> {
     requests: LaneIn<ColdRequest>,
     replies: LaneOut<ColdReply>,
     backlog: VecDeque<ColdRequest>,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<E>>,
     free: Vec<u32>,
     /// Something was pushed since the cold thread was woken last.
     pushed: bool,
 }
 
-struct Slot {
+struct Slot<E> {
     generation: u32,
-    errand: Option<Errand>,
+    errand: Option<E>,
 }
 
-impl Errands {
+impl<E> Errands<E> {
     /// Both halves of a pair of lanes.
-    pub fn new() -> (Errands, ColdEnds) {
+    pub fn new() -> (Errands<E>, ColdEnds) {
         let (requests_in, requests_out) = lane(COLD_LANE_MAX);
         let (replies_in, replies_out) = lane(COLD_LANE_MAX);
         let errands = Errands {
@@ -191,21 +188,21 @@ impl Errands {
     }
 
     /// Sends a question on its way; `errand` comes back with the answer.
-    pub fn ask(&mut self, question: Question, errand: Errand) {
+    pub fn ask(&mut self, question: Question, errand: impl Into<E>) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, errand: None });
             self.slots.len() as u32 - 1
         });
         let place = &mut self.slots[slot as usize];
         assert!(place.errand.is_none());
-        place.errand = Some(errand);
+        place.errand = Some(errand.into());
         let token = Token { slot, generation: place.generation };
         self.backlog.push_back(ColdRequest { token, question });
         self.flush();
     }
 
     /// The next answer, with whom it is for.
-    pub fn take_next(&mut self) -> Option<(Errand, Answer)> {
+    pub fn take_next(&mut self) -> Option<(E, Answer)> {
         loop {
             let ColdReply { token, answer } = self.replies.pop()?;
             let place = &mut self.slots[token.slot as usize];
@@ -251,3 +248,21 @@ impl Errands {
         self.len() >= ERRANDS_MAX
     }
 }
+
+/// An enum of who waits. Each kind becomes it by itself, so that who asks need not know who else does.
+macro_rules! waiting {
+    ($(#[$of_all:meta])* $all:ident: $($(#[$of_kind:meta])* $kind:ident($state:ty)),+ $(,)?) => {
+        $(#[$of_all])*
+        #[derive(Debug)]
+        pub enum $all {
+            $($(#[$of_kind])* $kind($state)),+
+        }
+
+        $(impl From<$state> for $all {
+            fn from(state: $state) -> $all {
+                $all::$kind(state)
+            }
+        })+
+    };
+}
+pub(super) use waiting;

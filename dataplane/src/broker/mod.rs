@@ -41,10 +41,12 @@ pub mod pull;
 mod pull_checks;
 pub mod put;
 pub mod read;
+pub mod read_ahead;
 mod relay;
 mod reply;
 pub mod request;
 pub mod schedule;
+pub mod second_halves;
 mod send;
 pub mod send_back;
 mod send_checks;
@@ -71,7 +73,7 @@ use crate::broker::assignment::Routes;
 use crate::broker::calls::Calls;
 use crate::broker::consumers::Consumers;
 use crate::broker::desk_errands::Stalled;
-use crate::broker::errands::{Answer, Errand, Errands};
+use crate::broker::errands::Errands;
 use crate::broker::gate::Gate;
 use crate::broker::groups::Groups;
 use crate::broker::heartbeat::Beats;
@@ -84,6 +86,7 @@ use crate::broker::producers::Producers;
 use crate::broker::put::{Queues, Scratch};
 pub use crate::broker::request::{Request, Served};
 use crate::broker::schedule::Schedule;
+use crate::broker::second_halves::Errand;
 use crate::broker::sent::MsgIds;
 pub use crate::broker::start::BrokerStart;
 use crate::broker::topics::Topics;
@@ -123,7 +126,7 @@ pub struct Broker {
     pub holds: Holds,
     pub gate: Gate,
     /// Questions to the cold thread.
-    pub errands: Errands,
+    pub errands: Errands<Errand>,
     /// Changes on their way to the cold side's files.
     pub ops: PersistOps,
     persist: LaneIn<PersistOp>,
@@ -269,28 +272,6 @@ impl Broker {
         if let Some(disk) = self.disk.as_ref().filter(|_| has_waited || !self.gate.is_empty()) {
             // One atomic swap; a system call only if the thread is in its deep sleep.
             disk.unpark();
-        }
-    }
-
-    /// The cold thread has an answer: back to who asked.
-    fn errand_done(
-        &mut self,
-        errand: Errand,
-        answer: Answer,
-        now: &TurnTime,
-        net: &mut impl NetTx,
-        out: &mut Outbox,
-    ) {
-        match (errand, answer) {
-            (Errand::Pull(pull, asked), Answer::Pulled(cold)) => {
-                self.pulled_cold(&pull, asked, cold, now, out)
-            }
-            (Errand::Pull(pull, _), Answer::Failed(error)) => self.refuse_pull(&pull, error, out),
-            (Errand::Rest(conn), Answer::Bytes(bytes)) => out.fetched(conn, bytes, net),
-            (Errand::Rest(conn), Answer::Failed(_)) => out.fetched(conn, None, net),
-            (Errand::Desk(errand), answer) => self.desk_answered(errand, answer, now, out),
-            (Errand::Admin(errand), answer) => self.admin_answered(*errand, answer, out),
-            (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),
         }
     }
 

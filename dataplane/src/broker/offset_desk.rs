@@ -19,8 +19,7 @@ use protocol::headers::{
 use protocol::record::RecordView;
 use store::{Boundary, QueueIndex, QueueOffset, UnitAt};
 
-use crate::broker::desk_errands::DeskErrand;
-use crate::broker::errands::{Answer, Errand, Question};
+use crate::broker::errands::{Answer, Question};
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -118,8 +117,7 @@ impl Broker {
                     timestamp_ms: header.timestamp,
                     boundary: if upper { Boundary::Upper } else { Boundary::Lower },
                 };
-                let errand = DeskErrand::Offset(OffsetErrand::Search { to });
-                self.errands.ask(question, Errand::Desk(errand));
+                self.ask_for_desk(question, OffsetErrand::Search { to });
             }
         }
         Ok(())
@@ -138,8 +136,7 @@ impl Broker {
             Some(timestamp) => reply_earliest(to, timestamp, out),
             None if offsets.is_empty() => reply_earliest(to, NO_TIME, out),
             None => {
-                let errand = DeskErrand::Offset(OffsetErrand::Earliest { to });
-                self.ask_queue(queue, offsets.start.0, errand);
+                self.ask_queue(queue, offsets.start.0, OffsetErrand::Earliest { to });
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ use protocol::headers::{
 };
 use store::{ColdPull, LogRange, PullLimits, QueueIndex, QueueOffset};
 
-use crate::broker::errands::{ColdAsk, Errand, Question};
+use crate::broker::errands::{Answer, ColdAsk, Question};
 use crate::broker::held_pull::{HeldPull, Pull, PullNumbers};
 use crate::broker::pull_checks::PullRefusal;
 use crate::broker::put::Scratch;
@@ -28,9 +28,18 @@ use crate::broker::topics::TopicIndex;
 use crate::broker::{Broker, Refusal, Request};
 use crate::config::FlushDiskType;
 use crate::limits::{PULL_RECORDS_MAX, PULL_UNITS_MIN};
-use crate::net::ConnId;
+use crate::net::{ConnId, NetTx};
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
+
+/// Which of this desk's answers waits for the cold thread.
+#[derive(Debug)]
+pub enum PullErrand {
+    /// A pull, and how often it has asked already.
+    Again(Box<HeldPull>, u32),
+    /// The rest of an answer that left the hot log before it was sent.
+    Rest(ConnId),
+}
 
 /// Whether this is the first try of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,18 +213,30 @@ impl Broker {
             },
             filter: self.scratch.filter.clone(),
         };
-        self.errands.ask(Question::Pull(ask), Errand::Pull(held, asked + 1));
+        self.errands.ask(Question::Pull(ask), PullErrand::Again(held, asked + 1));
+    }
+
+    pub(super) fn pull_answered(
+        &mut self,
+        errand: PullErrand,
+        answer: Answer,
+        now: &TurnTime,
+        net: &mut impl NetTx,
+        out: &mut Outbox,
+    ) {
+        match (errand, answer) {
+            (PullErrand::Again(pull, asked), Answer::Pulled(cold)) => {
+                self.pulled_cold(&pull, asked, cold, now, out);
+            }
+            (PullErrand::Again(pull, _), Answer::Failed(error)) => refuse_pull(&pull, error, out),
+            (PullErrand::Rest(conn), Answer::Bytes(bytes)) => out.fetched(conn, bytes, net),
+            (PullErrand::Rest(conn), Answer::Failed(_)) => out.fetched(conn, None, net),
+            (errand, answer) => unreachable!("{errand:?} was answered with {answer:?}"),
+        }
     }
 
     /// The cold thread has read for a pull.
-    pub(super) fn pulled_cold(
-        &mut self,
-        pull: &HeldPull,
-        asked: u32,
-        cold: ColdPull,
-        now: &TurnTime,
-        out: &mut Outbox,
-    ) {
+    fn pulled_cold(&mut self, pull: &HeldPull, asked: u32, cold: ColdPull, now: &TurnTime, out: &mut Outbox) {
         let pull = pull.as_pull();
         let offset = pull.numbers.queue_offset;
         if cold.next.0 == offset && asked < COLD_TRIES_MAX {
@@ -248,12 +269,6 @@ impl Broker {
         self.answer_pull(&pull, &read, Some(body), out);
     }
 
-    /// The files could not be read for a pull.
-    #[cold]
-    pub(super) fn refuse_pull(&mut self, pull: &HeldPull, error: String, out: &mut Outbox) {
-        out.refuse(pull.as_pull().to, &Refusal::with_empty_fields(response::SYSTEM_ERROR, error));
-    }
-
     /// Where to go on behind entries that cannot be read.
     fn next_queue_file(&self, offset: i64, visible: &Range<i64>) -> i64 {
         let file_units = (self.config.mapped_file_size_consume_queue / QUEUE_UNIT_BYTES).max(1) as i64;
@@ -271,7 +286,7 @@ impl Broker {
     /// Asks for the rest of an answer that left the hot log before it was sent.
     #[cold]
     pub fn fetch_rest(&mut self, conn: ConnId, range: LogRange) {
-        self.errands.ask(Question::Bytes(range), Errand::Rest(conn));
+        self.errands.ask(Question::Bytes(range), PullErrand::Rest(conn));
     }
 
     fn read_limits(&self, pull: &Pull<'_>) -> ReadLimits {
@@ -298,6 +313,12 @@ impl Read {
             | ReadStatus::OffsetReset => response::PULL_OFFSET_MOVED,
         }
     }
+}
+
+/// The files could not be read for a pull.
+#[cold]
+fn refuse_pull(pull: &HeldPull, error: String, out: &mut Outbox) {
+    out.refuse(pull.as_pull().to, &Refusal::with_empty_fields(response::SYSTEM_ERROR, error));
 }
 
 /// How often the files are asked before a place in a queue counts as unreadable.

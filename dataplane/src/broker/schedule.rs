@@ -19,8 +19,8 @@ use protocol::record::{RecordDraft, RecordView};
 use store::{Appended, ColdPull, QueueIndex, QueueOffset, Store, UnitAt};
 
 use crate::broker::delay;
-use crate::broker::desk_errands::{DeskErrand, Filled, ReadAhead};
 use crate::broker::persist_ops::PersistOp;
+use crate::broker::read_ahead::{Filled, ReadAhead};
 use crate::broker::{Broker, Refusal, Request};
 use crate::config::DelayLevels;
 use crate::limits::DELIVERIES_PER_TURN_MAX;
@@ -226,7 +226,7 @@ impl Broker {
         let (queue, offset) = (level.queue, level.offset);
         level.reading = true;
         level.ahead.clear();
-        self.ask_queue(queue, offset, DeskErrand::Delay(DelayRead { level: at }));
+        self.ask_queue(queue, offset, DelayRead { level: at });
         Front::Wait(0)
     }
 

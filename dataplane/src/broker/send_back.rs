@@ -17,7 +17,6 @@ use protocol::record::{RecordDraft, RecordView};
 use protocol::version;
 
 use crate::broker::delay;
-use crate::broker::desk_errands::DeskErrand;
 use crate::broker::put::push_number;
 use crate::broker::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use crate::broker::topic_config::PERM_WRITE;
@@ -85,7 +84,7 @@ impl Broker {
                 self.keep_buffer(bytes);
             }
             None if self.is_below_hot(back.physical) => {
-                self.ask_record(back.physical, DeskErrand::SendBack(Box::new(back)));
+                self.ask_record(back.physical, Box::new(back));
             }
             None => self.finish_send_back(&back, None, req.now, out),
         }

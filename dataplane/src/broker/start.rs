@@ -20,6 +20,7 @@ use crate::broker::peers::Peers;
 use crate::broker::persist_ops::{PersistOp, PersistOps};
 use crate::broker::producers::Producers;
 use crate::broker::schedule::Schedule;
+use crate::broker::second_halves::Errand;
 use crate::broker::send_properties::stamp;
 use crate::broker::sent::{MsgIds, region_fields};
 use crate::broker::topics::Topics;
@@ -45,7 +46,7 @@ pub struct BrokerStart {
     /// What loading the tables has changed already.
     pub ops: PersistOps,
     pub persist: LaneIn<PersistOp>,
-    pub errands: Errands,
+    pub errands: Errands<Errand>,
     /// None: there is no name server to ask.
     pub routes: Option<Routes>,
     pub rng: Rng,

@@ -18,7 +18,6 @@ use protocol::properties::{self, key};
 use protocol::record::{RecordDraft, RecordView, sys_flag};
 use store::{Appended, PhysicalOffset, QueueOffset, UnitAt};
 
-use crate::broker::desk_errands::DeskErrand;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::config::FlushDiskType;
 use crate::outbox::{Body, Outbox};
@@ -68,7 +67,7 @@ impl Broker {
                 self.keep_buffer(bytes);
             }
             None if self.is_below_hot(end.physical) => {
-                self.ask_record(end.physical, DeskErrand::EndTransaction(Box::new(end)));
+                self.ask_record(end.physical, Box::new(end));
             }
             None => self.finish_end_transaction(&end, None, req.now, out),
         }

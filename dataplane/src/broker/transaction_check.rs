@@ -25,10 +25,10 @@ use protocol::record::{RecordDraft, RecordView, Stamp};
 use store::{Appended, ColdPull, QueueIndex, QueueOffset, Store, UnitAt};
 
 use crate::broker::Broker;
-use crate::broker::desk_errands::{DeskErrand, Filled, ReadAhead};
 use crate::broker::halves::Halves;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::put::push_number;
+use crate::broker::read_ahead::{Filled, ReadAhead};
 use crate::limits::HALVES_PER_TURN_MAX;
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -395,7 +395,7 @@ impl Broker {
             }
             None => {
                 self.transactions.reading = true;
-                self.ask_queue(queue, at, DeskErrand::Check(CheckRead { offset: at }));
+                self.ask_queue(queue, at, CheckRead { offset: at });
                 Fetched::Reading
             }
         }

@@ -10,9 +10,8 @@ use protocol::ids;
 use store::PhysicalOffset;
 
 use super::super::calls::Call;
-use super::super::errands::{Errand, Question};
+use super::super::errands::Question;
 use super::super::{Broker, Refusal, ReplyTo, Request};
-use super::errands::AdminErrand;
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
 
@@ -69,8 +68,7 @@ impl Broker {
             };
             self.call_to_consume(call, bytes, out);
         } else {
-            let errand = Errand::Admin(Box::new(AdminErrand::ConsumeDirectly(call)));
-            self.errands.ask(Question::Record(place), errand);
+            self.ask_for_admin(Question::Record(place), call);
         }
         Ok(())
     }

@@ -5,9 +5,8 @@ use protocol::code::response;
 use protocol::headers::{CustomHeader, QueryConsumeQueueRequestHeader};
 use store::{QueueOffset, Unit};
 
-use super::super::errands::{Errand, Question};
+use super::super::errands::Question;
 use super::super::{Broker, Refusal, ReplyTo, Request};
-use super::errands::AdminErrand;
 use crate::outbox::{Body, Outbox};
 
 /// An answer that waits for its entries.
@@ -65,7 +64,7 @@ impl Broker {
             if hot.is_empty() {
                 let topic = topic.as_ref().into();
                 let question = Question::Units { topic, queue_id, offsets: first..end };
-                self.errands.ask(question, Errand::Admin(Box::new(AdminErrand::ConsumeQueue(lines))));
+                self.ask_for_admin(question, lines);
                 return Ok(());
             }
             let wanted = hot.len().min((end.0 - next.0) as usize);

@@ -4,11 +4,17 @@ use protocol::code::response;
 use protocol::headers::{CustomHeader, ViewMessageRequestHeader};
 use store::{LogRange, PhysicalOffset};
 
-use super::super::errands::{Errand, Question};
+use super::super::errands::Question;
 use super::super::read::Level;
-use super::super::{Broker, Refusal, Request};
-use super::errands::AdminErrand;
+use super::super::{Broker, Refusal, ReplyTo, Request};
 use crate::outbox::{Body, Outbox};
+
+/// A view of a message that is being read.
+#[derive(Debug)]
+pub struct ViewMessage {
+    pub to: ReplyTo,
+    pub physical: i64,
+}
 
 impl Broker {
     /// Code 33.
@@ -30,8 +36,7 @@ impl Broker {
             }
             None if physical >= self.store.hot_start() => return Err(not_found(header.offset)),
             None => {
-                let errand = AdminErrand::Message { to, physical: header.offset };
-                self.errands.ask(Question::Record(physical), Errand::Admin(Box::new(errand)));
+                self.ask_for_admin(Question::Record(physical), ViewMessage { to, physical: header.offset });
             }
         }
         Ok(())

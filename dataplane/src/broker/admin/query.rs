@@ -7,27 +7,18 @@
 //! The index files are the cold side's, so every query is an errand. Unlike the official broker's, an answer holds no
 //! message whose key only hashes alike.
 
-use std::sync::Arc;
-
 use protocol::code::response;
 use protocol::headers::{CustomHeader, QueryMessageRequestHeader, QueryMessageResponseHeader};
 use store::{IndexEnd, KeyKind, KeysFound};
 
-use super::super::errands::{Errand, Question};
+use super::super::errands::{KeyAsk, Question};
 use super::super::{Broker, Refusal, ReplyTo, Request};
-use super::errands::AdminErrand;
 use crate::outbox::{Body, Outbox};
 
-/// What the cold thread is asked for.
+/// A query that waits for its messages.
 #[derive(Debug)]
-pub struct KeyAsk {
-    pub topic: Arc<str>,
-    pub key: String,
-    pub kind: KeyKind,
-    pub max: usize,
-    pub begin_ms: i64,
-    pub end_ms: i64,
-    pub bytes_max: usize,
+pub struct KeyQuery {
+    pub to: ReplyTo,
 }
 
 impl Broker {
@@ -50,8 +41,7 @@ impl Broker {
             end_ms: header.end_timestamp,
             bytes_max: ANSWER_BYTES_MAX,
         };
-        let errand = AdminErrand::Keys { to: req.reply_to() };
-        self.errands.ask(Question::ByKey(Box::new(ask)), Errand::Admin(Box::new(errand)));
+        self.ask_for_admin(Question::ByKey(Box::new(ask)), KeyQuery { to: req.reply_to() });
         Ok(())
     }
 }

@@ -11,9 +11,8 @@ use protocol::headers::{CloneGroupOffsetRequestHeader, CustomHeader, ResetOffset
 use protocol::version::Language;
 use store::{Boundary, QueueOffset};
 
-use super::super::errands::{Errand, Question, Stretch};
+use super::super::errands::{Question, Stretch};
 use super::super::{Broker, Refusal, ReplyTo, Request};
-use super::errands::AdminErrand;
 use crate::outbox::{Body, Outbox};
 
 /// A reset on its way: targets that are known, and queues whose target the files must tell.
@@ -70,7 +69,7 @@ impl Broker {
             self.finish_reset(reset, &[], out);
         } else {
             let question = Question::SearchTimes { stretches: cold, timestamp_ms: header.timestamp };
-            self.errands.ask(question, Errand::Admin(Box::new(AdminErrand::Reset(reset))));
+            self.ask_for_admin(question, reset);
         }
         Ok(())
     }

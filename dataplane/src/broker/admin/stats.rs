@@ -6,10 +6,11 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use protocol::body::{
-    ConsumeStats, ConsumeStatsList, MessageQueue, OffsetWrapper, TopicOffset, TopicStatsTable,
+    Body as _, ConsumeStats, ConsumeStatsList, MessageQueue, OffsetWrapper, TopicOffset, TopicStatsTable,
 };
 use protocol::code::response;
 use protocol::headers::{
@@ -18,17 +19,16 @@ use protocol::headers::{
 };
 use store::QueueOffset;
 
-use super::super::errands::{Errand, Place, Question};
+use super::super::errands::{Place, Question};
 use super::super::topic_config::TopicConfig;
 use super::super::{Broker, Refusal, ReplyTo, Request};
-use super::errands::AdminErrand;
 use crate::outbox::{Body, Outbox};
 
 /// An answer that lacks some store times; the places where they go, in the order of the question.
 #[derive(Debug)]
-pub struct Untimed<T> {
+pub struct Untimed {
     pub to: ReplyTo,
-    body: T,
+    body: Box<dyn Timed>,
     missing: Vec<Slot>,
 }
 
@@ -41,19 +41,29 @@ struct Slot {
 }
 
 /// Bodies with store times in them.
-pub trait Timed: protocol::body::Body {
+trait Timed: fmt::Debug + Send {
     fn time_of(&mut self, group: &str, list_index: usize, queue: &MessageQueue) -> Option<&mut i64>;
+
+    fn bytes(&self) -> Vec<u8>;
 }
 
 impl Timed for TopicStatsTable {
     fn time_of(&mut self, _group: &str, _list_index: usize, queue: &MessageQueue) -> Option<&mut i64> {
         self.offset_table.get_mut(queue).map(|offset| &mut offset.last_update_timestamp)
     }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.encode()
+    }
 }
 
 impl Timed for ConsumeStats {
     fn time_of(&mut self, _group: &str, _list_index: usize, queue: &MessageQueue) -> Option<&mut i64> {
         self.offset_table.get_mut(queue).map(|offset| &mut offset.last_timestamp)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.encode()
     }
 }
 
@@ -62,9 +72,13 @@ impl Timed for ConsumeStatsList {
         let of_group = self.consume_stats_list.iter_mut().find_map(|entry| entry.get_mut(group))?;
         of_group.get_mut(list_index)?.time_of(group, list_index, queue)
     }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.encode()
+    }
 }
 
-impl<T: Timed> Untimed<T> {
+impl Untimed {
     /// The cold thread has the times; a message that is gone has none, which is 0.
     pub fn finish(mut self, times: Vec<i64>, out: &mut Outbox) {
         for (slot, time) in self.missing.iter().zip(times) {
@@ -72,7 +86,7 @@ impl<T: Timed> Untimed<T> {
                 *place = time;
             }
         }
-        out.reply(self.to, response::SUCCESS, |w| w, Body::Owned(self.body.encode()));
+        out.reply(self.to, response::SUCCESS, |w| w, Body::Owned(self.body.bytes()));
     }
 }
 
@@ -105,7 +119,7 @@ impl Broker {
             body.offset_table
                 .insert(queue, TopicOffset { last_update_timestamp, max_offset: max, min_offset: min });
         }
-        self.answer_when_timed(req.reply_to(), body, wanted, AdminErrand::TopicStats, out);
+        self.answer_when_timed(req.reply_to(), body, wanted, out);
         Ok(())
     }
 
@@ -127,7 +141,7 @@ impl Broker {
                 self.put_group_offsets(&group, &config, 0, &mut body, &mut wanted);
             }
         }
-        self.answer_when_timed(req.reply_to(), body, wanted, AdminErrand::ConsumeStats, out);
+        self.answer_when_timed(req.reply_to(), body, wanted, out);
         Ok(())
     }
 
@@ -160,7 +174,7 @@ impl Broker {
             }
             body.consume_stats_list.push(BTreeMap::from([(group.to_string(), of_group)]));
         }
-        self.answer_when_timed(req.reply_to(), body, wanted, AdminErrand::BrokerConsumeStats, out);
+        self.answer_when_timed(req.reply_to(), body, wanted, out);
         Ok(())
     }
 
@@ -225,20 +239,18 @@ impl Broker {
         0
     }
 
-    fn answer_when_timed<T: Timed>(
+    fn answer_when_timed(
         &mut self,
         to: ReplyTo,
-        body: T,
+        body: impl Timed + 'static,
         wanted: Wanted,
-        errand: impl FnOnce(Untimed<T>) -> AdminErrand,
         out: &mut Outbox,
     ) {
-        let untimed = Untimed { to, body, missing: wanted.slots };
+        let untimed = Untimed { to, body: Box::new(body), missing: wanted.slots };
         if wanted.places.is_empty() {
             return untimed.finish(Vec::new(), out);
         }
-        let errand = Errand::Admin(Box::new(errand(untimed)));
-        self.errands.ask(Question::StoreTimes(wanted.places), errand);
+        self.ask_for_admin(Question::StoreTimes(wanted.places), untimed);
     }
 
     /// First offset kept and the next one to be written; a queue that never had a message has neither.

@@ -1,0 +1,36 @@
+//! Who waits for the cold thread, and where its answers go on: the second halves of requests that need the files.
+
+use crate::broker::Broker;
+use crate::broker::admin::AdminErrand;
+use crate::broker::desk_errands::DeskErrand;
+use crate::broker::errands::{Answer, waiting};
+use crate::broker::pull::PullErrand;
+use crate::net::NetTx;
+use crate::outbox::Outbox;
+use crate::time::TurnTime;
+
+waiting! {
+    /// What was asked for: what is still needed lies in the desk's own type.
+    Errand:
+    Pull(PullErrand),
+    Desk(DeskErrand),
+    Admin(Box<AdminErrand>),
+}
+
+impl Broker {
+    /// The cold thread has an answer: back to who asked.
+    pub(super) fn errand_done(
+        &mut self,
+        errand: Errand,
+        answer: Answer,
+        now: &TurnTime,
+        net: &mut impl NetTx,
+        out: &mut Outbox,
+    ) {
+        match errand {
+            Errand::Pull(errand) => self.pull_answered(errand, answer, now, net, out),
+            Errand::Desk(errand) => self.desk_answered(errand, answer, now, out),
+            Errand::Admin(errand) => self.admin_answered(*errand, answer, out),
+        }
+    }
+}
