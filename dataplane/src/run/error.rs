@@ -1,0 +1,18 @@
+//! Why a broker does not run.
+
+use store::{MediumError, StoreError};
+
+/// Why a broker does not start, or did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    #[error("cannot listen on port {port}: {error}; stop who uses it, or set another listenPort")]
+    Listen { port: u16, error: std::io::Error },
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    #[error("the shard stopped with a panic; the next start recovers from the hot log")]
+    ShardPanicked,
+}
