@@ -18,6 +18,8 @@
 #[path = "../tests/hot/fake_net.rs"]
 #[allow(dead_code)]
 mod fake_net;
+#[path = "../tests/common/opened.rs"]
+mod opened;
 #[path = "../tests/hot/requests.rs"]
 #[allow(dead_code)]
 mod requests;

@@ -11,6 +11,8 @@ mod answers;
 mod delay;
 mod membership;
 mod offsets;
+#[path = "../common/opened.rs"]
+mod opened;
 mod reply;
 mod requests;
 mod retry;

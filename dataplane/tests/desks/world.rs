@@ -4,17 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::broker::admin::Admin;
-use dataplane::broker::errands::Errands;
-use dataplane::broker::facts::SharedFacts;
 use dataplane::broker::persist_ops::PersistOp;
 use dataplane::broker::topic_config::TopicConfig;
-use dataplane::broker::{Broker, BrokerStart};
 use dataplane::cold::mirror::Mirror;
 use dataplane::cold::reads::Reads;
-use dataplane::cold::tables;
 use dataplane::config::Config;
-use dataplane::lane::{LaneOut, lane};
+use dataplane::lane::LaneOut;
 use dataplane::net::ConnId;
 use dataplane::rng::Rng;
 use dataplane::shard::Shard;
@@ -25,6 +20,7 @@ use store::sim_medium::SimMedium;
 use store::{ColdStore, IndexShape, StoreConfig};
 
 use crate::fake_net::FakeNet;
+use crate::opened::{self, Opened};
 
 /// One machine.
 pub struct World {
@@ -65,26 +61,9 @@ impl World {
     fn start(config: Config, medium: SimMedium, kept: Mirror, mut clock: SimClock, runs: u32) -> World {
         let now_ms = clock.read().wall_ms;
         let (store, cold, _) = store::open(store_config(), Arc::new(medium.clone())).unwrap();
-        let tables = tables::start(&config, &kept, now_ms);
-        let (persist, persisted) = lane(64 * 1024);
-        let (errands, ends) = Errands::new();
-        let reads = Reads::new(ends, cold.new_reader());
-        let broker = Broker::new(BrokerStart {
-            address: "127.0.0.2:31011".parse().unwrap(),
-            config: config.clone(),
-            store,
-            topics: tables.topics,
-            groups: tables.groups,
-            offsets: tables.offsets,
-            delay_offsets: tables.delay_offsets,
-            ops: tables.ops,
-            persist,
-            errands,
-            routes: None,
-            rng: Rng::from_seed(7),
-            admin: Admin::new(now_ms, 0, SharedFacts::default()),
-            pid: 77,
-        });
+        let address = "127.0.0.2:31011".parse().unwrap();
+        let Opened { broker, reads, persisted } =
+            opened::broker(config.clone(), address, &kept, (store, &cold), Rng::from_seed(7), now_ms);
         let mut world = World {
             shard: Shard::new(FakeNet::new(128 << 10, 256 << 10), broker),
             clock,

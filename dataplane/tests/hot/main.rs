@@ -5,6 +5,8 @@
 mod admin;
 mod allocations;
 mod fake_net;
+#[path = "../common/opened.rs"]
+mod opened;
 mod probe;
 mod pull;
 mod requests;

@@ -4,19 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::broker::admin::Admin;
-use dataplane::broker::errands::Errands;
-use dataplane::broker::facts::SharedFacts;
-use dataplane::broker::groups::Groups;
-use dataplane::broker::offsets::ConsumerOffsets;
-use dataplane::broker::persist_ops::{PersistOp, PersistOps};
+use dataplane::broker::persist_ops::PersistOp;
 use dataplane::broker::topic_config::TopicConfig;
-use dataplane::broker::topics::{TopicSettings, Topics};
-use dataplane::broker::version::DataVersion;
-use dataplane::broker::{Broker, BrokerStart};
+use dataplane::cold::mirror::Mirror;
 use dataplane::cold::reads::Reads;
 use dataplane::config::Config;
-use dataplane::lane::{LaneOut, lane};
+use dataplane::lane::LaneOut;
 use dataplane::net::ConnId;
 use dataplane::rng::Rng;
 use dataplane::shard::Shard;
@@ -27,6 +20,7 @@ use store::sim_medium::SimMedium;
 use store::{ColdStore, FlushMode, IndexShape, Medium, StoreConfig};
 
 use crate::fake_net::FakeNet;
+use crate::opened::{self, Opened};
 
 pub struct World {
     pub shard: Shard<FakeNet>,
@@ -86,38 +80,10 @@ impl World {
             settings.store.flush = FlushMode::Sync;
         }
         let (store, cold, _recovery) = store::open(settings.store, settings.medium).unwrap();
-        let mut ops = PersistOps::new();
-        let topic_settings = TopicSettings {
-            broker_name: config.broker_name.as_str().into(),
-            cluster_name: config.broker_cluster_name.as_str().into(),
-            auto_create: config.auto_create_topic_enable,
-            template_queues: config.default_topic_queue_nums as i32,
-            cluster_topic: true,
-            broker_topic: true,
-            trace_topic: None,
-            delay_levels: 18,
-        };
-        let topics = Topics::new(topic_settings, [], DataVersion::default(), now_ms, &mut ops);
-        let groups = Groups::new([], DataVersion::default(), now_ms, &mut ops);
-        let (persist, persisted) = lane(4096);
-        let (errands, ends) = Errands::new();
-        let reads = Reads::new(ends, cold.new_reader());
-        let broker = Broker::new(BrokerStart {
-            address: "127.0.0.2:10911".parse().unwrap(),
-            config,
-            store,
-            topics,
-            groups,
-            offsets: ConsumerOffsets::default(),
-            delay_offsets: Vec::new(),
-            routes: None,
-            ops,
-            persist,
-            errands,
-            rng: Rng::from_seed(7),
-            admin: Admin::new(now_ms, 0, SharedFacts::default()),
-            pid: 77,
-        });
+        let address = "127.0.0.2:10911".parse().unwrap();
+        let kept = Mirror::default();
+        let Opened { broker, reads, persisted } =
+            opened::broker(config, address, &kept, (store, &cold), Rng::from_seed(7), now_ms);
         let net = FakeNet::new(settings.rx_ring_bytes, settings.tx_ring_bytes);
         World {
             shard: Shard::new(net, broker),

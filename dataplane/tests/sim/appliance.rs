@@ -1,20 +1,14 @@
 //! A whole broker as an appliance: shard, stack, store and cold side on a simulated machine that may die at any call.
 
+use crate::opened::{self, Opened};
 use crate::world::{APPLIANCE, Appliance, Boot};
-use dataplane::broker::admin::Admin;
-use dataplane::broker::errands::Errands;
-use dataplane::broker::facts::SharedFacts;
-use dataplane::broker::groups::Groups;
-use dataplane::broker::offsets::ConsumerOffsets;
-use dataplane::broker::persist_ops::{PersistOp, PersistOps};
+use dataplane::broker::persist_ops::PersistOp;
 use dataplane::broker::topic_config::TopicConfig;
-use dataplane::broker::topics::{TopicSettings, Topics};
-use dataplane::broker::version::DataVersion;
-use dataplane::broker::{Broker, BrokerStart};
+use dataplane::cold::mirror::Mirror;
 use dataplane::cold::reads::Reads;
 use dataplane::config::{Config, FlushDiskType};
 use dataplane::device::sim::SimDevice;
-use dataplane::lane::{LaneOut, lane};
+use dataplane::lane::LaneOut;
 use dataplane::net::Net;
 use dataplane::net::front::Address;
 use dataplane::net::stack::{Stack, StackConfig};
@@ -108,38 +102,10 @@ fn start(
     let (store, cold, _recovery) = store::open(store_config, Arc::new(medium.clone())).unwrap();
 
     let now_ms = now.wall_ms;
-    let mut ops = PersistOps::new();
-    let settings = TopicSettings {
-        broker_name: config.broker_name.as_str().into(),
-        cluster_name: config.broker_cluster_name.as_str().into(),
-        auto_create: true,
-        template_queues: config.default_topic_queue_nums as i32,
-        cluster_topic: true,
-        broker_topic: true,
-        trace_topic: None,
-        delay_levels: 18,
-    };
-    let mut topics = Topics::new(settings, [], DataVersion::default(), now_ms, &mut ops);
-    topics.put(TopicConfig::new(TOPIC, QUEUES, 6), now_ms, &mut ops);
-    let groups = Groups::new([], DataVersion::default(), now_ms, &mut ops);
-    let (persist, persisted) = lane(4096);
-    let (errands, ends) = Errands::new();
-    let reads = Reads::new(ends, cold.new_reader());
-    let broker = Broker::new(BrokerStart {
-        address: std::net::SocketAddr::new(APPLIANCE.into(), PORT),
-        config,
-        store,
-        topics,
-        groups,
-        offsets: ConsumerOffsets::default(),
-        delay_offsets: Vec::new(),
-        routes: None,
-        ops,
-        persist,
-        errands,
-        rng: rng.fork(),
-        admin: Admin::new(now_ms, 0, SharedFacts::default()),
-        pid: 77,
-    });
+    let address = std::net::SocketAddr::new(APPLIANCE.into(), PORT);
+    let kept = Mirror::default();
+    let Opened { mut broker, reads, persisted } =
+        opened::broker(config, address, &kept, (store, &cold), rng.fork(), now_ms);
+    broker.topics.put(TopicConfig::new(TOPIC, QUEUES, 6), now_ms, &mut broker.ops);
     BrokerAppliance { shard: Shard::new(stack, broker), cold, reads, persisted, medium, rng: rng.fork() }
 }

@@ -17,6 +17,8 @@ mod client;
 mod common;
 mod echo;
 mod link;
+#[path = "../common/opened.rs"]
+mod opened;
 mod tails;
 mod world;
 
