@@ -7,6 +7,8 @@
 //!
 //! The caller owns time and the loop. Nothing here blocks, logs or takes a lock; what must wait has left by a lane.
 
+mod shown;
+
 use protocol::code::request as codes;
 use protocol::frame::Frame;
 use protocol::header::Header;
@@ -30,7 +32,7 @@ pub struct Shard<N: Net> {
     /// Where operators look in; None: nobody can.
     pub sight: Option<Sight>,
     /// What may not take longer without being told of.
-    pub(crate) bound_ns: u64,
+    bound_ns: u64,
     swept_ms: u64,
 }
 

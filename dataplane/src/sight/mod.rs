@@ -7,7 +7,8 @@
 //!
 //! Whoever looks brings the memory: a [`Look`] comes with its vectors allocated, the shard copies into them and sends it
 //! back. So a look costs the shard one test a millisecond when nobody looks, and a bounded copy when somebody does; no
-//! lock, no allocation. The other half of the lanes is cold/sight/.
+//! lock, no allocation. The shard fills what it is brought in
+//! shard/shown.rs; the other half of the lanes is cold/sight/.
 
 pub mod conns;
 pub mod stats;
@@ -15,10 +16,8 @@ pub mod stats;
 use std::fmt;
 
 use crate::lane::{LaneIn, LaneOut, lane};
-use crate::net::Net;
 use crate::net::watch::{Capture, Recording};
-use crate::shard::Shard;
-use crate::time::{FineClock, TurnTime};
+use crate::time::TurnTime;
 use conns::ConnPage;
 use stats::StatsPage;
 
@@ -103,80 +102,28 @@ impl Sight {
     }
 
     /// The next look, once a millisecond, or at once when there is nothing else to do.
-    fn next(&mut self, now: &TurnTime, idle: bool) -> Option<Numbered> {
+    pub fn next(&mut self, now: &TurnTime, idle: bool) -> Option<Numbered> {
         if self.looked_ms == now.mono_ms() && !idle {
             return None;
         }
         self.looked_ms = now.mono_ms();
         self.asked.pop()
     }
-}
 
-impl<N: Net> Shard<N> {
-    /// Answers at most one look. Returns how many there were.
-    pub(crate) fn show(&mut self, now: &TurnTime, idle: bool) -> u32 {
-        let Some(sight) = self.sight.as_mut() else { return 0 };
-        let Some(mut numbered) = sight.next(now, idle) else { return 0 };
-        match &mut numbered.look {
-            Look::Conns(page) => self.show_conns(page, now),
-            Look::Stats(page) => self.show_stats(page, now),
-            Look::Capture { capture, done } => {
-                if let Some(watch) = self.net.watch() {
-                    *capture = watch.capture_into(capture.take());
-                    *done = true;
-                }
-            }
-            Look::Recording { recording, done } => {
-                if let Some(watch) = self.net.watch().filter(|watch| watch.is_recording()) {
-                    *done = watch.swap(recording);
-                }
-            }
-        }
-        if let Some(sight) = self.sight.as_ref() {
-            // A full lane means that nobody takes answers any more.
-            let _ = sight.answered.push(numbered);
-        }
-        1
-    }
-}
-
-impl<N: Net> Shard<N> {
-    /// Once a millisecond: what was captured goes to who asked, and settings take effect.
-    pub(crate) fn tend_sight(&mut self) {
-        let config = &self.broker.config;
-        self.broker.admin.stages.set_interval(config.stage_sample_interval);
-        self.bound_ns = match u64::from(config.latency_bound_micros) {
-            0 => u64::MAX,
-            micros => micros * 1_000,
-        };
-        if let Some(watch) = self.net.watch() {
-            watch.hand_over();
-        }
+    /// A full lane means that nobody takes answers any more.
+    pub fn answer(&self, numbered: Numbered) {
+        let _ = self.answered.push(numbered);
     }
 
-    /// Something took too long: what was recorded before it goes to a file, unless one was written just now.
-    #[cold]
-    pub(crate) fn bound_crossed(&mut self, took_ns: u64, now: &TurnTime) {
-        let Some(sight) = &self.sight else { return };
-        let Some(watch) = self.net.watch().filter(|watch| watch.is_recording()) else { return };
-        let Some(mut recording) = sight.spares.pop() else { return };
-        watch.swap(&mut recording);
-        let crossing = Crossing { took_ns, wall_ms: now.wall_ms, recording };
-        // There is one spare, so there is one crossing, and the lane holds it.
-        let _ = sight.crossings.push(crossing);
-        sight.crossings.wake();
+    /// Room for the frames recorded from now on; None while a crossing is being written.
+    pub fn spare(&self) -> Option<Box<Recording>> {
+        self.spares.pop()
     }
 
-    /// Frames are recorded from now on, with this clock.
-    pub(crate) fn open_sight(&mut self, clock: FineClock, now: &TurnTime) {
-        self.broker.admin.stages.clock = clock;
-        let bytes = self.broker.config.flight_recorder_bytes.0 as usize;
-        if let Some(watch) = self.net.watch() {
-            watch.set_clock(clock, now);
-            if bytes > 0 {
-                watch.record_into(Box::new(Recording::new(bytes)));
-            }
-        }
+    /// There is one spare, so there is one crossing, and the lane holds it.
+    pub fn tell(&self, crossing: Crossing) {
+        let _ = self.crossings.push(crossing);
+        self.crossings.wake();
     }
 }
 

@@ -1,14 +1,10 @@
 //! The shard's numbers at one moment, copied into memory that was brought.
 
-use crate::broker::Broker;
 use crate::counters::Counters;
 use crate::measure::histogram::Histogram;
 use crate::measure::stages::StageTimes;
-use crate::net::Net;
 use crate::outbox::OutboxCounters;
 use crate::session::SessionCounters;
-use crate::shard::Shard;
-use crate::time::TurnTime;
 
 /// Everything a shard counts.
 #[derive(Debug)]
@@ -69,44 +65,6 @@ impl StatsPage {
 impl Default for StatsPage {
     fn default() -> StatsPage {
         StatsPage::new()
-    }
-}
-
-impl<N: Net> Shard<N> {
-    pub(super) fn show_stats(&self, page: &mut StatsPage, now: &TurnTime) {
-        page.now_ns = now.mono_ns;
-        page.requests = self.broker.counters;
-        page.sessions = self.sessions.counters;
-        page.outbox = self.outbox.counters;
-        let net = &mut page.net;
-        self.net.count(&mut |name, count| {
-            if net.len() < net.capacity() {
-                net.push((name, count));
-            }
-        });
-        let pace = &self.broker.admin.pace;
-        (page.turns, page.busy_turns, page.busy_ns) = (pace.turns, pace.busy_turns, pace.busy_ns);
-        page.busy.copy_from(&pace.busy);
-        page.stages.copy_from(&self.broker.admin.stages.times);
-        let times = self.broker.store.disk_times();
-        for (copy, of) in page.disk.iter_mut().zip([&times.write, &times.sync, &times.read]) {
-            copy.read(of);
-        }
-        page.now = levels(&self.broker, self.net.conns_len());
-    }
-}
-
-fn levels(broker: &Broker, connections: usize) -> Levels {
-    let published = broker.store.published();
-    Levels {
-        connections,
-        held_pulls: broker.holds.len(),
-        errands: broker.errands.len(),
-        unwritten_bytes: published.since(broker.store.written_to()),
-        unsynced_bytes: published.since(broker.store.synced_to()),
-        log_read_only: broker.store.is_read_only(),
-        disk_full: broker.store.is_disk_full(),
-        allocations: crate::alloc::on_this_thread(),
     }
 }
 
