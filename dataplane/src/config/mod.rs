@@ -9,6 +9,7 @@
 //! official broker that have none here are in `without_effect.rs`; docs/COMPAT.md lists both. Deliberately absent:
 //! the address server (`fetchNamesrvAddrByAddressServer`) and any key that names a command to run.
 
+mod faults;
 mod load;
 mod settings;
 mod shards;
