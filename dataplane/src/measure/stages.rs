@@ -30,7 +30,7 @@ pub struct StageTimes {
 #[derive(Debug)]
 pub struct Stages {
     pub times: StageTimes,
-    /// The simulated half stands still within a turn; run.rs puts in the real one.
+    /// The simulated half stands still within a turn; run/polling.rs brings the real one.
     pub clock: FineClock,
     interval: u32,
     left: u32,

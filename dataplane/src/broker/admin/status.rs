@@ -15,6 +15,9 @@ use crate::outbox::{Body, Outbox};
 use crate::plan::Amount;
 use crate::time::TurnTime;
 
+/// Takes one figure by its name.
+type Put<'a> = dyn FnMut(&str, String) + 'a;
+
 impl Broker {
     /// Called every turn; once a second the rates get their sample.
     pub(in crate::broker) fn sample_rates(&mut self, now: &TurnTime) {
@@ -36,17 +39,30 @@ impl Broker {
     /// Code 28.
     pub(super) fn runtime_info(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let mut body = KVTable::default();
-        let mut put = |key: &str, value: String| body.table.insert(key.to_owned(), value);
-        let now_ms = req.now.wall_ms;
-        let (counters, rates, disk) = (&self.counters, &self.admin.rates, self.admin.disk.read());
+        let put = &mut |key: &str, value: String| {
+            body.table.insert(key.to_owned(), value);
+        };
+        self.put_life(req.now.wall_ms, put);
+        self.put_rates(put);
+        self.put_messages(put);
+        self.put_log(put);
+        self.put_files(put);
+        put_what_is_not_here(put);
+        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
+        Ok(())
+    }
 
+    fn put_life(&self, now_ms: i64, put: &mut Put<'_>) {
         put("bootTimestamp", self.admin.started_ms.to_string());
         put("brokerActive", "true".into());
         put("brokerVersion", version::OURS.to_string());
         put("brokerVersionDesc", version::name(version::OURS));
         put("runtime", runtime(now_ms - self.admin.started_ms));
         put("startAcceptSendRequestTimeStamp", self.config.start_accept_send_request_time_stamp.to_string());
+    }
 
+    fn put_rates(&self, put: &mut Put<'_>) {
+        let (counters, rates) = (&self.counters, &self.admin.rates);
         put("putTps", rates.triple(|sums| sums.put_messages));
         put("getFoundTps", rates.triple(|sums| sums.pulls_found));
         put("getMissTps", rates.triple(|sums| sums.pulls_missed));
@@ -59,13 +75,16 @@ impl Broker {
         put("msgGetTotalYesterdayMorning", yesterday.got_messages.to_string());
         put("msgGetTotalTodayMorning", today.got_messages.to_string());
         put("msgGetTotalTodayNow", counters.got_messages.to_string());
+    }
 
+    fn put_messages(&self, put: &mut Put<'_>) {
+        let counters = &self.counters;
         put("putMessageTimesTotal", counters.put_messages.to_string());
         put("putMessageSizeTotal", counters.put_bytes.to_string());
         put("putMessageFailedTimes", counters.put_failures.to_string());
         let average = counters.put_bytes as f64 / counters.put_messages.max(1) as f64;
         put("putMessageAverageSize", format!("{average:?}"));
-        // Of a put or a get we know how long its turn took, which is at least as long (sight/pace.rs).
+        // Of a put or a get we know how long its turn took, which is at least as long (measure/pace.rs).
         let (pace, puts) = (&self.admin.pace, self.admin.pace.puts());
         put("putMessageEntireTimeMax", (pace.longest_put_ns / NANOS_PER_MILLI).to_string());
         put("getMessageEntireTimeMax", (pace.longest_pull_ns / NANOS_PER_MILLI).to_string());
@@ -73,7 +92,10 @@ impl Broker {
         put("putLatency999", millis(puts.quantile(0.999)));
         put("putMessageDistributeTime", distribution(&puts));
         put("pageCacheLockTimeMills", "0".into());
+    }
 
+    fn put_log(&self, put: &mut Put<'_>) {
+        let disk = self.admin.disk.read();
         let (published, written) = (self.store.published(), self.store.written_to());
         put("commitLogMinOffset", self.store.min_physical().to_string());
         put("commitLogMaxOffset", published.to_string());
@@ -89,8 +111,10 @@ impl Broker {
         put(&format!("commitLogDiskRatio_{}", commitlog.display()), ratio.clone());
         put("commitLogDiskRatio", ratio.clone());
         put("consumeQueueDiskRatio", ratio);
+    }
 
-        // Ours, not RocketMQ's: what proves that the hot path allocates nothing.
+    /// Ours, not RocketMQ's: what was deleted, how the disk does, and what proves that the hot path allocates nothing.
+    fn put_files(&self, put: &mut Put<'_>) {
         let removed = self.store.removed();
         for (cause, files) in Cause::ALL.into_iter().zip(removed.files) {
             let key = match cause {
@@ -112,21 +136,6 @@ impl Broker {
         put("diskSyncLatency99", millis(syncs.quantile(0.99)));
         put("diskSyncLatencyMax", millis(syncs.max()));
         put("shardAllocations", crate::alloc::on_this_thread().to_string());
-
-        for pool in ["send", "pull", "litePull", "query", "ack"] {
-            put(&format!("{pool}ThreadPoolQueueSize"), "0".into());
-            put(&format!("{pool}ThreadPoolQueueCapacity"), "0".into());
-            put(&format!("{pool}ThreadPoolQueueHeadWaitTimeMills"), "0".into());
-        }
-        put("EndTransactionQueueSize", "0".into());
-        put("EndTransactionThreadPoolQueueCapacity", "0".into());
-        put("timerReadBehind", "0".into());
-        put("timerOffsetBehind", "0".into());
-        put("timerCongestNum", "0".into());
-        put("timerEnqueueTps", "0.0".into());
-        put("timerDequeueTps", "0.0".into());
-        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
-        Ok(())
     }
 
     /// Code 907: a master without replicas.
@@ -139,6 +148,22 @@ impl Broker {
         out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
         Ok(())
     }
+}
+
+/// Queues of threads and timers that the official broker has.
+fn put_what_is_not_here(put: &mut Put<'_>) {
+    for pool in ["send", "pull", "litePull", "query", "ack"] {
+        put(&format!("{pool}ThreadPoolQueueSize"), "0".into());
+        put(&format!("{pool}ThreadPoolQueueCapacity"), "0".into());
+        put(&format!("{pool}ThreadPoolQueueHeadWaitTimeMills"), "0".into());
+    }
+    put("EndTransactionQueueSize", "0".into());
+    put("EndTransactionThreadPoolQueueCapacity", "0".into());
+    put("timerReadBehind", "0".into());
+    put("timerOffsetBehind", "0".into());
+    put("timerCongestNum", "0".into());
+    put("timerEnqueueTps", "0.0".into());
+    put("timerDequeueTps", "0.0".into());
 }
 
 /// As the official broker prints an uptime.
