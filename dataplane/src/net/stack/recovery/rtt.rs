@@ -1,12 +1,14 @@
 //! How long an acknowledgement takes, and from that how long to wait for one: RFC 6298 with a floor for local networks.
 //!
 //! ```text
-//!   probe wait    max(5 ms, 2 × basis)               basis: smoothed, but not above min × 2, 4, 8 .. as probes turn out
+//!   probe wait    max(floor, 2 × basis)              basis: smoothed, but not above min × 2, 4, 8 .. as probes turn out
 //!   timeout       max(2 × probe wait, srtt + 4 var)         needless; so that delayed acknowledgements do not hide loss
+//!   floor         5 ms, for a peer that answers probes with "I have it" again and again 10, 20, 50 ms
 //! ```
 //!
 //! A peer may delay an acknowledgement by 40 ms (Linux) and more. Such samples would make the first look for a lost
-//! tail late on a local network, where it matters most; there the shortest round trip says more.
+//! tail late on a local network, where it matters most; there the shortest round trip says more. But one of thousands of
+//! peers that each say something now and then would get every answer twice: two frames more for each message.
 
 /// Nanoseconds throughout.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +20,8 @@ pub struct Rtt {
     period_ends: u64,
     /// How often a probe has turned out to be needless, less the times it was needed.
     caution: u32,
+    /// Samples in a row that were too short for a peer that delays its acknowledgements.
+    prompt: u32,
     /// Twice for each timeout that was needless.
     timeout_shift: u32,
 }
@@ -25,6 +29,7 @@ pub struct Rtt {
 impl Rtt {
     pub fn sample(&mut self, now_ns: u64, rtt_ns: u64) {
         let rtt_ns = rtt_ns.max(1);
+        self.note_prompt(rtt_ns);
         if self.smoothed == 0 {
             self.smoothed = rtt_ns;
             self.variation = rtt_ns / 2;
@@ -40,6 +45,15 @@ impl Rtt {
             self.period_ends = now_ns + MIN_PERIOD_NANOS;
         }
         self.min[0] = self.min[0].min(rtt_ns);
+    }
+
+    /// A peer that no longer delays its acknowledgements is probed soon again.
+    fn note_prompt(&mut self, rtt_ns: u64) {
+        self.prompt = if rtt_ns < PROBE_FLOOR_NANOS[0] / 2 { self.prompt + 1 } else { 0 };
+        if self.prompt == PROMPT_SAMPLES {
+            self.prompt = 0;
+            self.caution = self.caution.saturating_sub(1);
+        }
     }
 
     /// 0 before the first sample.
@@ -58,7 +72,7 @@ impl Rtt {
             return FIRST_TIMEOUT_NANOS / 2;
         }
         let basis = self.smoothed.min(self.min_ns() << (1 + self.caution));
-        (2 * basis).max(PROBE_WAIT_NANOS_MIN)
+        (2 * basis).max(PROBE_FLOOR_NANOS[self.caution as usize])
     }
 
     /// How long anything may be without news before everything without news is taken for lost.
@@ -72,6 +86,7 @@ impl Rtt {
 
     pub fn probe_was_needless(&mut self) {
         self.caution = (self.caution + 1).min(CAUTION_MAX);
+        self.prompt = 0;
     }
 
     pub fn probe_was_needed(&mut self) {
@@ -87,14 +102,18 @@ impl Rtt {
     }
 }
 
-/// Longer than a turn of a busy shard, a scheduler's slice or the wheel's tick, shorter than anybody notices.
-pub const PROBE_WAIT_NANOS_MIN: u64 = 5_000_000;
+/// By caution. The first is longer than a turn of a busy shard, a scheduler's slice or the wheel's tick, shorter than anybody
+/// notices. Linux delays an acknowledgement by a tick or two (of 4 ms, often) where a route's `rto_min` is a few ms, and by 40 ms
+/// elsewhere: the fourth is beyond the one, the last beyond the other.
+const PROBE_FLOOR_NANOS: [u64; 6] = [5_000_000, 5_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000];
 /// RFC 6298, 2.1.
 const FIRST_TIMEOUT_NANOS: u64 = 1_000_000_000;
 pub const TIMEOUT_NANOS_MAX: u64 = 60_000_000_000;
 /// A path that has become longer is believed after two of these.
 const MIN_PERIOD_NANOS: u64 = 10_000_000_000;
-const CAUTION_MAX: u32 = 5;
+const CAUTION_MAX: u32 = PROBE_FLOOR_NANOS.len() as u32 - 1;
+/// One loss in fifty leaves more than this between two probes of a busy connection.
+const PROMPT_SAMPLES: u32 = 8;
 const TIMEOUT_SHIFT_MAX: u32 = 5;
 
 #[cfg(test)]
@@ -171,6 +190,29 @@ mod tests {
         assert_eq!(rtt.timeout_ns(), timeout);
         (0..100).for_each(|_| rtt.timeout_was_needless());
         assert!(rtt.timeout_ns() <= TIMEOUT_NANOS_MAX);
+    }
+
+    /// Goal: on a local network a peer that delays its acknowledgements gets each answer twice only for a while, and one that does
+    /// so no longer is probed soon again. Method: needless probes, then prompt samples, with a slow one among them.
+    #[test]
+    fn leaves_slow_acknowledgers_alone() {
+        let mut rtt = after([MILLI / 25; 50]);
+        let waits: Vec<u64> = (0..7)
+            .map(|_| {
+                let wait = rtt.probe_wait_ns() / MILLI;
+                rtt.probe_was_needless();
+                wait
+            })
+            .collect();
+        assert_eq!(waits, [5, 5, 5, 10, 20, 50, 50]);
+        (1..PROMPT_SAMPLES).for_each(|_| rtt.sample(60 * MILLI, MILLI / 25));
+        rtt.sample(60 * MILLI, 5 * MILLI);
+        (1..PROMPT_SAMPLES).for_each(|_| rtt.sample(60 * MILLI, MILLI / 25));
+        assert_eq!(rtt.probe_wait_ns(), 50 * MILLI, "never so many in a row");
+        rtt.sample(60 * MILLI, MILLI / 25);
+        assert_eq!(rtt.probe_wait_ns(), 20 * MILLI);
+        (0..3 * PROMPT_SAMPLES).for_each(|_| rtt.sample(60 * MILLI, MILLI / 25));
+        assert_eq!(rtt.probe_wait_ns(), 5 * MILLI);
     }
 
     /// Goal: the shortest round trip is forgotten in time. Method: a path that becomes longer.
