@@ -1,8 +1,9 @@
 //! What no single value can tell: settings that do not fit each other, or this release.
 
+use super::network::Device;
 use super::settings::Config;
 use super::shards;
-use super::value::{BrokerRole, Device, Setting};
+use super::value::{BrokerRole, Setting};
 
 /// Each fault with its fix.
 pub(super) fn faults(config: &Config) -> Vec<String> {

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use protocol::config_text;
 
 use super::faults::faults;
+use super::network::{Device, NamesrvList};
 use super::settings::Config;
-use super::value::{Device, NamesrvList};
 use super::without_effect::{GROUPS, MISSING_FEATURES};
 
 /// One `key=value` from the command line, and the flag that carried it.

@@ -11,18 +11,17 @@
 
 mod faults;
 mod load;
+mod network;
 mod settings;
 mod shards;
 mod value;
 mod without_effect;
 
 pub use load::{ChangeError, ConfigErrors, Host, Loaded, Override, Sources, load};
+pub use network::{Device, HostPort, NamesrvList, Network};
 pub use settings::Config;
 pub use shards::shard_folder;
-pub use value::{
-    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, HostPort, Hours, NamesrvList, Network,
-    Permission, Setting, Share,
-};
+pub use value::{BrokerRole, Bytes, Cores, DelayLevels, FlushDiskType, Hours, Permission, Setting, Share};
 
 /// What a start prints when the keys are wrong or have no effect; and what the COMPAT table is checked against.
 pub fn keys_without_effect() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -4,10 +4,8 @@
 
 use std::path::PathBuf;
 
-use super::value::{
-    BrokerRole, Bytes, Cores, DelayLevels, Device, FlushDiskType, Hours, NamesrvList, Network, Permission,
-    Setting, Share,
-};
+use super::network::{Device, NamesrvList, Network};
+use super::value::{BrokerRole, Bytes, Cores, DelayLevels, FlushDiskType, Hours, Permission, Setting, Share};
 
 macro_rules! settings {
     ($( $(#[doc = $doc:literal])+ $key:literal $field:ident : $type:ty = $default:expr, $when:ident; )+) => {

@@ -12,8 +12,8 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::network::{Device, Network};
 use super::settings::Config;
-use super::value::{Device, Network};
 use crate::speaker::Speaker;
 
 impl Config {
