@@ -13,28 +13,15 @@ fn index_files(world: &World) -> Vec<PathBuf> {
     world.medium.paths().into_iter().filter(|path| path.starts_with("/store/index")).collect()
 }
 
-fn lived(seed: u64, acts: usize) -> World {
-    let mut world = World::new(seed, small_config());
-    world.open().unwrap();
-    for _ in 0..acts {
-        world.act();
-    }
-    world
-}
-
 /// D-10. Goal: an index that is missing, cut short or damaged anywhere is made good from the log. Method: after a clean stop, and
 /// after a kill, one thing is done to one file.
 #[test]
 fn a_damaged_index_is_made_again() {
     for (nth, harm) in ["gone", "first gone", "size", "header", "entry", "position"].into_iter().enumerate() {
         for clean in [true, false] {
-            let mut world = lived(nth as u64, 900);
+            let mut world = World::lived(nth as u64, small_config(), 900);
             world.check();
-            if clean {
-                world.close()
-            } else {
-                world.kill()
-            }
+            world.stop(clean);
             let files = index_files(&world);
             assert!(files.len() > 3, "{} files", files.len());
             let medium = world.medium.clone();
@@ -50,9 +37,7 @@ fn a_damaged_index_is_made_again() {
             }
             world.open().unwrap();
             world.check_index();
-            for _ in 0..100 {
-                world.act();
-            }
+            world.live(100);
             world.check();
             world.close();
             world.open().unwrap();
@@ -69,17 +54,13 @@ fn the_index_survives_a_power_cut() {
         let mut world = World::new(seed, StoreConfig { flush: FlushMode::Sync, ..small_config() });
         world.open().unwrap();
         for _ in 0..4 {
-            for _ in 0..50 + world.random.below(400) {
-                world.act();
-            }
+            let acts = 50 + world.random.below(400);
+            world.live(acts);
             world.running = None;
             world.medium.power_cut();
             world.open().unwrap();
-            let (store, _) = world.running.as_ref().unwrap();
-            for (kept, (topic, queue_id)) in world.kept.iter_mut().zip(world::TOPICS) {
-                let index = store.find_queue(topic, queue_id);
-                kept.truncate(index.map_or(0, |index| store.offsets(index).end.0 as usize));
-            }
+            let ends = world.ends();
+            world.kept.iter_mut().zip(ends).for_each(|(kept, end)| kept.truncate(end));
             world.check();
         }
     }
@@ -89,11 +70,7 @@ fn the_index_survives_a_power_cut() {
 /// written but not synced is not found.
 #[test]
 fn what_is_not_synced_is_not_found() {
-    let mut world = World::new(3, StoreConfig { flush: FlushMode::Sync, ..small_config() });
-    world.open().unwrap();
-    for _ in 0..100 {
-        world.act();
-    }
+    let mut world = World::lived(3, StoreConfig { flush: FlushMode::Sync, ..small_config() }, 100);
     world.check_index();
     let before: usize = world.kept.iter().map(Vec::len).sum();
     world.medium.set_fault(Some(Fault { path_part: "commitlog", what: FaultKind::Sync }));
@@ -118,11 +95,9 @@ fn what_is_not_synced_is_not_found() {
 /// D-10. Goal: an index that cannot be written stops nothing, and catches up when it can. Method: its writes fail for a while.
 #[test]
 fn an_index_without_room_catches_up() {
-    let mut world = lived(5, 200);
+    let mut world = World::lived(5, small_config(), 200);
     world.medium.set_fault(Some(Fault { path_part: "index", what: FaultKind::Write }));
-    for _ in 0..1_000 {
-        world.act();
-    }
+    world.live(1_000);
     assert!(!world.running.as_ref().unwrap().0.is_read_only());
     world.medium.set_fault(None);
     world.now_ms += 6_000;

@@ -25,11 +25,7 @@ fn look(world: &World) -> (store::inspect::Inspection, Verdict) {
 }
 
 fn lived(seed: u64) -> World {
-    let mut world = World::new(seed, small_config());
-    world.open().unwrap();
-    for _ in 0..900 {
-        world.act();
-    }
+    let mut world = World::lived(seed, small_config(), 900);
     world.check();
     world.close();
     world

@@ -14,11 +14,7 @@ use world::{World, small_config};
 #[test]
 fn everything_appended_is_read_back() {
     for seed in 0..20 {
-        let mut world = World::new(seed, small_config());
-        world.open().unwrap();
-        for _ in 0..1_500 {
-            world.act();
-        }
+        let mut world = World::lived(seed, small_config(), 1_500);
         world.check();
         world.close();
         let recovery = world.open().unwrap();
@@ -39,12 +35,7 @@ fn a_kill_at_any_call_loses_nothing() {
             let mut world = World::new(seed, small_config());
             world.medium.kill_after(kill_after);
             world.open();
-            for _ in 0..400 {
-                if world.medium.is_killed() {
-                    break;
-                }
-                world.act();
-            }
+            world.live(400);
             if !world.medium.is_killed() {
                 break;
             }
@@ -62,9 +53,7 @@ fn a_kill_at_any_call_loses_nothing() {
                 recovery.max.0 >= world.kept.iter().flatten().map(|kept| kept.physical.0).max().unwrap_or(0)
             );
             world.check();
-            for _ in 0..100 {
-                world.act();
-            }
+            world.live(100);
             world.check();
             world.close();
             world.open().unwrap();
@@ -83,12 +72,8 @@ fn many_lives_lose_nothing() {
             if world.open().is_some() {
                 let calls = world.random.below(120);
                 world.medium.kill_after(calls);
-                for _ in 0..world.random.below(300) {
-                    if world.medium.is_killed() {
-                        break;
-                    }
-                    world.act();
-                }
+                let acts = world.random.below(300);
+                world.live(acts);
             }
             world.kill();
             let calls = 20 + world.random.below(200);
@@ -109,20 +94,17 @@ fn what_is_synced_survives_a_power_cut() {
         let mut world = World::new(seed, config);
         world.open().unwrap();
         for _ in 0..3 {
-            for _ in 0..50 + world.random.below(300) {
-                world.act();
-            }
+            let acts = 50 + world.random.below(300);
+            world.live(acts);
             let synced_to = world.running.as_ref().unwrap().0.synced_to();
             world.running = None;
             world.medium.power_cut();
             world.open().unwrap();
-            let (store, _) = world.running.as_ref().unwrap();
-            for (kept, (topic, queue_id)) in world.kept.iter_mut().zip(world::TOPICS) {
-                let index = store.find_queue(topic, queue_id);
-                let max = index.map_or(0, |index| store.offsets(index).end.0 as usize);
+            let ends = world.ends();
+            for ((kept, max), name) in world.kept.iter_mut().zip(ends).zip(world::TOPICS) {
                 let safe =
                     kept.iter().filter(|kept| kept.physical.plus(kept.size.into()) <= synced_to).count();
-                assert!(max >= safe, "seed {seed}: {topic} {queue_id} has {max} of {safe}");
+                assert!(max >= safe, "seed {seed}: {name:?} has {max} of {safe}");
                 assert!(max <= kept.len());
                 kept.truncate(max);
             }
@@ -138,27 +120,16 @@ fn a_failed_write_makes_the_log_read_only() {
     let faults =
         [("commitlog", FaultKind::Write), ("consumequeue", FaultKind::Write), ("commitlog", FaultKind::Sync)];
     for (path_part, what) in faults {
-        let mut world = World::new(7, store::StoreConfig { flush: FlushMode::Sync, ..small_config() });
-        world.open().unwrap();
-        for _ in 0..200 {
-            world.act();
-        }
+        let mut world = World::lived(7, store::StoreConfig { flush: FlushMode::Sync, ..small_config() }, 200);
         world.medium.set_fault(Some(Fault { path_part, what }));
-        for _ in 0..400 {
-            world.act();
-        }
+        world.live(400);
         let (store, cold) = world.running.as_ref().unwrap();
         assert!(store.is_read_only());
         assert!(store.has_room(1_000), "an error is answered at once, not held back");
         assert!(cold.failure().is_some());
         assert!(store.synced_to() < store.published());
-        world.check();
-        world.kill();
-        world.open().unwrap();
-        world.check();
-        for _ in 0..200 {
-            world.act();
-        }
+        world.check_over_a_kill();
+        world.live(200);
         world.check();
     }
 }
@@ -173,16 +144,8 @@ fn lost_queue_files_are_rebuilt() {
         (false, "/store/consumequeue"),
         (false, "/store/consumequeue/TopicA/1"),
     ] {
-        let mut world = World::new(3, small_config());
-        world.open().unwrap();
-        for _ in 0..800 {
-            world.act();
-        }
-        if clean {
-            world.close()
-        } else {
-            world.kill()
-        }
+        let mut world = World::lived(3, small_config(), 800);
+        world.stop(clean);
         world.medium.remove_dir(Path::new(path)).unwrap();
         world.open().unwrap();
         world.check();
@@ -234,12 +197,8 @@ fn a_foreign_continuation_is_noticed() {
     world.kill();
     let hot = world.medium.take_hot_away();
     world.open().unwrap();
-    let mut lost = Vec::new();
-    for (kept, (topic, queue_id)) in world.kept.iter_mut().zip(world::TOPICS) {
-        let (store, _) = world.running.as_ref().unwrap();
-        let end = store.find_queue(topic, queue_id).map_or(0, |index| store.offsets(index).end.0);
-        lost.push(kept.split_off(end as usize));
-    }
+    let ends = world.ends();
+    let lost: Vec<_> = world.kept.iter_mut().zip(ends).map(|(kept, end)| kept.split_off(end)).collect();
     assert!(lost.iter().any(|lost| !lost.is_empty()));
     world.now_ms += 1_000;
     for _ in 0..20 {

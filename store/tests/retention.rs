@@ -20,15 +20,6 @@ fn files(world: &World, dir: &str) -> Vec<PathBuf> {
     world.medium.paths().into_iter().filter(|path| path.starts_with(dir)).collect()
 }
 
-fn lived(config: StoreConfig, acts: usize) -> World {
-    let mut world = World::new(1, config);
-    world.open().unwrap();
-    for _ in 0..acts {
-        world.act();
-    }
-    world
-}
-
 /// Enough rounds and steps for all that is due.
 fn settle(world: &mut World) {
     let (_, cold) = world.running.as_mut().unwrap();
@@ -50,16 +41,15 @@ fn old_messages_go_at_their_hour() {
     for clean in [true, false] {
         // 1 700 000 000 is 22:13 UTC; two hours east it is 00:13.
         let retention = Retention { reserved_ms: 2 * HOUR_MS, hours: vec![4], ..Retention::default() };
-        let mut world = lived(StoreConfig { utc_offset_ms: 2 * HOUR_MS, ..config(retention) }, 1_500);
+        let mut world =
+            World::lived(1, StoreConfig { utc_offset_ms: 2 * HOUR_MS, ..config(retention) }, 1_500);
         world.check();
         let before = files(&world, "/store/commitlog").len();
         assert!(before > 6, "{before} files");
         world.now_ms += 2 * HOUR_MS + HOUR_MS / 2; // 02:43
         settle(&mut world);
         assert_eq!(files(&world, "/store/commitlog").len(), before, "not yet the hour");
-        for _ in 0..400 {
-            world.act();
-        }
+        world.live(400);
         world.now_ms += HOUR_MS + HOUR_MS / 2; // 04:13
         settle(&mut world);
         let min = world.running.as_ref().unwrap().0.min_physical();
@@ -71,17 +61,11 @@ fn old_messages_go_at_their_hour() {
         assert!(!queue.contains(&"/store/consumequeue/TopicA/0/00000000000000000000".into()));
         assert!(files(&world, "/store/index").len() < 10);
         world.check();
-        if clean {
-            world.close()
-        } else {
-            world.kill()
-        }
+        world.stop(clean);
         let found = world.open().unwrap();
         assert_eq!(found.min, min);
         world.check();
-        for _ in 0..300 {
-            world.act();
-        }
+        world.live(300);
         world.check();
     }
 }
@@ -92,16 +76,13 @@ fn old_messages_go_at_their_hour() {
 fn the_log_stays_within_its_quota() {
     for (bytes_max, files_max) in [(4 * FILE as u64, 5), (1, 5)] {
         let retention = Retention { bytes_max: Some(bytes_max), ..Retention::default() };
-        let mut world = lived(config(retention), 2_000);
+        let mut world = World::lived(1, config(retention), 2_000);
         settle(&mut world);
         settle(&mut world);
         let left = files(&world, "/store/commitlog").len();
         assert!((1..=files_max).contains(&left), "{left} files");
         assert!(removed(&world, Cause::Quota) > 3);
-        world.check();
-        world.kill();
-        world.open().unwrap();
-        world.check();
+        world.check_over_a_kill();
     }
 }
 
@@ -127,7 +108,7 @@ fn a_fast_log_stays_within_its_quota() {
 #[test]
 fn the_spare_file_takes_of_the_quota() {
     let retention = Retention { bytes_max: Some(3 * FILE as u64), ..Retention::default() };
-    let mut world = lived(StoreConfig { flush: FlushMode::Sync, ..config(retention) }, 1_000);
+    let mut world = World::lived(1, StoreConfig { flush: FlushMode::Sync, ..config(retention) }, 1_000);
     settle(&mut world);
     settle(&mut world);
     let before = files(&world, "/store/commitlog").len();
@@ -146,7 +127,7 @@ fn the_spare_file_takes_of_the_quota() {
 /// themselves. Method: the partition's figures, turned up and down.
 #[test]
 fn a_full_disk_refuses_and_recovers() {
-    let mut world = lived(config(Retention::default()), 1_500);
+    let mut world = World::lived(1, config(Retention::default()), 1_500);
     let gib = 1 << 30;
     world.medium.set_space(Space { used: 80 * gib, available: 20 * gib });
     settle(&mut world);
@@ -170,9 +151,7 @@ fn a_full_disk_refuses_and_recovers() {
         cold.step(world.now_ms);
     }
     assert!(!world.running.as_ref().unwrap().0.is_disk_full());
-    for _ in 0..300 {
-        world.act();
-    }
+    world.live(300);
     world.check();
 }
 
@@ -184,28 +163,18 @@ fn a_write_without_space_is_tried_again() {
         for flush in [FlushMode::Async, FlushMode::Sync] {
             let settings =
                 StoreConfig { flush, ..config(Retention { may_force: false, ..Retention::default() }) };
-            let mut world = World::new(nth as u64, settings);
-            world.open().unwrap();
-            for _ in 0..300 {
-                world.act();
-            }
+            let mut world = World::lived(nth as u64, settings, 300);
             world.medium.set_fault(Some(Fault { path_part, what: FaultKind::Full }));
-            for _ in 0..600 {
-                world.act();
-            }
+            world.live(600);
             let (store, _) = world.running.as_ref().unwrap();
             assert!(store.is_disk_full() && !store.is_read_only(), "{path_part}");
             world.medium.set_fault(None);
             settle(&mut world);
             assert!(!world.running.as_ref().unwrap().0.is_disk_full());
-            for _ in 0..300 {
-                world.act();
-            }
+            world.live(300);
             world.check();
             world.medium.set_fault(Some(Fault { path_part, what: FaultKind::Full }));
-            for _ in 0..100 {
-                world.act();
-            }
+            world.live(100);
             world.kill();
             world.open().unwrap();
             world.check();
@@ -218,23 +187,16 @@ fn a_write_without_space_is_tried_again() {
 #[test]
 fn deleting_goes_on_while_queues_wait_for_space() {
     let retention = Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
-    let mut world = lived(config(retention), 300);
+    let mut world = World::lived(1, config(retention), 300);
     for _ in 0..40 {
         world.medium.set_fault(Some(Fault { path_part: "consumequeue", what: FaultKind::Full }));
-        for _ in 0..20 {
-            world.act();
-        }
+        world.live(20);
         world.medium.set_fault(None);
-        for _ in 0..60 {
-            world.act();
-        }
+        world.live(60);
     }
     settle(&mut world);
     assert!(removed(&world, Cause::Quota) > 3);
-    world.check();
-    world.kill();
-    world.open().unwrap();
-    world.check();
+    world.check_over_a_kill();
 }
 
 /// D-11. Goal: a kill in the middle of deleting leaves a store that starts, with everything above its first byte. Method: a kill at
@@ -244,11 +206,7 @@ fn a_kill_while_deleting_is_no_loss() {
     for kill_after in 0..60 {
         let retention =
             Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
-        let mut world = World::new(4, config(Retention { bytes_max: None, ..retention.clone() }));
-        world.open().unwrap();
-        for _ in 0..1_200 {
-            world.act();
-        }
+        let mut world = World::lived(4, config(Retention { bytes_max: None, ..retention.clone() }), 1_200);
         world.close();
         world.config.retention = retention;
         world.open().unwrap();
@@ -276,16 +234,14 @@ const QUIET: [(&str, i32); 2] = [("%RETRY%group", 0), ("T|b-2", 3)];
 /// A world in which the quiet queues have lost all their messages, and somebody has read them before.
 fn with_emptied_queues(seed: u64) -> World {
     let retention = Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
-    let mut world = lived(config(Retention { bytes_max: None, ..retention.clone() }), 400);
+    let mut world = World::lived(1, config(Retention { bytes_max: None, ..retention.clone() }), 400);
     world.random = world::Random(seed);
     world.check();
     world.close();
     world.config.retention = retention;
     world.open().unwrap();
     world.uniform = Some(300); // To TopicA alone.
-    for _ in 0..1_500 {
-        world.act();
-    }
+    world.live(1_500);
     settle(&mut world);
     world.check();
     let min = world.running.as_ref().unwrap().0.min_physical();
@@ -336,14 +292,9 @@ fn emptied_queues_go_and_their_offsets_stay() {
             }
             world.check();
         }
-        for _ in 0..600 {
-            world.act();
-        }
+        world.live(600);
         assert!(QUIET.iter().all(|(topic, queue_id)| queue_files(&world, topic, *queue_id) > 0));
-        world.check();
-        world.kill();
-        world.open().unwrap();
-        world.check();
+        world.check_over_a_kill();
     }
 }
 
@@ -366,9 +317,7 @@ fn a_kill_while_emptied_queues_go_is_no_loss() {
             }
             world.open().unwrap();
             world.check();
-            for _ in 0..100 {
-                world.act();
-            }
+            world.live(100);
             world.check();
         }
     }

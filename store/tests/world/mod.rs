@@ -88,6 +88,15 @@ impl World {
         }
     }
 
+    /// A new one that has lived a little.
+    #[allow(dead_code)] // Not every test has one.
+    pub fn lived(seed: u64, config: StoreConfig, acts: u64) -> Self {
+        let mut world = Self::new(seed, config);
+        world.open().unwrap();
+        world.live(acts);
+        world
+    }
+
     /// `None`: killed meanwhile.
     pub fn open(&mut self) -> Option<Recovery> {
         match store::open(self.config.clone(), Arc::new(self.medium.clone())) {
@@ -100,6 +109,17 @@ impl World {
                 None
             }
             Err(error) => panic!("cannot open: {error}"),
+        }
+    }
+
+    /// So many random things, or those before it is killed.
+    #[allow(dead_code)] // Not every test lives without looking.
+    pub fn live(&mut self, acts: u64) {
+        for _ in 0..acts {
+            if self.medium.is_killed() {
+                break;
+            }
+            self.act();
         }
     }
 
@@ -232,6 +252,20 @@ impl World {
         cold.close(self.now_ms).unwrap();
     }
 
+    #[allow(dead_code)] // Not every test does either.
+    pub fn stop(&mut self, is_clean: bool) {
+        if is_clean { self.close() } else { self.kill() }
+    }
+
+    /// How many messages each queue of `TOPICS` has.
+    #[allow(dead_code)] // Not every test loses some.
+    pub fn ends(&self) -> [usize; TOPICS.len()] {
+        let (store, _) = self.running.as_ref().expect("running");
+        TOPICS.map(|(topic, queue_id)| {
+            store.find_queue(topic, queue_id).map_or(0, |index| store.offsets(index).end.0 as usize)
+        })
+    }
+
     /// Every acknowledged message is there, at its offset, with its bytes, and nothing else is: from the hot half where
     /// it says hot, else from the cold half, pulled in pieces.
     pub fn check(&mut self) {
@@ -308,6 +342,14 @@ impl World {
             assert_eq!(store.unit(index, end), UnitAt::None);
         }
         self.check_index();
+    }
+
+    #[allow(dead_code)] // Not every test kills.
+    pub fn check_over_a_kill(&mut self) {
+        self.check();
+        self.kill();
+        self.open().unwrap();
+        self.check();
     }
 
     /// D-10. Every message is found by its key, and by its tag in the right order; nothing else is.
