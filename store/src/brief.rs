@@ -136,14 +136,13 @@ impl<'a> Labels<'a> {
     #[inline]
     fn take(&mut self, entry: &'a [u8]) {
         let value = |name: &str| properties::value(entry, name.as_bytes());
-        if let Some(unique) = value(key::UNIQ_KEY) {
-            self.unique = Some(unique);
-        } else if let Some(tags) = value(key::TAGS) {
-            self.tags = Some(tags);
-        } else if let Some(keys) = value(key::KEYS) {
-            self.keys = Some(keys);
-        } else if let Some(delay) = value(key::DELAY) {
-            self.delay = Some(delay);
+        // Of most entries the first letter says that they bear none.
+        match entry.first() {
+            Some(b'U') => self.unique = value(key::UNIQ_KEY).or(self.unique),
+            Some(b'T') => self.tags = value(key::TAGS).or(self.tags),
+            Some(b'K') => self.keys = value(key::KEYS).or(self.keys),
+            Some(b'D') => self.delay = value(key::DELAY).or(self.delay),
+            _ => {}
         }
     }
 }

@@ -1,8 +1,4 @@
-//! The hash of `topic#key`: Java's string hash, eight characters at a time, from the end of `topic#` on.
-//!
-//! ```text
-//! a b c d e f g h  ->  31a+b  31c+d  31e+f  31g+h  ->  31^2(..)+..  31^2(..)+..  ->  31^4(..)+..     in one word
-//! ```
+//! The hash of `topic#key`: Java's string hash, from the end of `topic#` on.
 
 use protocol::hash;
 
@@ -14,8 +10,8 @@ use crate::brief::is_same;
 pub(crate) struct TopicHash {
     topic: Vec<u8>,
     /// `topic#` and `topic#T#`; `None`: not ASCII.
-    key: Option<u32>,
-    tag: Option<u32>,
+    key: Option<i32>,
+    tag: Option<i32>,
 }
 
 impl TopicHash {
@@ -30,9 +26,9 @@ impl TopicHash {
         if !is_same(&self.topic, topic) {
             self.topic.clear();
             self.topic.extend_from_slice(topic);
-            let hash = ascii_on(0, topic);
-            self.key = hash.and_then(|hash| ascii_on(hash, KEY));
-            self.tag = hash.and_then(|hash| ascii_on(hash, TAG));
+            let before = hash::java_hash_ascii(0, topic);
+            self.key = before.and_then(|before| hash::java_hash_ascii(before, KEY));
+            self.tag = before.and_then(|before| hash::java_hash_ascii(before, TAG));
         }
     }
 
@@ -43,60 +39,16 @@ impl TopicHash {
             KeyKind::Key => (self.key, KEY),
             KeyKind::Tag => (self.tag, TAG),
         };
-        match before.and_then(|before| ascii_on(before, wanted)) {
-            Some(hash) => (hash as i32).checked_abs().unwrap_or(0),
+        match before.and_then(|before| hash::java_hash_ascii(before, wanted)) {
+            Some(hash) => hash.checked_abs().unwrap_or(0),
             None => hash::index_hash_of(&[&self.topic, separator, wanted]),
         }
     }
 }
 
-/// The hash of a longer text, given that of what comes before; `None` of what is not ASCII.
-#[inline]
-fn ascii_on(before: u32, text: &[u8]) -> Option<u32> {
-    let (words, tail) = text.as_chunks::<8>();
-    let tail = end_of_word(tail);
-    let (mut hash, mut seen) = (before, tail);
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        seen |= word;
-        hash = hash.wrapping_mul(POWERS[8]).wrapping_add(word_hash(word));
-    }
-    hash = hash.wrapping_mul(POWERS[text.len() % 8]).wrapping_add(word_hash(tail));
-    (seen & HIGH_BITS == 0).then_some(hash)
-}
-
-/// The hash of eight ASCII characters. Zeros in front count nothing.
-#[inline]
-fn word_hash(word: u64) -> u32 {
-    let pairs = (word & 0x00ff_00ff_00ff_00ff) * 31 + ((word >> 8) & 0x00ff_00ff_00ff_00ff);
-    let fours = (pairs & 0x0000_ffff_0000_ffff) * 961 + ((pairs >> 16) & 0x0000_ffff_0000_ffff);
-    (fours as u32).wrapping_mul(POWERS[4]).wrapping_add((fours >> 32) as u32)
-}
-
-/// Less than eight bytes, behind zeros.
-#[inline]
-fn end_of_word(tail: &[u8]) -> u64 {
-    if let (Some(first), Some(last)) = (tail.first_chunk::<4>(), tail.last_chunk::<4>()) {
-        let last = u64::from(u32::from_le_bytes(*last)) << 32;
-        return last | u64::from(u32::from_le_bytes(*first)) << (64 - 8 * tail.len());
-    }
-    tail.iter().fold(0, |word, byte| word >> 8 | u64::from(*byte) << 56)
-}
-
 /// Between a topic and a key, and a tag.
 const KEY: &[u8] = b"#";
 const TAG: &[u8] = b"#T#";
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-/// 31 to the 0th, 1st .. 8th.
-const POWERS: [u32; 9] = {
-    let mut powers = [1_u32; 9];
-    let mut at = 1;
-    while at < powers.len() {
-        powers[at] = powers[at - 1].wrapping_mul(31);
-        at += 1;
-    }
-    powers
-};
 
 #[cfg(test)]
 mod tests {
