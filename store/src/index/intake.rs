@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use protocol::record::RecordError;
 
+use super::format::IndexShape;
 use super::hash::TopicHash;
 use super::keys;
 use crate::brief::{self, Brief, Labels, Unit as LogUnit};
@@ -22,11 +23,14 @@ use crate::offsets::PhysicalOffset;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     pub hash: i32,
+    /// Of the hash.
+    pub slot: u32,
     pub physical: PhysicalOffset,
     pub store_timestamp: i64,
 }
 
 pub(crate) struct Intake {
+    shape: IndexShape,
     log: Files,
     /// The keys of all messages below were taken.
     next: PhysicalOffset,
@@ -35,8 +39,8 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub fn new(log: Files, next: PhysicalOffset) -> Self {
-        Self { log, next, waiting: VecDeque::new(), topic: TopicHash::default() }
+    pub fn new(shape: IndexShape, log: Files, next: PhysicalOffset) -> Self {
+        Self { shape, log, next, waiting: VecDeque::new(), topic: TopicHash::default() }
     }
 
     /// Takes the keys of a record, if it is the next one. Returns whether there are enough now for entries to be made of them.
@@ -47,9 +51,9 @@ impl Intake {
             return false;
         }
         let store_timestamp = record.store_timestamp;
-        let Self { waiting, topic, .. } = self;
+        let Self { shape, waiting, topic, .. } = self;
         keys::for_each(record, labels, topic, |hash| {
-            waiting.push_back(Key { hash, physical, store_timestamp })
+            waiting.push_back(Key { hash, slot: shape.slot_of(hash), physical, store_timestamp })
         });
         self.next = physical.plus(u64::from(record.size));
         (AT_ONCE..2 * AT_ONCE).contains(&self.waiting.len())
@@ -60,6 +64,11 @@ impl Intake {
         if at == self.next {
             self.next = at.plus(bytes);
         }
+    }
+
+    /// The first keys, as many as are mostly taken at once.
+    pub fn first(&self) -> impl Iterator<Item = &Key> {
+        self.waiting.iter().take(2 * AT_ONCE)
     }
 
     /// The first keys, of which entries are made now.

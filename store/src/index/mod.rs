@@ -92,6 +92,7 @@ impl IndexFiles {
     fn make_entries(&mut self) {
         if let Some(current) = &mut self.shared.lock().current {
             let room = current.room();
+            self.intake.first().for_each(|key| current.prefetch(key));
             self.intake.take(room).for_each(|key| current.insert(&key));
         }
     }

@@ -90,7 +90,7 @@ impl IndexFiles {
         Ok(IndexFiles {
             medium,
             config: config.clone(),
-            intake: Intake::new(files, next),
+            intake: Intake::new(shape, files, next),
             unsettled: Unsettled::new(next),
             settled: next,
             shared: Arc::new(Shared::new(state)),

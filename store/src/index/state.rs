@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::format::{self, IndexEntry, IndexHeader, IndexShape};
 use super::intake::Key;
 use super::tail::{self, Tail};
+use crate::arena;
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::medium::MediumFile;
@@ -114,10 +115,16 @@ impl Current {
         self.shape.entry_at(self.settled.next_number())
     }
 
+    /// Asks for what `insert` will look at: the slots are a table larger than most caches, and keys lie all over it.
+    #[inline]
+    pub fn prefetch(&self, key: &Key) {
+        arena::prefetch(&self.slots[key.slot as usize]);
+    }
+
     #[inline]
     pub fn insert(&mut self, key: &Key) {
         let header = &mut self.header;
-        let slot = &mut self.slots[self.shape.slot_of(key.hash) as usize];
+        let slot = &mut self.slots[key.slot as usize];
         let since = match header.begin_timestamp {
             ..=0 => 0,
             begin => (key.store_timestamp - begin) / 1000,

@@ -70,7 +70,8 @@ fn the_file_is_the_official_one() {
         // Entries know whole seconds; the last time is in the header.
         let last = nth + 1 == all.len();
         let store_timestamp = if last { official.end_timestamp } else { official.time_of(entry) };
-        current.insert(&Key { hash: entry.hash, physical, store_timestamp });
+        let (hash, slot) = (entry.hash, SHAPE.slot_of(entry.hash));
+        current.insert(&Key { hash, slot, physical, store_timestamp });
     }
     let mut made = current.header.encode().to_vec();
     made.extend(current.slots.iter().flat_map(|slot| slot.to_be_bytes()));
