@@ -117,7 +117,7 @@ impl Broker {
         };
         let immunity = properties::get_str(half.properties, key::CHECK_IMMUNITY_TIME_IN_SECONDS);
         if let (Some(text), false) = (immunity, end.from_check)
-            && now.wall_ms - half.born_timestamp > self.immunity_ms(text)
+            && now.wall_ms.saturating_sub(half.born_timestamp) > self.immunity_ms(text)
         {
             return Err(Refusal::new(response::ILLEGAL_OPERATION, ""));
         }

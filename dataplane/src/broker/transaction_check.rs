@@ -281,7 +281,7 @@ impl Broker {
         }
         let asked_before =
             property(key::TRANSACTION_CHECK_TIMES).and_then(|times| times.parse().ok()).unwrap_or(0);
-        let age_ms = now.wall_ms - half.born_timestamp;
+        let age_ms = now.wall_ms.saturating_sub(half.born_timestamp);
         if i64::from(asked_before) >= i64::from(self.config.transaction_check_max) || age_ms > self.kept_ms()
         {
             return Verdict::GiveUp;

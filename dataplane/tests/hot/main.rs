@@ -4,6 +4,7 @@
 
 mod admin;
 mod allocations;
+mod any_request;
 mod fake_net;
 #[path = "../common/opened.rs"]
 mod opened;

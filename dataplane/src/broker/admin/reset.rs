@@ -47,8 +47,8 @@ impl Broker {
             for_cpp: req.header.language == Language::Cpp,
         };
         let queue_ids = match header.queue_id {
-            queue_id if queue_id >= 0 => queue_id..queue_id + 1,
-            _ => 0..config.read_queue_nums,
+            queue_id if queue_id >= 0 => queue_id..=queue_id,
+            _ => 0..=config.read_queue_nums - 1,
         };
         if queue_ids.is_empty() {
             return Err(Refusal::new(response::SYSTEM_ERROR, "No queues to reset."));

@@ -167,8 +167,10 @@ impl Broker {
                 let mut stats = ConsumeStats::default();
                 self.put_group_offsets(&group, &config, of_group.len(), &mut stats, &mut wanted);
                 for offset in stats.offset_table.values() {
-                    body.total_diff += offset.broker_offset - offset.consumer_offset;
-                    body.total_inflight_diff += (offset.pull_offset - offset.consumer_offset).max(0);
+                    let diff = offset.broker_offset.saturating_sub(offset.consumer_offset);
+                    body.total_diff = body.total_diff.saturating_add(diff);
+                    let in_flight = offset.pull_offset.saturating_sub(offset.consumer_offset).max(0);
+                    body.total_inflight_diff = body.total_inflight_diff.saturating_add(in_flight);
                 }
                 of_group.push(stats);
             }
