@@ -3,8 +3,8 @@
     steady.py BIN_DIR DEVICES
 
 Starts the broker on each device, loads it, and looks twice while the load runs: at the broker's own count of its
-thread's allocations (`shardAllocations`, code 28) and at the kernel's count of that thread's page faults. What a look
-itself allocates is measured by looking a few times in a row, and taken off. Fails above one per hundred thousand messages.
+thread's allocations (`afterburner stats`, which costs that thread none) and at the kernel's count of that thread's page
+faults. Fails above one per hundred thousand messages.
 
 Steady is what follows once every buffer and list has been used to its end, which a stalled machine may put off: a window
 that shows more than that is looked at again, at most WINDOWS_MAX times. What each message costs shows in all of them.
@@ -14,35 +14,14 @@ import contextlib
 import json
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 
-GET_BROKER_RUNTIME_INFO = 28
 PER_MESSAGES = 100_000
 WINDOW_SECONDS = 2
 WINDOWS_MAX = 3  # The messages lie in memory: three quick windows are some 10 GiB.
-
-
-def ask(stream, code):
-    """One request and its answer's body."""
-    header = json.dumps({"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 409}).encode()
-    stream.sendall(struct.pack(">II", 4 + len(header), len(header)) + header)
-
-    def take(length):
-        data = b""
-        while len(data) < length:
-            more = stream.recv(length - len(data))
-            if not more:
-                raise SystemExit("the broker closed the connection")
-            data += more
-        return data
-
-    frame = take(struct.unpack(">I", take(4))[0])
-    return frame[4 + (struct.unpack(">I", frame[:4])[0] & 0xFFFFFF):]
 
 
 def shard_thread(pid):
@@ -57,9 +36,10 @@ def shard_thread(pid):
     raise SystemExit("the broker has no thread ab-shard")
 
 
-def look(stream):
-    figures = json.loads(ask(stream, GET_BROKER_RUNTIME_INFO))["table"]
-    return {"messages": int(figures["putMessageTimesTotal"]), "allocations": int(figures["shardAllocations"])}
+def look(binaries, store):
+    seen = subprocess.run([f"{binaries}/afterburner", "stats", "--store", store, "--json"], stdout=subprocess.PIPE, check=True)
+    counts = json.loads(seen.stdout)["brokers"][0]["stats"]["counts"]
+    return {"messages": counts["requests"]["putMessages"], "allocations": counts["polls"]["allocations"]}
 
 
 def between(first, second):
@@ -72,16 +52,13 @@ def page_faults(pid, task):
     return int(fields[7]) + int(fields[9])
 
 
-def watch(stream, pid, task):
+def watch(binaries, store, pid, task):
     """What the shard used in one window."""
-    looks = [look(stream) for _ in range(4)]
-    of_a_look = min(between(*pair)["allocations"] for pair in zip(looks, looks[1:]))
-    faults = page_faults(pid, task)  # What the looks touch is not the load's.
+    first = look(binaries, store)
+    faults = page_faults(pid, task)
     time.sleep(WINDOW_SECONDS)
     faults = page_faults(pid, task) - faults
-    used = between(looks[-1], look(stream))
-    # The last look may have been cheaper than the others.
-    return used | {"allocations": max(0, used["allocations"] - of_a_look), "faults": faults}
+    return between(first, look(binaries, store)) | {"faults": faults}
 
 
 def is_steady(used):
@@ -97,9 +74,10 @@ def measure(binaries, device, folder):
         "kernel": ("127.0.0.1", ["device=kernel:127.0.0.1"]),
     }[device]
     config = os.path.join(folder, f"{device}.properties")
+    store = f"{folder}/{device}"
     with open(config, "w") as file:
-        file.write("\n".join(["brokerName=steady", f"listenPort={port}", f"storePathRootDir={folder}/{device}",
-                              f"hotLogPath={folder}/{device}-hot", *lines]) + "\n")
+        file.write("\n".join(["brokerName=steady", f"listenPort={port}", f"storePathRootDir={store}",
+                              f"hotLogPath={store}-hot", *lines]) + "\n")
     broker = subprocess.Popen([f"{binaries}/afterburner-dataplane", "-c", config], stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True)
     try:
@@ -108,7 +86,6 @@ def measure(binaries, device, folder):
                 break
         else:
             raise SystemExit(f"the broker did not start on {device}; try: {binaries}/afterburner-dataplane -c {config}")
-        stream = socket.create_connection((ip, port), timeout=10)
         task = shard_thread(broker.pid)
         seconds = 3 + (WINDOW_SECONDS + 1) * WINDOWS_MAX
         load = subprocess.Popen([f"{binaries}/afterburner", "bench", "--broker", f"{ip}:{port}", "--loads", "pipeline",
@@ -116,7 +93,7 @@ def measure(binaries, device, folder):
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(3)
         for window in range(1, WINDOWS_MAX + 1):
-            used = watch(stream, broker.pid, task) | {"window": window}
+            used = watch(binaries, store, broker.pid, task) | {"window": window}
             if is_steady(used):
                 break
         load.terminate()
