@@ -147,7 +147,7 @@ impl Outbox {
             return;
         }
         self.counters.replies += 1;
-        if body.len() > BODY_BYTES_MAX {
+        if !body.fits_frame() {
             return self.too_big(to);
         }
         self.put(to.conn, body, |buffer, body_len| {
@@ -189,7 +189,7 @@ impl Outbox {
     }
 
     /// Sends a request of ours to a client, in JSON as the official broker does. Returns its opaque, by which the
-    /// client's answer is known.
+    /// client's answer is known. One with a body that no frame can hold is not sent, as if it were lost on the way.
     pub fn request(
         &mut self,
         conn: ConnId,
@@ -200,11 +200,12 @@ impl Outbox {
     ) -> i32 {
         self.last_opaque = self.last_opaque.wrapping_add(1) & i32::MAX;
         let opaque = self.last_opaque;
-        self.counters.requests += 1;
-        assert!(body.len() <= BODY_BYTES_MAX);
-        self.put(conn, body, |buffer, body_len| {
-            write(HeaderWriter::request(buffer, Codec::Json, code, opaque, oneway)).finish(body_len).ok()
-        });
+        if body.fits_frame() {
+            self.counters.requests += 1;
+            self.put(conn, body, |buffer, body_len| {
+                write(HeaderWriter::request(buffer, Codec::Json, code, opaque, oneway)).finish(body_len).ok()
+            });
+        }
         opaque
     }
 
@@ -342,6 +343,11 @@ impl Body<'_> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether a frame can hold it, with any header before it.
+    pub fn fits_frame(&self) -> bool {
+        self.len() <= BODY_BYTES_MAX
     }
 }
 

@@ -49,7 +49,9 @@ impl Broker {
         let failure = match (client_id, conn) {
             (None, _) => Some("reply message properties[REPLY_TO_CLIENT] is null".to_owned()),
             (Some(id), None) => Some(format!("push reply message fail, channel of {id} not found.")),
-            (Some(id), Some(_)) if self.calls.is_full() => Some(format!("push reply message to {id}fail.")),
+            (Some(id), Some(_)) if self.calls.is_full() || !Body::Bytes(req.body).fits_frame() => {
+                Some(format!("push reply message to {id}fail."))
+            }
             (Some(_), Some(conn)) => {
                 let opaque = self.push_reply(conn, req, header, target, &mut list, out);
                 self.calls.keep(conn, opaque, Call::PushReply(pushed.clone()), req.now.mono_ms());

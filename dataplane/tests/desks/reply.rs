@@ -2,6 +2,7 @@
 
 use protocol::RemotingCommand;
 use protocol::code::request;
+use protocol::frame::{Codec, FRAME_BYTES_MAX};
 
 use crate::requests::{heartbeat, props, read};
 use crate::world::World;
@@ -163,4 +164,24 @@ fn running_info_is_relayed() {
     let opaque = world.post(b, ask("a"));
     world.pass(10_100);
     assert_eq!(answer_of(&mut world, b, opaque).unwrap().code, 207);
+}
+
+/// Goal: a reply that reached us in a frame with little else, and with the fields that we add fits none, is refused; the requester's
+/// connection stays. Method: the longest frame there may be, and one that just goes on.
+#[test]
+fn a_reply_that_fits_no_frame_is_refused() {
+    let mut world = World::new();
+    let (a, b) = (world.connect(), world.connect());
+    world.done(a, heartbeat("a", vec![], &["RPG"]));
+    let longest = FRAME_BYTES_MAX - to_a().encode(Codec::Json).len() - 100;
+    let longest = to_a().body(vec![b'x'; longest]);
+    let answer = world.call(b, longest);
+    assert_eq!((answer.code, answer.remark.as_deref()), (1, Some("push reply message to afail.")));
+    assert!(world.take(a, request::PUSH_REPLY_MESSAGE_TO_CLIENT).is_empty());
+    world.post(b, to_a().body(vec![b'x'; FRAME_BYTES_MAX - 65 * 1024]));
+    let pushed = (0..2_000).find_map(|_| {
+        world.pass(1);
+        world.take(a, request::PUSH_REPLY_MESSAGE_TO_CLIENT).pop()
+    });
+    assert_eq!(pushed.unwrap().body.len(), FRAME_BYTES_MAX - 65 * 1024);
 }
