@@ -7,6 +7,7 @@
 //! ```
 
 use crate::admin::{Admin, Master};
+use crate::core::route::QUEUES_MAX;
 use crate::core::{read_pull, records};
 use crate::error::ClientError;
 use crate::message::{MessageExt, MessageQueue};
@@ -15,6 +16,7 @@ use protocol::code::{request, response};
 use protocol::headers::{PULL_SUBSCRIPTION, PullMessageRequestHeader};
 use protocol::{RemotingCommand, Text};
 use protocol::{ids, names};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -59,7 +61,7 @@ impl Admin {
             }
         }
         found.retain(|message| is_meant(message, by, key));
-        found.sort_by_key(|message| (-message.store_timestamp, -message.commit_log_offset));
+        found.sort_by_key(|message| Reverse((message.store_timestamp, message.commit_log_offset)));
         Ok(found)
     }
 
@@ -128,7 +130,7 @@ impl Admin {
             let broker = route.broker_datas.iter().find(|broker| broker.broker_name == datas.broker_name);
             let Some(addr) = broker.and_then(|broker| broker.broker_addrs.get(&MASTER_ID)) else { continue };
             let queue = |queue_id| (MessageQueue::new(topic, &datas.broker_name, queue_id), addr.clone());
-            queues.extend((0..datas.read_queue_nums).map(queue));
+            queues.extend((0..datas.read_queue_nums).map(queue).take(QUEUES_MAX - queues.len()));
         }
         Ok(queues)
     }

@@ -379,9 +379,9 @@ fn retry_message(group: &str, failed: &MessageExt, max_times: i32) -> Message {
     for (name, value) in [
         (property::ORIGIN_MESSAGE_ID, origin),
         (property::RETRY_TOPIC, topic),
-        (property::RECONSUME_TIME, (failed.reconsume_times + 1).to_string()),
+        (property::RECONSUME_TIME, failed.reconsume_times.saturating_add(1).to_string()),
         (property::MAX_RECONSUME_TIMES, max_times.to_string()),
-        (property::DELAY, (3 + failed.reconsume_times).to_string()),
+        (property::DELAY, failed.reconsume_times.saturating_add(3).to_string()),
     ] {
         message.properties.insert(name.to_owned(), value);
     }

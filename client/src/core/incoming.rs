@@ -10,7 +10,7 @@ use std::io::{self, Read};
 /// The records of a pull, view or query body, one after another, stored by `broker`. A record that cannot be read ends
 /// the list: where the next one begins is not known then.
 pub fn records(body: &[u8], broker: &str) -> Vec<MessageExt> {
-    let (mut messages, mut rest) = (Vec::new(), body);
+    let (mut messages, mut rest, mut room) = (Vec::new(), body, BODY_BYTES_MAX);
     while !rest.is_empty() {
         let record = match RecordView::parse(rest) {
             Ok(record) => record,
@@ -20,7 +20,7 @@ pub fn records(body: &[u8], broker: &str) -> Vec<MessageExt> {
             }
         };
         rest = rest.get(record.bytes.len()..).unwrap_or_default();
-        match message(&record, broker) {
+        match message(&record, broker, &mut room) {
             Ok(message) if record.sys_flag & sys_flag::INNER_BATCH != 0 => unwrap(&message, &mut messages),
             Ok(message) => messages.push(message),
             Err(error) => {
@@ -33,9 +33,12 @@ pub fn records(body: &[u8], broker: &str) -> Vec<MessageExt> {
     messages
 }
 
-fn message(record: &RecordView<'_>, broker: &str) -> io::Result<MessageExt> {
+/// `room` is what bodies of this answer may still unpack to.
+fn message(record: &RecordView<'_>, broker: &str, room: &mut u64) -> io::Result<MessageExt> {
     let body = if record.sys_flag & sys_flag::COMPRESSED != 0 {
-        Bytes::from(inflate(record.body, record.sys_flag)?)
+        let body = inflate(record.body, record.sys_flag, *room)?;
+        *room -= body.len() as u64;
+        Bytes::from(body)
     } else {
         Bytes::copy_from_slice(record.body)
     };
@@ -69,7 +72,14 @@ fn assemble(record: &RecordView<'_>, broker: &str, body: Bytes) -> MessageExt {
 
 /// Several messages stored as one: each gets an offset of its own from the first on.
 fn unwrap(whole: &MessageExt, messages: &mut Vec<MessageExt>) {
-    for (inner, queue_offset) in batch::iter(whole.body()).zip(whole.queue_offset..) {
+    let mut outer = whole.clone();
+    outer.message.properties.clear();
+    let offsets = (0..).map_while(|number| whole.queue_offset.checked_add(number));
+    for (inner, queue_offset) in batch::iter(whole.body()).zip(offsets) {
+        if messages.len() == MESSAGES_MAX {
+            log::error!("the batch at {} has too many messages", whole.queue_offset);
+            return;
+        }
         let inner = match inner {
             Ok(inner) => inner,
             Err(error) => {
@@ -77,7 +87,7 @@ fn unwrap(whole: &MessageExt, messages: &mut Vec<MessageExt>) {
                 return;
             }
         };
-        let mut message = whole.clone();
+        let mut message = outer.clone();
         message.message.body = Bytes::copy_from_slice(inner.body);
         message.message.flag = inner.flag;
         message.message.properties = properties(inner.properties);
@@ -91,10 +101,10 @@ pub(super) fn properties(bytes: &[u8]) -> BTreeMap<String, String> {
     protocol::properties::iter(bytes).map(|(name, value)| (owned(name), owned(value))).collect()
 }
 
-/// Unpacks a body by the compression its flags name; flags older than the names mean zlib.
-pub(super) fn inflate(body: &[u8], flags: i32) -> io::Result<Vec<u8>> {
+/// Unpacks a body by the compression its flags name, to `bytes_max` at most; flags older than the names mean zlib.
+pub(super) fn inflate(body: &[u8], flags: i32, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(body.len() * 3);
-    let limit = BODY_BYTES_MAX + 1;
+    let limit = bytes_max + 1;
     match flags & sys_flag::COMPRESSION_MASK {
         sys_flag::COMPRESSION_LZ4 => {
             lz4_flex::frame::FrameDecoder::new(body).take(limit).read_to_end(&mut out)?
@@ -105,14 +115,16 @@ pub(super) fn inflate(body: &[u8], flags: i32) -> io::Result<Vec<u8>> {
         }
         _ => flate2::read::ZlibDecoder::new(body).take(limit).read_to_end(&mut out)?,
     };
-    if out.len() as u64 > BODY_BYTES_MAX {
-        return Err(io::Error::other("it unpacks to more than 256 MiB"));
+    if out.len() as u64 > bytes_max {
+        return Err(io::Error::other("it unpacks to more than what is left of 256 MiB for all of an answer"));
     }
     Ok(out)
 }
 
-/// What a body may unpack to: a hostile one of 4 MiB could ask for gigabytes.
-const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// What the bodies of an answer may unpack to: hostile ones of 16 MiB could ask for gigabytes.
+pub(super) const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Messages of an answer: more than a frame has room for, but for batches that unpack to very many.
+const MESSAGES_MAX: usize = 1 << 18;
 
 #[cfg(test)]
 mod tests {
@@ -155,6 +167,37 @@ mod tests {
         }
         let liar = record_bytes("T", 0, 0, b"not packed", b"", sys_flag::COMPRESSED);
         assert_eq!(records(&liar, "a")[0].body(), "not packed");
+    }
+
+    /// Goal: an answer of small records does not unpack to more than one may take. Method: bodies of zeros, each below the
+    /// bound, together far above it.
+    #[test]
+    fn an_answer_unpacks_to_a_bounded_size() {
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(9));
+        zlib.write_all(&vec![0; 100 << 20]).unwrap();
+        let packed = zlib.finish().unwrap();
+        let record = record_bytes("T", 0, 0, &packed, b"", sys_flag::COMPRESSED);
+        let messages = records(&record.repeat(8), "a");
+        assert_eq!(messages.len(), 8, "what is not unpacked is given on as it is");
+        let sum: usize = messages.iter().map(|message| message.body().len()).sum();
+        assert!(sum as u64 <= BODY_BYTES_MAX + (packed.len() * 8) as u64, "{sum}");
+        assert_eq!(messages[0].body().len(), 100 << 20);
+        assert_eq!(messages[7].body(), &packed[..]);
+    }
+
+    /// Goal: the messages of a batch at the last offset all come out.
+    #[test]
+    fn a_batch_at_the_last_offset_is_unwrapped() {
+        let mut body = Vec::new();
+        for text in ["x", "y"] {
+            let inner = batch::BatchMessage { flag: 0, body: text.as_bytes(), properties: b"" };
+            batch::push(&mut body, &inner);
+        }
+        let mut whole = crate::core::testing::message_at("T", 0, 0);
+        (whole.queue_offset, whole.message.body) = (i64::MAX, body.into());
+        let mut messages = Vec::new();
+        unwrap(&whole, &mut messages);
+        assert_eq!(messages.len(), 1, "behind the last offset there is none");
     }
 
     /// Goal: an inner batch comes out as its messages, at consecutive offsets.

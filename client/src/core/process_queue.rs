@@ -11,6 +11,7 @@
 
 use crate::message::MessageExt;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ struct Taken {
 }
 
 impl ProcessQueue {
-    /// Messages as they were pulled; those already here (pulled twice after a reset) are left as they are.
+    /// Messages as they were pulled; those already here (pulled twice after a reset, or one offset told twice) are left as they
+    /// are.
     pub fn put(&mut self, messages: impl IntoIterator<Item = Arc<MessageExt>>) {
         for message in messages {
             let offset = message.queue_offset;
@@ -38,9 +40,9 @@ impl ProcessQueue {
                 continue;
             }
             self.offset_max = Some(self.offset_max.map_or(offset, |max| max.max(offset)));
-            let bytes = message.body().len();
-            if self.waiting.insert(offset, message).is_none() {
-                self.bytes += bytes;
+            if let Entry::Vacant(place) = self.waiting.entry(offset) {
+                self.bytes += message.body().len();
+                place.insert(message);
             }
         }
     }
@@ -72,7 +74,8 @@ impl ProcessQueue {
         for offset in offsets {
             if let Some(Taken { mut message, .. }) = self.taken.remove(&offset) {
                 if failed {
-                    Arc::make_mut(&mut message).reconsume_times += 1;
+                    let times = &mut Arc::make_mut(&mut message).reconsume_times;
+                    *times = times.saturating_add(1);
                 }
                 self.waiting.insert(offset, message);
             }
@@ -85,7 +88,7 @@ impl ProcessQueue {
         match (first(self.waiting.keys().next()), first(self.taken.keys().next())) {
             (Some(waiting), Some(taken)) => Some(waiting.min(taken)),
             (Some(only), None) | (None, Some(only)) => Some(only),
-            (None, None) => self.offset_max.map(|max| max + 1),
+            (None, None) => self.offset_max.map(|max| max.saturating_add(1)),
         }
     }
 
@@ -118,7 +121,7 @@ impl ProcessQueue {
     /// From the smallest offset held to the greatest.
     pub fn span(&self) -> i64 {
         match (self.offset_min(), self.offset_max_held()) {
-            (Some(min), Some(max)) => max - min,
+            (Some(min), Some(max)) => max.saturating_sub(min),
             _ => 0,
         }
     }
@@ -190,6 +193,40 @@ mod tests {
         queue.take(1, Duration::ZERO);
         queue.put((0..3).map(|offset| Arc::new(message_at("T", 0, offset))));
         assert_eq!((queue.len(), queue.bytes(), queue.span()), (3, bytes, 2));
+    }
+
+    /// Goal: of two messages at one offset the first stays, and what is held comes to nothing when all is done.
+    #[test]
+    fn an_offset_that_comes_twice_counts_once() {
+        let message = |body: &'static str| {
+            let mut message = message_at("T", 0, 7);
+            message.message.body = body.into();
+            Arc::new(message)
+        };
+        let mut queue = ProcessQueue::default();
+        queue.put([message("short"), message("a good deal longer")]);
+        assert_eq!(queue.bytes(), 5);
+        let taken = queue.take(9, Duration::ZERO);
+        assert_eq!(taken[0].body(), "short");
+        assert_eq!(queue.done([7]), Some(8));
+        assert_eq!(queue.bytes(), 0);
+    }
+
+    /// Goal: offsets at both ends of what the wire can say are counted without end or wrap.
+    #[test]
+    fn offsets_at_the_ends_are_counted() {
+        let mut queue = ProcessQueue::default();
+        let mut last = message_at("T", 0, 0);
+        last.queue_offset = i64::MAX;
+        last.reconsume_times = i32::MAX;
+        let mut first = last.clone();
+        first.queue_offset = i64::MIN;
+        queue.put([Arc::new(first), Arc::new(last)]);
+        assert_eq!(queue.span(), i64::MAX);
+        queue.take(2, Duration::ZERO);
+        queue.put_back([i64::MAX], true);
+        assert_eq!(queue.take(1, Duration::ZERO)[0].reconsume_times, i32::MAX);
+        assert_eq!(queue.done([i64::MIN, i64::MAX]), Some(i64::MAX));
     }
 
     /// Goal: an untouched queue commits nothing.

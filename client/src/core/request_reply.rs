@@ -61,7 +61,8 @@ impl Instance {
         let mut body = command.body.clone();
         if header.sys_flag & protocol::record::sys_flag::COMPRESSED != 0 {
             body = Bytes::from(
-                super::incoming::inflate(&body, header.sys_flag).map_err(|error| error.to_string())?,
+                super::incoming::inflate(&body, header.sys_flag, super::incoming::BODY_BYTES_MAX)
+                    .map_err(|error| error.to_string())?,
             );
         }
         let mut message = Message::new(header.topic.to_cow(), body).with_flag(header.flag);

@@ -45,14 +45,19 @@ impl Route {
                 })
             };
             if data.perm & PERM_WRITE != 0 && addrs.contains_key(&MASTER_ID) {
-                route.publish.extend(queues(data.write_queue_nums));
+                let room = QUEUES_MAX - route.publish.len();
+                route.publish.extend(queues(data.write_queue_nums).take(room));
             }
             if data.perm & PERM_READ != 0 {
-                route.readable.extend(queues(data.read_queue_nums));
+                let room = QUEUES_MAX - route.readable.len();
+                route.readable.extend(queues(data.read_queue_nums).take(room));
             }
         }
         if let Some(order) = data.order_topic_conf.as_deref().filter(|order| !order.is_empty()) {
             route.publish = ordered(&topic, order);
+        }
+        if route.publish.len().max(route.readable.len()) == QUEUES_MAX {
+            log::error!("topic {topic} is said to have {QUEUES_MAX} queues or more: no more than that are used");
         }
         route.publish.sort();
         route.readable.sort();
@@ -75,7 +80,9 @@ fn ordered(topic: &Arc<str>, order: &str) -> Vec<MessageQueue> {
         broker_name: broker.clone(),
         queue_id,
     };
-    parts.flat_map(|(broker, count)| (0..count).map(move |id| queue(&broker, id))).collect()
+    parts.flat_map(|(broker, count)| (0..count).map(move |id| queue(&broker, id)))
+        .take(QUEUES_MAX)
+        .collect()
 }
 
 /// Where brokers are, and which version each said it is.
@@ -102,7 +109,7 @@ impl Brokers {
         let addrs = self.addrs.get(name)?;
         let found = addrs
             .get_key_value(&id)
-            .or_else(|| addrs.get_key_value(&(id + 1)))
+            .or_else(|| addrs.get_key_value(&id.saturating_add(1)))
             .or_else(|| addrs.iter().next());
         found.map(|(id, addr)| (addr, *id != MASTER_ID))
     }
@@ -134,6 +141,9 @@ impl Brokers {
         self.versions.get(addr).copied()
     }
 }
+
+/// Queues of one topic that are believed in; the official console makes a few thousand at most.
+pub(crate) const QUEUES_MAX: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
@@ -177,6 +187,22 @@ mod tests {
         assert_eq!(Route::new("T", &data, None).publish.len(), 8);
     }
 
+    /// Goal: counts of queues that no broker has make no more queues than a topic may have. Method: every way to name a
+    /// count, with the greatest, the smallest and many together.
+    #[test]
+    fn absurd_counts_are_bounded() {
+        for count in [0, -1, i32::MIN] {
+            let route = Route::new("T", &route_data(&[("a", &[(0, "a:1")], 6, count, count)]), None);
+            assert!(route.publish.is_empty() && route.readable.is_empty());
+        }
+        let row: crate::core::testing::BrokerRow<'_> = ("a", &[(0, "a:1")], 6, i32::MAX, i32::MAX);
+        let mut data = route_data(&[row; 3]);
+        let route = Route::new("T", &data, None);
+        assert_eq!((route.publish.len(), route.readable.len()), (QUEUES_MAX, QUEUES_MAX));
+        data.order_topic_conf = Some("a:2147483647;b:2147483647".to_owned());
+        assert_eq!(Route::new("T", &data, None).publish.len(), QUEUES_MAX);
+    }
+
     /// Goal: the broker to pull from is the one suggested, else the next, else any; and a slave is known as one.
     #[test]
     fn a_puller_finds_some_broker() {
@@ -186,6 +212,7 @@ mod tests {
         assert_eq!(pulled(0), Some(("a:0", false)));
         assert_eq!(pulled(1), Some(("a:2", true)));
         assert_eq!(pulled(7), Some(("a:0", false)));
+        assert_eq!(pulled(i64::MAX), Some(("a:0", false)));
         assert!(brokers.to_pull_from("b", 0).is_none());
         brokers.keep_only(&BTreeSet::from([Arc::from("a:2")]));
         assert!(brokers.master("a").is_none());
