@@ -57,7 +57,9 @@ impl Route {
             route.publish = ordered(&topic, order);
         }
         if route.publish.len().max(route.readable.len()) == QUEUES_MAX {
-            log::error!("topic {topic} is said to have {QUEUES_MAX} queues or more: no more than that are used");
+            log::error!(
+                "topic {topic} is said to have {QUEUES_MAX} queues or more: no more than that are used"
+            );
         }
         route.publish.sort();
         route.readable.sort();
@@ -80,9 +82,7 @@ fn ordered(topic: &Arc<str>, order: &str) -> Vec<MessageQueue> {
         broker_name: broker.clone(),
         queue_id,
     };
-    parts.flat_map(|(broker, count)| (0..count).map(move |id| queue(&broker, id)))
-        .take(QUEUES_MAX)
-        .collect()
+    parts.flat_map(|(broker, count)| (0..count).map(move |id| queue(&broker, id))).take(QUEUES_MAX).collect()
 }
 
 /// Where brokers are, and which version each said it is.
