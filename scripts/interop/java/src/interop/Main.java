@@ -347,7 +347,8 @@ public final class Main {
             seekToBegin(consumer, queue);
         }
         Set<String> got = new HashSet<>();
-        long deadline = System.currentTimeMillis() + 20_000;
+        // A pull under way that the seek fails to interrupt holds its queue for as long as a broker suspends it, 20 s.
+        long deadline = System.currentTimeMillis() + 60_000;
         while (got.size() < 100 && System.currentTimeMillis() < deadline) {
             consumer.poll(500).forEach(m -> got.add(text(m)));
         }
