@@ -343,14 +343,16 @@ public final class Main {
         consumer.start();
         List<MessageQueue> queues = new ArrayList<>(consumer.fetchMessageQueues(topic));
         consumer.assign(queues);
-        for (MessageQueue queue : queues) {
-            seekToBegin(consumer, queue);
-        }
         Set<String> got = new HashSet<>();
-        // A pull under way that the seek fails to interrupt holds its queue for as long as a broker suspends it, 20 s.
-        long deadline = System.currentTimeMillis() + 60_000;
-        while (got.size() < 100 && System.currentTimeMillis() < deadline) {
-            consumer.poll(500).forEach(m -> got.add(text(m)));
+        // A pull that fails just after a seek forgets where to: in the official client the channel that the seek closed may do that.
+        for (int attempt = 1; attempt <= 5 && got.size() < 100; attempt++) {
+            for (MessageQueue queue : queues) {
+                seekToBegin(consumer, queue);
+            }
+            long deadline = System.currentTimeMillis() + 10_000;
+            while (got.size() < 100 && System.currentTimeMillis() < deadline) {
+                consumer.poll(500).forEach(m -> got.add(text(m)));
+            }
         }
         Check.same(100, got.size(), "messages");
         consumer.shutdown();
