@@ -49,7 +49,7 @@ impl Checkpoint {
 
     /// What was stored before this time needs no second look.
     pub fn min_timestamp(&self) -> i64 {
-        (self.physic_timestamp.min(self.logics_timestamp) - CLOCK_SLACK_MS).max(0)
+        self.physic_timestamp.min(self.logics_timestamp).saturating_sub(CLOCK_SLACK_MS).max(0)
     }
 
     /// Writes and syncs the file, if anything has changed.

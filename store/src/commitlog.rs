@@ -68,8 +68,13 @@ impl LogFiles {
                 return Err(StoreError::LogFileSize { path, found: entry.bytes, expected: file_bytes });
             }
             let start = offset_of_name(&entry.name).expect("names were looked at above");
+            if start % file_bytes as i64 != 0 || start.checked_add(file_bytes as i64).is_none() {
+                let what = "a commitlog file is named by its first byte, a multiple of mappedFileSizeCommitLog, and this one is not: \
+                            give it its name back, or move it away";
+                return Err(StoreError::Damaged { path, what });
+            }
             if starts.last().is_some_and(|last| last + file_bytes as i64 != start) {
-                let what = "the commitlog has a gap before this file";
+                let what = "the commitlog has a gap before this file: bring the missing ones back, or move away those on one side of it";
                 return Err(StoreError::Damaged { path, what });
             }
             starts.push(start);

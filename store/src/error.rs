@@ -57,6 +57,14 @@ pub enum StoreError {
         path.display()
     )]
     LogFileSize { path: PathBuf, found: u64, expected: u64 },
+    #[error(
+        "the hot log of the last run may hold messages that are nowhere else, and cannot be read ({source}): start as the user \
+         that the last run had; to go on without them remove `hotlog` and `hotlog.bak` in storePathRootDir"
+    )]
+    HotLog {
+        #[source]
+        source: MediumError,
+    },
     #[error("{what}")]
     Config { what: &'static str },
     #[error("{}: {what}", path.display())]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arena::{HotMap, StoreId};
+use crate::arena::{self, HotMap, StoreId};
 use crate::config::StoreConfig;
 use crate::config_files;
 use crate::error::{MediumError, StoreError};
@@ -87,17 +87,24 @@ impl Identity {
         self.parsed_id().expect("checked when it was loaded or made")
     }
 
+    /// Whether `dir` is one that a store like this made for itself, whatever the file that names it says.
+    pub fn is_own_dir(&self) -> bool {
+        self.dir.file_name().is_some_and(|name| name == self.store.as_str())
+    }
+
     fn parsed_id(&self) -> Option<StoreId> {
         StoreId::from_str_radix(&self.store, 16).ok()
     }
 
     /// The segments that the last run left, as far as they are still there.
-    pub fn map_left(&self, medium: &dyn Medium) -> Vec<HotMap> {
-        if self.boot != medium.boot_id() {
-            return Vec::new();
+    pub fn map_left(&self, medium: &dyn Medium) -> Result<Vec<HotMap>, StoreError> {
+        if self.boot != medium.boot_id() || self.segment_bytes <= HOT_BYTES_MIN {
+            return Ok(Vec::new());
         }
         let map = |index| medium.map_hot(&self.dir.join(segment_name(index)), self.segment_bytes, false);
-        (0..self.segments.min(SEGMENTS_MAX)).filter_map(|index| map(index).ok().flatten()).collect()
+        let found = (0..self.segments.min(SEGMENTS_MAX)).filter_map(|index| map(index).transpose());
+        // One that is there and cannot be read may hold messages that were acknowledged: nobody goes on without them unasked.
+        found.collect::<Result<_, _>>().map_err(|source| StoreError::HotLog { source })
     }
 
     /// Takes hot memory in the best place that gives it; the sentences say why better ones did not. What an earlier run
@@ -161,3 +168,5 @@ fn segment_name(index: usize) -> String {
 
 const NAME: &str = "hotlog";
 const SEGMENTS_MAX: usize = 4096;
+/// A segment of no more than this holds nothing.
+const HOT_BYTES_MIN: usize = arena::HEADER_BYTES + arena::PAGE_BYTES;

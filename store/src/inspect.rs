@@ -20,12 +20,13 @@ use crate::checkpoint::Checkpoint;
 use crate::cold::ABORT_NAMES;
 use crate::commitlog::offset_of_name;
 use crate::consumequeue::is_real;
+use crate::consumequeue::load::id_of_name;
 use crate::dispatch::{ENTRY_BYTES, decode_entry};
 use crate::error::MediumError;
 use crate::files::Files;
 use crate::index::dir_of;
 use crate::index::format::{HEADER_BYTES, IndexHeader, is_name};
-use crate::medium::Medium;
+use crate::medium::{Entry, Medium};
 use crate::offsets::{PhysicalOffset, Unit};
 
 /// What lies in a directory.
@@ -165,27 +166,37 @@ pub fn inspect(
 fn look_at_log(medium: &dyn Medium, dir: PathBuf, remarks: &mut Vec<String>) -> Result<LogSeen, MediumError> {
     let mut seen = LogSeen { dir, ..LogSeen::default() };
     let mut next = None;
-    for entry in medium.list(&seen.dir)? {
-        let Some(start) = offset_of_name(&entry.name).filter(|_| !entry.is_dir) else {
+    let entries = medium.list(&seen.dir)?;
+    let start_of = |entry: &Entry| {
+        offset_of_name(&entry.name)
+            .filter(|start| !entry.is_dir && start.checked_add_unsigned(entry.bytes).is_some())
+    };
+    // What is not as large has lost something; it may be the first.
+    let sizes = entries.iter().filter(|entry| start_of(entry).is_some()).map(|entry| entry.bytes);
+    seen.file_bytes = sizes.max().unwrap_or(0);
+    for entry in entries {
+        let Some(start) = start_of(&entry) else {
             remarks.push(format!("commitlog/{}: not a commitlog file", entry.name));
             continue;
         };
         if seen.files == 0 {
-            seen.file_bytes = entry.bytes;
             seen.min = start;
         }
         if entry.bytes != seen.file_bytes {
             remarks.push(format!(
-                "commitlog/{}: {} bytes, the first has {}",
+                "commitlog/{}: {} bytes, others have {}",
                 entry.name, entry.bytes, seen.file_bytes
             ));
+        }
+        if start % (seen.file_bytes as i64).max(1) != 0 {
+            remarks.push(format!("commitlog/{}: its name is no multiple of its size", entry.name));
         }
         if next.is_some_and(|next| next != start) {
             remarks.push(format!("commitlog/{}: files before it are missing", entry.name));
         }
         seen.files += 1;
         seen.file_end = start + entry.bytes as i64;
-        next = Some(seen.file_end);
+        next = start.checked_add_unsigned(seen.file_bytes);
     }
     Ok(seen)
 }
@@ -198,12 +209,13 @@ fn look_at_queues(
     let mut queues = Vec::new();
     for topic in medium.list(dir)?.into_iter().filter(|entry| entry.is_dir) {
         for queue in medium.list(&dir.join(&topic.name))? {
-            let Some(queue_id) = queue.name.parse().ok().filter(|_| queue.is_dir) else { continue };
+            let Some(queue_id) = id_of_name(&queue.name).filter(|_| queue.is_dir) else { continue };
             let queue_dir = dir.join(&topic.name).join(&queue.name);
             let files: Vec<_> = medium
                 .list(&queue_dir)?
                 .into_iter()
                 .filter_map(|entry| Some((offset_of_name(&entry.name)?, entry.bytes)))
+                .filter(|(start, bytes)| start.checked_add_unsigned(*bytes).is_some())
                 .collect();
             let Some((first, file_bytes)) = files.first().copied().filter(|(_, bytes)| *bytes >= 20) else {
                 remarks.push(format!("consumequeue/{}/{queue_id}: no file", topic.name));
@@ -234,8 +246,11 @@ fn end_of_queue(reader: &mut Files, min: i64, end: i64) -> Result<i64, MediumErr
 }
 
 fn entry_at(reader: &mut Files, offset: i64) -> Result<Option<Unit>, MediumError> {
+    // A damaged record may say any offset.
+    let at = u64::try_from(offset).ok().and_then(|offset| offset.checked_mul(ENTRY_BYTES as u64));
+    let Some(at) = at.filter(|at| i64::try_from(*at).is_ok()) else { return Ok(None) };
     let mut entry = [0; ENTRY_BYTES];
-    let there = reader.read(offset as u64 * ENTRY_BYTES as u64, &mut entry)?;
+    let there = reader.read(at, &mut entry)?;
     Ok(if there == ENTRY_BYTES { decode_entry(&entry) } else { None })
 }
 
@@ -267,10 +282,10 @@ pub fn verify(
     seen: &Inspection,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verdict, MediumError> {
-    let mut walk = Walk::new(medium, seen);
+    let mut walk = Walk::new(medium, seen)?;
     let mut verdict = Verdict::default();
     let mut at = seen.commitlog.min;
-    while at < seen.commitlog.file_end {
+    while seen.commitlog.file_bytes > 0 && at < seen.commitlog.file_end {
         progress((at - seen.commitlog.min) as u64, (seen.commitlog.file_end - seen.commitlog.min) as u64);
         let why = match walk.unit(at)? {
             Ok(step) => {
@@ -320,6 +335,8 @@ struct Walk {
     log: Files,
     file_bytes: i64,
     file_end: i64,
+    /// First bytes of all files, which may lie far apart.
+    starts: Vec<i64>,
     window: Vec<u8>,
     /// Place of the window's first byte.
     start: i64,
@@ -327,12 +344,14 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(medium: &Arc<dyn Medium>, seen: &Inspection) -> Self {
+    fn new(medium: &Arc<dyn Medium>, seen: &Inspection) -> Result<Self, MediumError> {
         let mut log = Files::new(Arc::clone(medium), seen.commitlog.file_bytes.max(1));
         log.dir.clone_from(&seen.commitlog.dir);
         let queues = Queues::new(medium, seen);
         let (file_bytes, file_end) = (seen.commitlog.file_bytes as i64, seen.commitlog.file_end);
-        Self { log, file_bytes, file_end, window: Vec::new(), start: 0, queues }
+        let starts = medium.list(&seen.commitlog.dir)?.into_iter().filter_map(|entry| offset_of_name(&entry.name));
+        let starts = starts.collect();
+        Ok(Self { log, file_bytes, file_end, starts, window: Vec::new(), start: 0, queues })
     }
 
     /// Makes sure that the window holds `bytes` bytes from `at` on, or all there are in this file.
@@ -384,7 +403,7 @@ impl Walk {
             let held = self.hold(at, SEARCH_BYTES)?;
             let held = &held[..held.len().min(SEARCH_BYTES)];
             if held.len() < HEAD_BYTES {
-                at = (at / self.file_bytes + 1) * self.file_bytes;
+                at = self.starts.iter().copied().find(|start| *start > at).unwrap_or(self.file_end);
                 continue;
             }
             if *held == ZEROS[..held.len().min(ZEROS.len())] {

@@ -31,9 +31,9 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// The first byte after the message.
+    /// The first byte after the message. A damaged entry may say anything, and must not seem to end before it begins.
     pub fn end(&self) -> PhysicalOffset {
-        self.physical.plus(u64::from(self.size))
+        PhysicalOffset(self.physical.0.saturating_add(i64::from(self.size)))
     }
 
     pub fn range(&self) -> LogRange {

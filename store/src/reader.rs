@@ -178,7 +178,7 @@ impl ColdReader {
     /// The record that begins at `physical`. `None`: nothing begins there, or it is not written out yet.
     pub fn read_record(&mut self, physical: PhysicalOffset) -> Result<Option<Vec<u8>>, StoreError> {
         let written_to = self.marks.written_to();
-        if physical < self.marks.min_physical() || physical.plus(RECORD_BYTES_MIN as u64) > written_to {
+        if physical < self.marks.min_physical() || written_to.since(physical) < RECORD_BYTES_MIN as u64 {
             return Ok(None);
         }
         let mut bytes = vec![0; FIRST_READ_BYTES];
@@ -187,7 +187,12 @@ impl ColdReader {
         let Some(size) = bytes.first_chunk().map(|size| u32::from_be_bytes(*size) as usize) else {
             return Ok(None);
         };
-        if size as u64 > written_to.since(physical) {
+        // `physical` may come from a client, and lie amid a body: memory is taken only for what can be a record, within one file.
+        let left_in_file = self.log.file_bytes() - physical.0 as u64 % self.log.file_bytes();
+        let place = bytes.get(PHYSICAL_AT..).and_then(|rest| rest.first_chunk());
+        if size as u64 > written_to.since(physical).min(left_in_file)
+            || place.map(|place| i64::from_be_bytes(*place)) != Some(physical.0)
+        {
             return Ok(None);
         }
         if size > there {
@@ -298,6 +303,9 @@ impl ColdReader {
         offset: QueueOffset,
     ) -> Result<Option<Unit>, StoreError> {
         self.turn_to(topic, queue_id);
+        if !(0..=i64::MAX / ENTRY_BYTES as i64).contains(&offset.0) {
+            return Ok(None);
+        }
         let mut entry = [0; ENTRY_BYTES];
         let there = self.queues.read(offset.0 as u64 * 20, &mut entry)?;
         let unit = if there == ENTRY_BYTES { decode_entry(&entry) } else { None };
@@ -306,7 +314,7 @@ impl ColdReader {
 
     /// The store time of the record at `physical`, without reading its body.
     pub fn store_time(&mut self, physical: PhysicalOffset) -> Result<Option<i64>, StoreError> {
-        if physical >= self.marks.written_to() {
+        if physical.0 < 0 || physical >= self.marks.written_to() {
             return Ok(None);
         }
         let mut head = [0; STORE_TIME_AT_V6 + 8];
@@ -518,6 +526,7 @@ impl Batch {
     }
 }
 
+const PHYSICAL_AT: usize = 28;
 const SYS_FLAG_AT: usize = 36;
 const STORE_TIME_AT_V4: usize = 56;
 const STORE_TIME_AT_V6: usize = 68;

@@ -33,6 +33,10 @@ impl QueueFiles {
                 continue;
             }
             for (queue_id, next) in queues {
+                if !(0..=OFFSET_MAX).contains(&next) {
+                    log::error!("{NAME}: queue {queue_id} of {topic} cannot go on at {next}");
+                    continue;
+                }
                 let Some(index) = self.find_or_add(topic.as_bytes(), queue_id) else { continue };
                 if self.queues[index].next >= next {
                     continue;
@@ -116,3 +120,5 @@ impl super::DiskQueue {
 }
 
 const NAME: &str = "emptied";
+/// Far above all that a queue can reach, and its bytes have numbers still.
+const OFFSET_MAX: i64 = i64::MAX / 100;

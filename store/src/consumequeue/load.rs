@@ -30,7 +30,7 @@ impl QueueFiles {
                 continue;
             }
             for queue in files.medium.list(&files.dir.join(&topic.name))? {
-                if let (true, Ok(queue_id)) = (queue.is_dir, queue.name.parse()) {
+                if let (true, Some(queue_id)) = (queue.is_dir, id_of_name(&queue.name)) {
                     let index = files.add(&topic.name, queue_id);
                     files.load_queue(index)?;
                 }
@@ -50,6 +50,11 @@ impl QueueFiles {
             }
             if entry.bytes != self.file_bytes {
                 let what = "not mappedFileSizeConsumeQueue bytes long: set that key, or remove consumequeue/ to have it rebuilt";
+                return Err(StoreError::Damaged { path: dir.join(&entry.name), what });
+            }
+            if !(start as u64).is_multiple_of(self.file_bytes) {
+                let what = "not named by its first byte, a multiple of mappedFileSizeConsumeQueue: give it its name back, or remove \
+                            consumequeue/ to have it rebuilt";
                 return Err(StoreError::Damaged { path: dir.join(&entry.name), what });
             }
             starts.push(start as u64);
@@ -93,6 +98,11 @@ impl QueueFiles {
         self.close_file(index);
         Ok(())
     }
+}
+
+/// The queue that a directory belongs to, which has one name only: two queues with the files of one would undo each other.
+pub(crate) fn id_of_name(name: &str) -> Option<i32> {
+    name.parse().ok().filter(|id: &i32| id.to_string() == name)
 }
 
 /// Files at the end of a queue in which its end is looked for.

@@ -10,7 +10,7 @@
 
 mod emptied;
 mod entries;
-mod load;
+pub(crate) mod load;
 mod repair;
 mod sync;
 mod trim;
@@ -52,6 +52,8 @@ pub(crate) struct QueueFiles {
     pub is_disordered: bool,
     /// Offsets filled because their message is gone.
     pub filled: u64,
+    /// Messages whose queue offsets cannot be.
+    doubted: u64,
 }
 
 struct DiskQueue {
@@ -106,6 +108,7 @@ impl QueueFiles {
             fill_gaps: false,
             is_disordered: false,
             filled: 0,
+            doubted: 0,
         }
     }
 
@@ -135,6 +138,21 @@ impl QueueFiles {
         let Some(index) = self.find_or_add(record.topic, record.queue_id) else { return Dispatched::Skipped };
         let queue = &mut self.queues[index];
         if !record.is_queued() || unit.end() <= queue.last_end {
+            return Dispatched::Skipped;
+        }
+        // All messages before it in its queue take at least a byte each.
+        let can_be = (0..=unit.physical.0).contains(&record.queue_offset);
+        if self.fill_gaps && record.queue_offset != queue.next && !can_be {
+            self.doubted += 1;
+            if self.doubted <= DOUBTED_TOLD_MAX {
+                log::error!(
+                    "the message at {} cannot be number {} of queue {} of {}: it gets no entry",
+                    unit.physical,
+                    record.queue_offset,
+                    queue.queue_id,
+                    queue.topic
+                );
+            }
             return Dispatched::Skipped;
         }
         if record.queue_offset < queue.next {
@@ -253,3 +271,4 @@ pub(crate) fn is_real(unit: &Unit) -> bool {
 }
 
 const RECENT: usize = 64;
+const DOUBTED_TOLD_MAX: u64 = 20;

@@ -101,7 +101,10 @@ pub fn open(
 
     let mut progress = Progress::new(Arc::clone(&medium));
     let mut disk = load_disk(&config, &medium, &mut progress)?;
-    let left = claim.left.as_ref().map_or_else(Vec::new, |left| left.map_left(&*medium));
+    let left = match &claim.left {
+        Some(left) => left.map_left(&*medium)?,
+        None => Vec::new(),
+    };
     let hot = claim.left.as_ref().map_or_else(Vec::new, |owner| chain(&left, owner.store_id()));
     let mut recovery = Recovery {
         clean,
@@ -161,7 +164,7 @@ pub fn open(
     // From here on the old hot log is not needed any more: all of it is in the files.
     let identity = claim.identity;
     let (taken, place, maps, remarks) = identity.take_hot(&medium, &config)?;
-    if !identity.dir.as_os_str().is_empty() && identity.dir != taken.dir {
+    if identity.is_own_dir() && identity.dir != taken.dir {
         medium.remove_dir(&identity.dir)?;
     }
     let mut lead = vec![0; arena::lead_of(end)];

@@ -31,6 +31,9 @@ pub(super) fn replay(
         );
         return Ok(end);
     }
+    if disk.log.is_empty() {
+        check_borders(disk, hot)?; // Else the files have told.
+    }
     let mut end = end;
     match compare(disk, hot, end.min(published))? {
         Agreement::Whole => {}
@@ -83,6 +86,26 @@ pub(super) fn replay(
     Ok(end)
 }
 
+/// Where the hot log ends files must be where files end, or it was written with files of another size.
+fn check_borders(disk: &Disk, hot: &[FoundSegment<'_>]) -> Result<(), StoreError> {
+    for segment in hot {
+        let mut at = 0;
+        while let Some(Ok(unit)) = segment.bytes.get(at..).filter(|rest| !rest.is_empty()).map(record::unit) {
+            let left = disk.log.left_in_file(segment.base.plus(at as u64));
+            let (len, fits) = match unit {
+                LogUnit::Record(view) => (view.bytes.len(), view.bytes.len() as u64 <= left),
+                LogUnit::Blank { bytes_left } => (bytes_left as usize, u64::from(bytes_left) == left),
+            };
+            if !fits {
+                let what = "the hot log was written with another mappedFileSizeCommitLog: set that key back";
+                return Err(StoreError::Config { what });
+            }
+            at += len;
+        }
+    }
+    Ok(())
+}
+
 /// Another broker has gone on where the files of the last run ended. What only the hot log has was acknowledged: it is stored
 /// once more, behind what the other broker stored. A kill in here makes some of it twice, never less.
 fn append_again(
@@ -99,7 +122,7 @@ fn append_again(
         while let Some(Ok(unit)) = segment.bytes.get(at..).filter(|rest| !rest.is_empty()).map(record::unit) {
             let LogUnit::Record(view) = unit else {
                 let LogUnit::Blank { bytes_left } = unit else { break };
-                at += bytes_left as usize;
+                at += (bytes_left as usize).max(record::BLANK_BYTES);
                 continue;
             };
             at += view.bytes.len();
@@ -164,7 +187,7 @@ fn compare(disk: &mut Disk, hot: &[FoundSegment<'_>], to: PhysicalOffset) -> Res
                 }
                 view.bytes.len()
             }
-            Ok(LogUnit::Blank { bytes_left }) => bytes_left as usize,
+            Ok(LogUnit::Blank { bytes_left }) => (bytes_left as usize).max(record::BLANK_BYTES),
             Err(_) => return Ok(Agreement::Whole), // Damaged here already: replay tells where.
         };
         at = at.plus(len as u64);

@@ -24,6 +24,7 @@ impl Medium for SimMedium {
 
     fn map_hot(&self, path: &Path, bytes: usize, create: bool) -> Result<Option<HotMap>, MediumError> {
         let mut world = self.whole_call("map", path)?;
+        world.check_fault(FaultKind::Map, "map", path)?;
         if let Some(map) = world.hot.get(path).filter(|map| map.bytes() == bytes) {
             assert!(map.is_alone());
             return Ok(Some(map.again()));

@@ -1,0 +1,168 @@
+//! Starts over directories that are damaged, or not what they seem: a clear error or a recovery, never a panic and never a loss unsaid.
+#![allow(clippy::unwrap_used)] // Tests: the helpers too.
+
+mod world;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use store::sim_medium::{Fault, FaultKind};
+use store::{Medium, StoreConfig};
+use world::{TOPICS, World, small_config};
+
+/// Why the store does not open.
+fn refusal(world: &World) -> String {
+    match store::open(world.config.clone(), Arc::new(world.medium.clone())) {
+        Ok(_) => panic!("it opens"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn write(world: &World, path: &Path, at: u64, bytes: &[u8]) {
+    world.medium.open(path).unwrap().unwrap().write_at(at, bytes).unwrap();
+}
+
+/// D-1. Goal: a hot log that is there and cannot be read is no reason to go on without it. Method: a kill, then a start that may not
+/// map it; then one that may.
+#[test]
+fn a_hot_log_that_cannot_be_read_is_not_passed_over() {
+    let mut world = World::new(21, small_config());
+    world.open().unwrap();
+    (0..40).for_each(|_| world.append());
+    world.kill();
+    world.medium.set_fault(Some(Fault { path_part: "/hot", what: FaultKind::Map }));
+    assert!(refusal(&world).contains("hotlog"));
+    world.medium.set_fault(None);
+    world.open().unwrap();
+    world.check();
+}
+
+/// D-1. Goal: a hot log whose files would have another size is not replayed at wrong borders. Method: a kill before any file is
+/// written, a start with smaller and with larger files, and one with the right ones.
+#[test]
+fn a_hot_log_of_other_file_sizes_is_refused() {
+    for (with, then) in [(1 << 20, 64 << 10), (64 << 10, 1 << 20)] {
+        let config = StoreConfig {
+            hot_bytes: 8 * (128 << 10),
+            hot_segments: 8,
+            unit_bytes: 1 << 20,
+            commitlog_file_bytes: with,
+            ..small_config()
+        };
+        let mut world = World::new(22, config);
+        world.open().unwrap();
+        (0..300).for_each(|_| world.append());
+        world.kill();
+        world.config.commitlog_file_bytes = then;
+        assert!(refusal(&world).contains("mappedFileSizeCommitLog"));
+        world.config.commitlog_file_bytes = with;
+        world.open().unwrap();
+        world.check();
+    }
+}
+
+/// Goal: a file of the log with a wrong name is neither read at a wrong place nor removed. Method: rename the only one, and one to the
+/// end of all numbers.
+#[test]
+fn a_commitlog_file_with_a_wrong_name_is_left_alone() {
+    for name in ["00000000000000000005", "09223372036854775807"] {
+        let mut world = World::lived(23, small_config(), 60);
+        world.close();
+        let files = world::log_files(&world.medium);
+        let last = files.last().unwrap();
+        let (content, other) = (world.medium.content(last), last.with_file_name(name));
+        for file in &files {
+            Medium::rename(&world.medium, file, &other).unwrap();
+        }
+        assert!(refusal(&world).contains("multiple of mappedFileSizeCommitLog"));
+        assert_eq!(world.medium.content(&other), content);
+    }
+}
+
+/// D-13. Goal: a directory whose first commitlog file has no byte is looked at without a panic. Method: that.
+#[test]
+fn an_empty_first_file_is_looked_at() {
+    let mut world = World::lived(24, small_config(), 600);
+    world.close();
+    let first: PathBuf = world::log_files(&world.medium).remove(0);
+    world.medium.create(&first, 0).unwrap();
+    let medium: Arc<dyn Medium> = Arc::new(world.medium.clone());
+    let seen = store::inspect::inspect(&medium, Path::new("/store"), None).unwrap();
+    assert!(!seen.remarks.is_empty());
+    let verdict = store::inspect::verify(&medium, &seen, &mut |_, _| {}).unwrap();
+    assert!(!verdict.is_whole());
+    let left = world.kept.iter().flatten().filter(|kept| kept.physical.0 >= 65_536).count();
+    assert_eq!(verdict.records as usize, left);
+}
+
+/// D-6. Goal: a record whose queue offset no queue can have costs its own place in the queue, not memory without end and not those
+/// behind it. Method: change that field, which no CRC covers, of one message; lose the queues.
+#[test]
+fn a_queue_offset_that_cannot_be_costs_one_message() {
+    for wrong in [1_i64 << 24, i64::MAX, -1, i64::MIN] {
+        for nth in [0, 5] {
+            let mut world = World::lived(25, small_config(), 100);
+            world.close();
+            let hit = world.kept[1][nth].physical.0;
+            let file = format!("/store/commitlog/{:020}", hit / 65_536 * 65_536);
+            write(&world, Path::new(&file), hit as u64 % 65_536 + 20, &wrong.to_be_bytes());
+            world.medium.remove_dir(Path::new("/store/consumequeue")).unwrap();
+            let recovery = world.open().unwrap();
+            assert!(recovery.lost_entries <= 1);
+            let (store, cold) = world.running.as_mut().unwrap();
+            let (topic, queue_id) = TOPICS[1];
+            let index = store.find_queue(topic, queue_id).unwrap();
+            assert_eq!(store.offsets(index).end.0 as usize, world.kept[1].len());
+            for (offset, kept) in (0..).zip(&world.kept[1]) {
+                let entry = cold.reader().entry(topic, queue_id, store::QueueOffset(offset)).unwrap();
+                let expected = (offset as usize != nth).then_some(kept.physical);
+                assert_eq!(entry.map(|unit| unit.physical), expected, "{wrong} {nth} at {offset}");
+            }
+        }
+    }
+}
+
+/// D-6. Goal: entries that point to the end of all numbers are made again from the log. Method: write one over the last.
+#[test]
+fn an_entry_beyond_everything_is_made_again() {
+    for physical in [i64::MAX, i64::MAX - 5] {
+        let mut world = World::lived(26, small_config(), 60);
+        (world.now_ms, _) = (world.now_ms + 1_000, world.step());
+        world.close();
+        let last = world.kept[0].len() as u64 - 1;
+        let file = format!("/store/consumequeue/TopicA/0/{:020}", last * 20 / 1_000 * 1_000);
+        write(&world, Path::new(&file), last * 20 % 1_000, &physical.to_be_bytes());
+        world.open().unwrap();
+        world.check();
+    }
+}
+
+/// D-6. Goal: a directory that only looks like a queue's is none. Method: other ways to write its number; kills.
+#[test]
+fn a_queue_has_one_directory() {
+    let mut world = World::lived(27, small_config(), 100);
+    for name in ["00", "+0", "-0"] {
+        let path = format!("/store/consumequeue/TopicA/{name}/00000000000000000000");
+        world.medium.create(Path::new(&path), 1_000).unwrap();
+    }
+    for _ in 0..3 {
+        world.live(60);
+        world.check_over_a_kill();
+        world.medium.take_hot_away();
+    }
+}
+
+/// D-3. Goal: a checkpoint that says anything at all does not stop a start. Method: its fields at both ends; power cuts.
+#[test]
+fn a_checkpoint_may_say_anything() {
+    for word in [i64::MIN, -1, i64::MAX] {
+        let config = StoreConfig { flush: store::FlushMode::Sync, ..small_config() };
+        let mut world = World::lived(28, config, 200);
+        world.close();
+        write(&world, Path::new("/store/checkpoint"), 0, &word.to_be_bytes().repeat(5));
+        world.medium.create(Path::new("/store/abort"), 1).unwrap();
+        world.open().unwrap();
+        world.check();
+        world.close();
+    }
+}
