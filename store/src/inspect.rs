@@ -349,7 +349,8 @@ impl Walk {
         log.dir.clone_from(&seen.commitlog.dir);
         let queues = Queues::new(medium, seen);
         let (file_bytes, file_end) = (seen.commitlog.file_bytes as i64, seen.commitlog.file_end);
-        let starts = medium.list(&seen.commitlog.dir)?.into_iter().filter_map(|entry| offset_of_name(&entry.name));
+        let starts =
+            medium.list(&seen.commitlog.dir)?.into_iter().filter_map(|entry| offset_of_name(&entry.name));
         let starts = starts.collect();
         Ok(Self { log, file_bytes, file_end, starts, window: Vec::new(), start: 0, queues })
     }
