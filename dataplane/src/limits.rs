@@ -32,6 +32,9 @@ pub const JOIN_STALL_MS_MAX: u64 = 30_000;
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 /// Below this it is read again.
 pub const OUTBOX_BYTES_LOW: usize = 64 * 1024;
+/// Encoded bytes a client may leave untaken before it is sent no more requests of ours, which others cause: it is told nothing,
+/// and who asked is told that it cannot be reached.
+pub const REQUESTS_UNTAKEN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Room an outbox starts with when its connection first answers.
 pub const OUTBOX_CHUNK_BYTES: usize = 16 * 1024;
 /// A drained outbox larger than this gives its memory back.

@@ -17,7 +17,7 @@ mod drain;
 use std::collections::VecDeque;
 
 use protocol::code::response;
-use protocol::frame::Codec;
+use protocol::frame::{Codec, FRAME_BYTES_MAX};
 use protocol::header::HeaderWriter;
 use protocol::headers::HeartbeatRequestHeader as NoFields;
 use store::{LogRange, SharedBytes};
@@ -25,8 +25,8 @@ use store::{LogRange, SharedBytes};
 use crate::answer::{Refusal, ReplyTo};
 use crate::counters::count_fields;
 use crate::limits::{
-    FRAME_BYTES_MAX, LITTLE_BODY_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_CHUNK_BYTES,
-    OUTBOX_CHUNK_BYTES_KEPT_MAX, OUTBOX_CHUNKS_KEPT_MAX,
+    LITTLE_BODY_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_CHUNK_BYTES, OUTBOX_CHUNK_BYTES_KEPT_MAX,
+    OUTBOX_CHUNKS_KEPT_MAX, REQUESTS_UNTAKEN_BYTES_MAX,
 };
 use crate::net::{ConnId, NetTx};
 
@@ -147,12 +147,13 @@ impl Outbox {
             return;
         }
         self.counters.replies += 1;
-        if !body.fits_frame() {
-            return self.too_big(to);
+        let fits = body.fits_frame()
+            && self.put(to.conn, body, |buffer, body_len| {
+                write(HeaderWriter::response(buffer, to.codec, code, to.opaque)).finish(body_len).ok()
+            });
+        if !fits {
+            self.too_big(to);
         }
-        self.put(to.conn, body, |buffer, body_len| {
-            write(HeaderWriter::response(buffer, to.codec, code, to.opaque)).finish(body_len).ok()
-        });
     }
 
     /// As `reply` without a body, for who writes prefix and header himself; `write` may be called again with more room.
@@ -189,7 +190,8 @@ impl Outbox {
     }
 
     /// Sends a request of ours to a client, in JSON as the official broker does. Returns its opaque, by which the
-    /// client's answer is known. One with a body that no frame can hold is not sent, as if it were lost on the way.
+    /// client's answer is known. None: it was not sent, since no frame can hold it, or since the client leaves too much of ours
+    /// untaken. What others have us ask a client costs that client nothing, and us no more memory than this.
     pub fn request(
         &mut self,
         conn: ConnId,
@@ -197,16 +199,18 @@ impl Outbox {
         oneway: bool,
         write: impl for<'b> Fn(HeaderWriter<'b>) -> HeaderWriter<'b>,
         body: Body<'_>,
-    ) -> i32 {
+    ) -> Option<i32> {
         self.last_opaque = self.last_opaque.wrapping_add(1) & i32::MAX;
         let opaque = self.last_opaque;
-        if body.fits_frame() {
-            self.counters.requests += 1;
-            self.put(conn, body, |buffer, body_len| {
+        let line = self.lines.get(conn.slot as usize).filter(|line| line.is(conn));
+        let is_taken = line.is_none_or(|line| line.copied() < REQUESTS_UNTAKEN_BYTES_MAX);
+        let sent = is_taken
+            && body.fits_frame()
+            && self.put(conn, body, |buffer, body_len| {
                 write(HeaderWriter::request(buffer, Codec::Json, code, opaque, oneway)).finish(body_len).ok()
             });
-        }
-        opaque
+        self.counters.requests += u64::from(sent);
+        sent.then_some(opaque)
     }
 
     /// Ends a connection once everything before this is sent.
@@ -276,12 +280,17 @@ impl Outbox {
     }
 
     /// Encodes one frame at the end of its connection's line. `encode` writes prefix and header, or says there is no
-    /// room.
+    /// room. False: no frame can hold it, and nothing was done.
     #[inline]
-    fn put(&mut self, conn: ConnId, body: Body<'_>, encode: impl Fn(&mut [u8], usize) -> Option<usize>) {
+    fn put(
+        &mut self,
+        conn: ConnId,
+        body: Body<'_>,
+        encode: impl Fn(&mut [u8], usize) -> Option<usize>,
+    ) -> bool {
         let Some(line) = line_of(&mut self.lines, conn) else {
             self.counters.lost_peers += 1;
-            return;
+            return true;
         };
         if line.chunk.is_empty() {
             line.chunk = self.spare_chunks.pop().unwrap_or_else(|| vec![0; OUTBOX_CHUNK_BYTES]);
@@ -289,14 +298,13 @@ impl Outbox {
         let body_len = body.len();
         let head_len = loop {
             match encode(&mut line.chunk[line.tail..], body_len) {
-                Some(head_len) => break head_len,
-                None if line.chunk.len() - line.tail > FRAME_BYTES_MAX => {
-                    // A header that no frame holds, made of what the request brought: there is no answer to it.
-                    line.close_when_drained = true;
+                Some(head_len) if head_len + body_len <= FRAME_BYTES_MAX => break head_len,
+                None if line.chunk.len() - line.tail <= FRAME_BYTES_MAX => line.make_room(),
+                _ => {
+                    // A header made of what some request brought. The next drain gives the room back.
                     mark(line, conn, &mut self.dirty);
-                    return;
+                    return false;
                 }
-                None => line.make_room(),
             }
         };
         line.push_chunk(head_len);
@@ -320,6 +328,7 @@ impl Outbox {
             }
         }
         mark(line, conn, &mut self.dirty);
+        true
     }
 
     /// An answer that no frame can hold.
@@ -345,7 +354,7 @@ impl Body<'_> {
         self.len() == 0
     }
 
-    /// Whether a frame can hold it, with any header before it.
+    /// Whether a frame can hold it, with a header of usual length before it.
     pub fn fits_frame(&self) -> bool {
         self.len() <= BODY_BYTES_MAX
     }
@@ -373,6 +382,11 @@ impl Line {
         }
         self.chunk[self.tail..self.tail + bytes.len()].copy_from_slice(bytes);
         self.push_chunk(bytes.len());
+    }
+
+    /// Bytes that were copied here and wait.
+    fn copied(&self) -> usize {
+        self.tail - self.head
     }
 
     /// Nothing of it will be sent any more.
@@ -442,5 +456,5 @@ fn keep_chunk(spare: &mut Vec<Vec<u8>>, chunk: Vec<u8>) {
     }
 }
 
-/// What a body may hold, so that any header fits before it.
+/// What a body may hold, so that a header of usual length fits before it.
 const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - 64 * 1024;

@@ -39,7 +39,9 @@ impl Broker {
         }
         let conn = member.conn;
         let code = request::GET_CONSUMER_RUNNING_INFO;
-        let opaque = out.request(conn, code, false, |w| w.with(&header), Body::None);
+        let Some(opaque) = out.request(conn, code, false, |w| w.with(&header), Body::None) else {
+            return Err(unreachable_client(&client_id));
+        };
         let call = Call::Relay { to: req.reply_to(), client_id: client_id.into_owned() };
         self.calls.keep(conn, opaque, call, req.now.mono_ms());
         Ok(())
@@ -81,6 +83,12 @@ impl Broker {
             }
         }
     }
+}
+
+/// The call was not made: too long, or the client takes nothing.
+#[cold]
+pub fn unreachable_client(client_id: &str) -> Refusal {
+    Refusal::new(response::SYSTEM_ERROR, format!("consumer <{client_id}> cannot be asked"))
 }
 
 /// Code, remark and body as the client gave them.

@@ -49,14 +49,14 @@ impl Broker {
         let failure = match (client_id, conn) {
             (None, _) => Some("reply message properties[REPLY_TO_CLIENT] is null".to_owned()),
             (Some(id), None) => Some(format!("push reply message fail, channel of {id} not found.")),
-            (Some(id), Some(_)) if self.calls.is_full() || !Body::Bytes(req.body).fits_frame() => {
-                Some(format!("push reply message to {id}fail."))
-            }
-            (Some(_), Some(conn)) => {
-                let opaque = self.push_reply(conn, req, header, target, &mut list, out);
-                self.calls.keep(conn, opaque, Call::PushReply(pushed.clone()), req.now.mono_ms());
-                None
-            }
+            (Some(id), Some(_)) if self.calls.is_full() => Some(format!("push reply message to {id}fail.")),
+            (Some(id), Some(conn)) => match self.push_reply(conn, req, header, target, &mut list, out) {
+                Some(opaque) => {
+                    self.calls.keep(conn, opaque, Call::PushReply(pushed.clone()), req.now.mono_ms());
+                    None
+                }
+                None => Some(format!("push reply message to {id}fail.")),
+            },
         };
         self.scratch.properties = list;
         if let Some(remark) = failure {
@@ -118,7 +118,7 @@ impl Broker {
         Some((appended.physical.0, appended.queue_offset.0))
     }
 
-    /// Code 326 to the requester. Returns the opaque of the call.
+    /// Code 326 to the requester. Returns the opaque of the call, if it could be made.
     fn push_reply(
         &mut self,
         conn: ConnId,
@@ -127,7 +127,7 @@ impl Broker {
         target: Target,
         list: &mut Vec<u8>,
         out: &mut Outbox,
-    ) -> i32 {
+    ) -> Option<i32> {
         properties::push(list, key::PUSH_REPLY_TIME, req.now.wall_ms.to_string().as_bytes());
         let (born_host, store_host) = (req.peer.to_string(), self.address.to_string());
         let push = ReplyMessageRequestHeader {

@@ -185,3 +185,66 @@ fn a_reply_that_fits_no_frame_is_refused() {
     });
     assert_eq!(pushed.unwrap().body.len(), FRAME_BYTES_MAX - 65 * 1024);
 }
+
+/// Goal: a reply whose properties fit no frame of ours is refused, and the requester's connection stays. Method: properties that take
+/// six times as much in JSON, in which we push.
+#[test]
+fn a_reply_whose_properties_fit_no_frame_is_refused() {
+    let mut world = World::new();
+    let (a, b) = (world.connect(), world.connect());
+    world.done(a, heartbeat("a", vec![], &["RPG"]));
+    let long = "\u{3}".repeat(3 << 20);
+    let mut command = reply(&[("REPLY_TO_CLIENT", "a"), ("LONG", &long)]);
+    command.opaque = 9;
+    world.post_in(Codec::Binary, b, &command);
+    let answer = answer_of(&mut world, b, 9).unwrap();
+    assert_eq!((answer.code, answer.remark.as_deref()), (1, Some("push reply message to afail.")));
+    world.done(a, heartbeat("a", vec![], &["RPG"]));
+    world.post(b, to_a());
+    assert_eq!(world.take(a, request::PUSH_REPLY_MESSAGE_TO_CLIENT).len(), 1);
+}
+
+/// Goal: an answer to an administrator's question that fits no frame of ours ends nobody's connection.
+#[test]
+fn a_relayed_remark_that_fits_no_frame_is_refused() {
+    let mut world = World::new();
+    let (a, b) = (world.connect(), world.connect());
+    let subscriptions = vec![crate::requests::subscription("T", 1)];
+    world.done(a, heartbeat("a", vec![crate::requests::consumer("G", subscriptions)], &[]));
+    let ask = RemotingCommand::request(request::GET_CONSUMER_RUNNING_INFO)
+        .field("consumerGroup", "G")
+        .field("clientId", "a")
+        .field("jstackEnable", "false");
+    let opaque = world.post(b, ask.clone());
+    let relayed = world.take(a, request::GET_CONSUMER_RUNNING_INFO).remove(0);
+    let answer = RemotingCommand::response(1, relayed.opaque).remark("\u{3}".repeat(3 << 20));
+    world.post_in(Codec::Binary, a, &answer);
+    let answer = answer_of(&mut world, b, opaque).unwrap();
+    let remark = "the answer is longer than a frame may be";
+    assert_eq!((answer.code, answer.remark.as_deref()), (1, Some(remark)));
+    world.post(b, ask);
+    assert_eq!(world.take(a, request::GET_CONSUMER_RUNNING_INFO).len(), 1);
+}
+
+/// Goal: replies to a requester that takes nothing are refused at some point, rather than kept for it without end.
+#[test]
+fn a_requester_that_takes_nothing_is_not_kept_for() {
+    let mut world = World::new();
+    let (a, b) = (world.connect(), world.connect());
+    world.done(a, heartbeat("a", vec![], &["RPG"]));
+    for _ in 0..40 {
+        world.post(b, to_a().body(vec![b'x'; 1 << 20]));
+    }
+    assert!(world.shard.outbox.queued(a) < 10 << 20);
+    let refused: Vec<_> = std::iter::from_fn(|| world.next(b)).collect();
+    assert!(refused.len() > 30);
+    for answer in refused {
+        assert_eq!((answer.code, answer.remark.as_deref()), (1, Some("push reply message to afail.")));
+    }
+    let mut taken = 0;
+    for _ in 0..200 {
+        world.turn();
+        taken += world.take(a, request::PUSH_REPLY_MESSAGE_TO_CLIENT).len();
+    }
+    assert!((8..10).contains(&taken), "{taken}");
+}

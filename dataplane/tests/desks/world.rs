@@ -175,7 +175,12 @@ impl World {
 
     /// Sends a command with the opaque it has: an answer, mostly.
     pub fn post_as_is(&mut self, conn: ConnId, command: RemotingCommand) {
-        let bytes = command.encode(Codec::Json);
+        self.post_in(Codec::Json, conn, &command);
+    }
+
+    /// The same in either form.
+    pub fn post_in(&mut self, codec: Codec, conn: ConnId, command: &RemotingCommand) {
+        let bytes = command.encode(codec);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let taken = self.shard.net.feed(conn, rest);

@@ -11,6 +11,7 @@ use store::PhysicalOffset;
 
 use super::super::calls::Call;
 use super::super::errands::Question;
+use super::super::relay::unreachable_client;
 use super::super::{Broker, Refusal, ReplyTo, Request};
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
@@ -76,6 +77,9 @@ impl Broker {
     /// The message is here.
     pub(super) fn call_to_consume(&mut self, call: ConsumeDirectly, message: Vec<u8>, out: &mut Outbox) {
         let code = request::CONSUME_MESSAGE_DIRECTLY;
+        if self.calls.is_full() {
+            return out.refuse(call.to, &unreachable_client(&call.client_id));
+        }
         let opaque = out.request(
             call.client,
             code,
@@ -83,6 +87,9 @@ impl Broker {
             |w| call.fields.iter().fold(w, |w, (name, value)| w.field(name, value.as_str())),
             Body::Owned(message),
         );
+        let Some(opaque) = opaque else {
+            return out.refuse(call.to, &unreachable_client(&call.client_id));
+        };
         let relay = Call::Relay { to: call.to, client_id: call.client_id };
         self.calls.keep(call.client, opaque, relay, call.asked_ms);
     }
