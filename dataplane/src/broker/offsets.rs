@@ -192,6 +192,12 @@ impl ConsumerOffsets {
             .map(|row| &row.key.topic)
     }
 
+    /// Every group and topic with a committed offset: who asks for all of them asks once.
+    pub fn committed_rows(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
+        let committed = |row: &&Row| row.cells.iter().any(|cell| cell.committed >= 0);
+        self.rows.iter().flatten().filter(committed).map(|row| (&*row.key.group, &*row.key.topic))
+    }
+
     /// The groups that have committed offsets for a topic.
     pub fn groups_of_topic<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Arc<str>> + 'a {
         let committed = |row: &Row| row.cells.iter().any(|cell| cell.committed >= 0);

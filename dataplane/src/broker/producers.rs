@@ -8,6 +8,7 @@
 //! A producer registers with its heartbeat and is known for 120 s after the last one. A group is keyed by
 //! connection: a client that comes back on a new connection counts twice until the old one dies. Time is passed in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -35,14 +36,30 @@ pub struct Channel {
 #[derive(Debug, Default)]
 pub struct Producers {
     groups: HashMap<Arc<str>, ProducerGroup>,
-    by_conn: HashMap<ConnId, Vec<Arc<str>>>,
+    by_conn: HashMap<ConnId, Joined>,
     /// The newest channel of each client; an older one comes back with its next heartbeat when the newest closes.
     by_client: HashMap<Arc<str>, ConnId>,
+}
+
+/// What a connection is in.
+#[derive(Debug)]
+struct Joined {
+    groups: BTreeSet<Arc<str>>,
+    /// The client id it gave last: the only one by which `by_client` may lead to it.
+    id: Arc<str>,
 }
 
 impl Producers {
     /// A heartbeat named this group.
     pub fn register(&mut self, group: &str, conn: ConnId, client: &Arc<Client>, now_ms: i64) {
+        let joined = self
+            .by_conn
+            .entry(conn)
+            .or_insert_with(|| Joined { groups: BTreeSet::new(), id: client.id.clone() });
+        if joined.id != client.id {
+            let given_up = std::mem::replace(&mut joined.id, client.id.clone());
+            forget_client(&mut self.by_client, &given_up, conn);
+        }
         if self.by_client.get(&*client.id) != Some(&conn) {
             self.by_client.insert(client.id.clone(), conn);
         }
@@ -54,26 +71,29 @@ impl Producers {
             }
             return;
         }
+        if joined.groups.len() >= GROUPS_PER_CONN_MAX {
+            return;
+        }
         let name: Arc<str> =
             self.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| name.clone());
         let empty = || ProducerGroup { channels: Vec::new(), next: 0 };
         let known = self.groups.entry(name.clone()).or_insert_with(empty);
         known.channels.push(Channel { conn, client: client.clone(), seen_ms: now_ms });
-        self.by_conn.entry(conn).or_default().push(name);
+        joined.groups.insert(name);
     }
 
     /// The heartbeat of this connection said nothing new.
     pub fn touch(&mut self, conn: ConnId, now_ms: i64) {
-        let Some(names) = self.by_conn.get(&conn) else { return };
-        for name in names {
+        let Some(joined) = self.by_conn.get(&conn) else { return };
+        for name in &joined.groups {
             let channels = self.groups.get_mut(&**name).map(|group| &mut group.channels);
             for channel in channels.into_iter().flatten().filter(|channel| channel.conn == conn) {
                 channel.seen_ms = now_ms;
-                if !self.by_client.contains_key(&channel.client.id) {
-                    // Another connection of the same client has closed.
-                    self.by_client.insert(channel.client.id.clone(), conn);
-                }
             }
+        }
+        if !self.by_client.contains_key(&joined.id) {
+            // Another connection of the same client has closed.
+            self.by_client.insert(joined.id.clone(), conn);
         }
     }
 
@@ -81,31 +101,28 @@ impl Producers {
     pub fn unregister(&mut self, group: &str, conn: ConnId) {
         let Some(known) = self.groups.get_mut(group) else { return };
         let Some(at) = known.channels.iter().position(|channel| channel.conn == conn) else { return };
-        let client = known.channels.remove(at).client;
+        known.channels.remove(at);
         if known.channels.is_empty() {
             self.groups.remove(group);
         }
-        if let Some(names) = self.by_conn.get_mut(&conn) {
-            names.retain(|name| **name != *group);
-            if names.is_empty() {
-                self.by_conn.remove(&conn);
-                if self.by_client.get(&client.id) == Some(&conn) {
-                    self.by_client.remove(&client.id);
-                }
-            }
+        let Some(joined) = self.by_conn.get_mut(&conn) else { return };
+        joined.groups.remove(group);
+        if joined.groups.is_empty() {
+            forget_client(&mut self.by_client, &joined.id, conn);
+            self.by_conn.remove(&conn);
         }
     }
 
     /// The connection is gone.
     pub fn close(&mut self, conn: ConnId) {
-        while let Some(name) = self.by_conn.get(&conn).and_then(|names| names.first()).cloned() {
+        while let Some(name) = self.by_conn.get(&conn).and_then(|joined| joined.groups.first()).cloned() {
             self.unregister(&name, conn);
         }
     }
 
     /// The groups this connection is in.
-    pub fn groups_of(&self, conn: ConnId) -> &[Arc<str>] {
-        self.by_conn.get(&conn).map_or(&[], Vec::as_slice)
+    pub fn groups_of(&self, conn: ConnId) -> Option<&BTreeSet<Arc<str>>> {
+        self.by_conn.get(&conn).map(|joined| &joined.groups)
     }
 
     /// Connections whose last heartbeat is too old; the caller closes them, which removes them here.
@@ -137,6 +154,16 @@ impl Producers {
     /// Every group and its channels.
     pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &[Channel])> + '_ {
         self.groups.iter().map(|(name, group)| (name, &*group.channels))
+    }
+}
+
+/// Groups one connection may be in; the ones after that are not known here.
+const GROUPS_PER_CONN_MAX: usize = 65_536;
+
+/// This client is not on this connection any more; it may be on another one.
+fn forget_client(by_client: &mut HashMap<Arc<str>, ConnId>, id: &str, conn: ConnId) {
+    if by_client.get(id) == Some(&conn) {
+        by_client.remove(id);
     }
 }
 
@@ -184,6 +211,38 @@ mod tests {
         producers.close(conn(1));
         assert_eq!(producers.channel_of_client("a"), None);
         assert_eq!(producers.groups().count(), 0);
+    }
+
+    /// Goal: a connection that calls itself something else with each heartbeat, for each group, leaves nothing behind.
+    #[test]
+    fn an_id_that_was_given_up_is_forgotten() {
+        let mut producers = Producers::default();
+        for id in ["a", "b", "c"] {
+            producers.register("PG", conn(1), &client(id), 0);
+            producers.register(id, conn(1), &client(id), 0);
+            producers.touch(conn(1), 1);
+            assert_eq!((producers.by_client.len(), producers.channel_of_client(id)), (1, Some(conn(1))));
+        }
+        producers.register("PG", conn(2), &client("c"), 0);
+        producers.close(conn(1));
+        assert_eq!(producers.channel_of_client("c"), Some(conn(2)));
+        producers.close(conn(2));
+        assert!(producers.by_client.is_empty() && producers.by_conn.is_empty() && producers.groups.is_empty());
+    }
+
+    /// Goal: a client that is in very many groups leaves them without holding anybody up. Method: as many as would take minutes if each
+    /// were looked for among all.
+    #[test]
+    fn a_member_of_many_groups_leaves_at_once() {
+        let mut producers = Producers::default();
+        let client = client("a");
+        (0..100_000).for_each(|group| producers.register(&group.to_string(), conn(1), &client, 0));
+        assert_eq!(producers.groups().count(), GROUPS_PER_CONN_MAX);
+        let began = std::time::Instant::now();
+        producers.close(conn(1));
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+        assert_eq!(producers.groups().count(), 0);
+        assert!(producers.by_conn.is_empty());
     }
 
     /// Goal: only channels that have been silent too long are named, and a repeated heartbeat keeps one alive.

@@ -1,6 +1,7 @@
 //! What a shard shows of itself: bounded copies into the memory that whoever looks has brought, and recordings of what took
 //! too long.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Shard;
@@ -95,7 +96,7 @@ impl<N: Net> Shard<N> {
         let consumers = self.broker.consumers.groups_of(conn);
         let producers = self.broker.producers.groups_of(conn);
         let mut groups = [const { None }; GROUPS_SHOWN];
-        for (place, group) in groups.iter_mut().zip(consumers.iter().chain(producers)) {
+        for (place, group) in groups.iter_mut().zip(consumers.into_iter().chain(producers).flatten()) {
             *place = Some(Arc::clone(group));
         }
         Some(ConnRow {
@@ -106,7 +107,7 @@ impl<N: Net> Shard<N> {
             outbox_bytes: self.outbox.queued(conn),
             client: self.broker.peers.client_of(conn).map(|client| Arc::clone(&client.id)),
             groups,
-            groups_len: consumers.len() + producers.len(),
+            groups_len: consumers.map_or(0, BTreeSet::len) + producers.map_or(0, BTreeSet::len),
         })
     }
 

@@ -127,8 +127,9 @@ impl Broker {
     pub(super) fn consume_stats(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let header = GetConsumeStatsRequestHeader::read(&req.header.fields)?;
         let group = header.consumer_group.to_cow();
-        let named: Vec<String> = match (header.topic, header.topic_list) {
-            (Some(topic), _) if !topic.to_cow().trim().is_empty() => vec![topic.to_cow().into_owned()],
+        // Each once, however often a list names it: a topic may have very many queues.
+        let named: BTreeSet<String> = match (header.topic, header.topic_list) {
+            (Some(topic), _) if !topic.to_cow().trim().is_empty() => [topic.to_cow().into_owned()].into(),
             (_, Some(list)) if !list.to_cow().trim().is_empty() => {
                 list.to_cow().split(';').map(str::to_owned).collect()
             }
@@ -156,11 +157,14 @@ impl Broker {
         let mut wanted = Wanted::default();
         let mut body =
             ConsumeStatsList { broker_addr: Some(self.address_text()), ..ConsumeStatsList::default() };
+        let mut topics_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (group, topic) in self.offsets.committed_rows() {
+            topics_of.entry(group).or_default().push(topic);
+        }
         for group in groups {
-            let topics: Vec<Arc<str>> = self.offsets.topics_of_group(&group).cloned().collect();
             let mut of_group = Vec::new();
-            for topic in topics {
-                let Some(config) = self.topic_of_stats(&group, &topic) else { continue };
+            for topic in topics_of.remove(&*group).unwrap_or_default() {
+                let Some(config) = self.topic_of_stats(&group, topic) else { continue };
                 if header.is_order && !config.order {
                     continue;
                 }
