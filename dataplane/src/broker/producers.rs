@@ -227,7 +227,9 @@ mod tests {
         producers.close(conn(1));
         assert_eq!(producers.channel_of_client("c"), Some(conn(2)));
         producers.close(conn(2));
-        assert!(producers.by_client.is_empty() && producers.by_conn.is_empty() && producers.groups.is_empty());
+        assert!(
+            producers.by_client.is_empty() && producers.by_conn.is_empty() && producers.groups.is_empty()
+        );
     }
 
     /// Goal: a client that is in very many groups leaves them without holding anybody up. Method: as many as would take minutes if each
