@@ -250,6 +250,10 @@ impl ColdStore {
         self.disk.queues.begin_sync();
         self.disk.queues.sync_some(usize::MAX)?;
         let end = self.marks.written_to();
+        // Without it the next start looks less closely.
+        if let Err(error) = self.disk.queues.save_census(&self.config.root, end) {
+            log::warn!("{error}");
+        }
         if let Some(timestamp) = self.disk.index.as_mut().and_then(|index| index.close(end, now_ms)) {
             self.disk.checkpoint.index_timestamp = timestamp;
         }

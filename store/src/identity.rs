@@ -142,7 +142,9 @@ impl Identity {
                 }
                 Err(error) => {
                     remarks.push(format!("no hot log on {}: {error}", place.kind));
-                    medium.remove_dir(&place.dir)?;
+                    if let Err(error) = medium.remove_dir(&place.dir) {
+                        remarks.push(error.to_string()); // Somebody else's, most likely: the next place may do.
+                    }
                     failure = Some(error);
                 }
             }

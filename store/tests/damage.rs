@@ -166,3 +166,27 @@ fn a_checkpoint_may_say_anything() {
         world.close();
     }
 }
+
+/// D-6. Goal: after a clean stop too a queue that has lost its end, or all, is made again, however far before the end of the log its last
+/// message lies; and only then is the log gone through. Method: its files gone, zeroed, or without the last entry, after one more stop.
+#[test]
+fn an_old_queue_that_was_damaged_is_made_again() {
+    for (seed, how) in (29..35).flat_map(|seed| [(seed, 0), (seed, 1), (seed, 2)]) {
+        let mut world = World::lived(seed, small_config(), 120);
+        world.check();
+        world.close();
+        let recovery = world.open().unwrap();
+        assert!(recovery.scanned_records <= 1);
+        world.close();
+        let dir = "/store/consumequeue/%RETRY%group/0";
+        let (first, last) = (format!("{dir}/{:020}", 0), world.kept[2].len() as u64 - 1);
+        assert!(last < 50);
+        match how {
+            0 => world.medium.remove_dir(Path::new(dir)).unwrap(),
+            1 => write(&world, Path::new(&first), 0, &[0; 1_000]),
+            _ => write(&world, Path::new(&first), last * 20, &[0; 20]),
+        }
+        world.open().unwrap();
+        world.check();
+    }
+}

@@ -141,6 +141,7 @@ fn lost_queue_files_are_rebuilt() {
     use store::Medium;
     for (clean, path) in [
         (true, "/store/consumequeue"),
+        (true, "/store/consumequeue/TopicA/1"),
         (false, "/store/consumequeue"),
         (false, "/store/consumequeue/TopicA/1"),
     ] {

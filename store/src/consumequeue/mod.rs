@@ -8,6 +8,7 @@
 //! queue costs time at the next start, not messages. Here: the table of queues, and a record's way into its queue. What
 //! is in the files at a start is for load.rs and repair.rs. Rules: D-5 and D-6 (docs/PROMISES.md).
 
+mod census;
 mod emptied;
 mod entries;
 pub(crate) mod load;
@@ -52,6 +53,8 @@ pub(crate) struct QueueFiles {
     pub is_disordered: bool,
     /// Offsets filled because their message is gone.
     pub filled: u64,
+    /// What the last clean stop said of all queues.
+    census: Option<census::Census>,
     /// Messages whose queue offsets cannot be.
     doubted: u64,
 }
@@ -108,6 +111,7 @@ impl QueueFiles {
             fill_gaps: false,
             is_disordered: false,
             filled: 0,
+            census: None,
             doubted: 0,
         }
     }

@@ -58,6 +58,12 @@ pub(super) fn recover_files(
 
 /// After a clean stop everything up to the last queue entry is good; the message of that entry is looked at again.
 fn clean_start(disk: &mut Disk) -> Result<PhysicalOffset, StoreError> {
+    if let Some(end) = disk.queues.mismatch()
+        && !goes_on(disk, end)?
+    {
+        log::warn!("consume queues are not as the last stop has left them: all are made again from the commitlog");
+        return Ok(disk.log.min());
+    }
     let Some(last) = disk.queues.highest_entry()? else { return Ok(disk.log.min()) };
     if last.physical < disk.log.min() || last.end() > disk.log.file_end() {
         return unclean_start(disk);
@@ -67,6 +73,16 @@ fn clean_start(disk: &mut Disk) -> Result<PhysicalOffset, StoreError> {
         Ok(LogUnit::Record(view)) if check(&view, last.physical).is_ok() => Ok(last.physical),
         _ => unclean_start(disk),
     }
+}
+
+/// Whether the log has gone on there.
+fn goes_on(disk: &mut Disk, at: PhysicalOffset) -> Result<bool, StoreError> {
+    let mut window = Window::new(at);
+    Ok(match window.unit(&mut disk.log)? {
+        Ok(LogUnit::Record(view)) => view.physical_offset == at.0,
+        Ok(LogUnit::Blank { .. }) => true,
+        Err(_) => false,
+    })
 }
 
 /// The last file that begins with a good message stored before the checkpoint.

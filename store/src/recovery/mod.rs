@@ -213,6 +213,7 @@ fn load_disk(
         queues.remove_all()?;
     } else {
         queues.load_emptied(&config.root)?;
+        queues.load_census(&config.root)?;
     }
     let checkpoint = Checkpoint::load(Arc::clone(medium), config.root.join("checkpoint"))?;
     let store_timestamp = checkpoint.physic_timestamp;
