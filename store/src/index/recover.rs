@@ -26,7 +26,7 @@ use super::{IndexFiles, dir_of};
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::files::Files;
-use crate::medium::{Medium, MediumFile};
+use crate::medium::{Entry, Medium, MediumFile};
 use crate::offsets::PhysicalOffset;
 
 /// The log that an index belongs to.
@@ -149,51 +149,61 @@ struct Found<'a> {
 impl Found<'_> {
     fn look(&mut self, log: &LogBounds) -> Result<(), MediumError> {
         let entries = self.medium.list(self.dir)?;
-        let mut names = entries.into_iter().filter(|entry| !entry.is_dir && is_name(&entry.name));
+        let names: Vec<Entry> =
+            entries.into_iter().filter(|entry| !entry.is_dir && is_name(&entry.name)).collect();
+        let (mut kept, mut why) = (0, "the one before it ends too early");
         let mut end_before = -1;
-        for entry in names.by_ref() {
-            if self.ended {
-                self.medium.remove(&self.dir.join(&entry.name))?;
-                continue;
-            }
-            let path = self.dir.join(&entry.name);
-            let file = match self.medium.open(&path)? {
-                Some(file)
-                    if entry.bytes == self.config.index_shape.file_bytes()
-                        && self.state.current.is_none() =>
-                {
-                    file
-                }
-                _ => {
-                    self.remove(&path, "it has another size, or follows an unfinished file")?;
+        for entry in &names {
+            match self.look_at(entry, &mut end_before, log)? {
+                Ok(()) => kept += 1,
+                Err(reason) => {
+                    (self.cut, why) = (true, reason);
                     break;
                 }
-            };
-            let mut bytes = [0; HEADER_BYTES as usize];
-            file.read_at(0, &mut bytes)?;
-            let header = IndexHeader::decode(&bytes);
-            let is_sane = header.fits(self.config.index_shape) && header.begin_physical >= end_before;
-            if !is_sane || (header.count > 1 && header.begin_physical >= log.end.0) {
-                self.remove(&path, "its header cannot be right")?;
-                break;
             }
-            end_before = header.end_physical;
-            // Of files that end in the same millisecond, one may have been synced and the other not.
-            let synced = match self.limit {
-                Some(known) => entry.name < known.file && header.end_physical < known.to.0,
-                None => header.end_timestamp < log.index_timestamp,
-            };
-            let doubted = !(log.clean || synced && header.is_full(self.config.index_shape));
-            let beyond = header.count > 1 && header.end_physical >= log.end.0;
-            self.take(entry.name, &*file, header, doubted || beyond, log)?;
-            if self.cut {
+            if self.cut || self.ended {
                 break;
             }
         }
-        for entry in names {
-            self.remove(&self.dir.join(&entry.name), "the one before it ends too early")?;
+        // The newest first: an end in the midst of this leaves no hole that nothing tells of.
+        for entry in names[kept..].iter().rev() {
+            let path = self.dir.join(&entry.name);
+            if self.cut {
+                log::warn!("index file {} is made again from the log: {why}", path.display());
+            }
+            self.medium.remove(&path)?;
         }
         Ok(())
+    }
+
+    /// Takes a file that follows those taken. `Err`: why it cannot be.
+    fn look_at(
+        &mut self,
+        entry: &Entry,
+        end_before: &mut i64,
+        log: &LogBounds,
+    ) -> Result<Result<(), &'static str>, MediumError> {
+        let shape = self.config.index_shape;
+        let is_whole = entry.bytes == shape.file_bytes() && self.state.current.is_none();
+        let file = self.medium.open(&self.dir.join(&entry.name))?.filter(|_| is_whole);
+        let Some(file) = file else { return Ok(Err("it has another size, or follows an unfinished file")) };
+        let mut bytes = [0; HEADER_BYTES as usize];
+        file.read_at(0, &mut bytes)?;
+        let header = IndexHeader::decode(&bytes);
+        let is_sane = header.fits(shape) && header.begin_physical >= *end_before;
+        if !is_sane || (header.count > 1 && header.begin_physical >= log.end.0) {
+            return Ok(Err("its header cannot be right"));
+        }
+        *end_before = header.end_physical;
+        // Of files that end in the same millisecond, one may have been synced and the other not.
+        let synced = match self.limit {
+            Some(known) => entry.name < known.file && header.end_physical < known.to.0,
+            None => header.end_timestamp < log.index_timestamp,
+        };
+        let doubted = !(log.clean || synced && header.is_full(shape));
+        let beyond = header.count > 1 && header.end_physical >= log.end.0;
+        self.take(entry.name.clone(), &*file, header, doubted || beyond, log)?;
+        Ok(Ok(()))
     }
 
     /// Takes a file as it is, or as far as it is good.
@@ -251,12 +261,6 @@ impl Found<'_> {
         file.read_at(self.config.index_shape.entry_at(good.next_number()), &mut entry)?;
         Ok(self.limit.is_some_and(|known| known.to == limit)
             && IndexEntry::decode(&entry).physical >= limit.0)
-    }
-
-    fn remove(&mut self, path: &Path, why: &str) -> Result<(), MediumError> {
-        log::warn!("index file {} is made again from the log: {why}", path.display());
-        self.cut = true;
-        self.medium.remove(path)
     }
 }
 
