@@ -61,7 +61,9 @@ fn clean_start(disk: &mut Disk) -> Result<PhysicalOffset, StoreError> {
     if let Some(end) = disk.queues.mismatch()
         && !goes_on(disk, end)?
     {
-        log::warn!("consume queues are not as the last stop has left them: all are made again from the commitlog");
+        log::warn!(
+            "consume queues are not as the last stop has left them: all are made again from the commitlog"
+        );
         return Ok(disk.log.min());
     }
     let Some(last) = disk.queues.highest_entry()? else { return Ok(disk.log.min()) };
