@@ -69,7 +69,7 @@ pub struct SightServer {
 struct Shared {
     about: About,
     asker: Asker,
-    under_way: AtomicUsize,
+    under_way: Arc<AtomicUsize>,
     /// Held by who captures.
     capturing: Mutex<()>,
     recorder_bytes: usize,
@@ -91,7 +91,7 @@ impl SightServer {
         let shared = Arc::new(Shared {
             about,
             asker: Asker::new(ask, answers),
-            under_way: AtomicUsize::new(0),
+            under_way: Arc::default(),
             capturing: Mutex::new(()),
             recorder_bytes,
             stop: AtomicBool::new(false),
@@ -138,19 +138,34 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
             std::thread::sleep(Duration::from_millis(100)); // Out of descriptors, most likely.
             continue;
         };
-        if shared.under_way.fetch_add(1, Ordering::AcqRel) >= CONVERSATIONS_MAX {
-            shared.under_way.fetch_sub(1, Ordering::AcqRel);
+        let Some(seat) = Seat::take(&shared.under_way) else {
             // Fits into a socket's buffer, so it does not wait; who is gone needs no answer.
             let _ = writeln!(stream, "{}", json!({ "error": "too many look into this broker at once" }));
             continue;
-        }
+        };
         let shared = Arc::clone(shared);
         // No thread, no answer: the asker sees its connection close.
         let _ = speaker::spawn("ab-look", move || {
+            let _seat = seat;
             // Who is gone needs no answer.
             let _ = converse(stream, &shared);
-            shared.under_way.fetch_sub(1, Ordering::AcqRel);
         });
+    }
+}
+
+/// A place among those who look; free again however the conversation ends, also when it never began.
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn take(under_way: &Arc<AtomicUsize>) -> Option<Seat> {
+        let seat = Seat(Arc::clone(under_way));
+        (under_way.fetch_add(1, Ordering::AcqRel) < CONVERSATIONS_MAX).then_some(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -189,3 +204,22 @@ const CONVERSATIONS_MAX: usize = 8;
 const QUESTION_BYTES_MAX: u64 = 4096;
 /// How long who asks may keep us waiting.
 const TALK_WAIT_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a conversation whose thread could not be started takes no place for ever. Method: closures that are dropped
+    /// without a run, as a failed start drops them, more often than there are places.
+    #[test]
+    fn a_place_is_free_again_without_a_conversation() {
+        let under_way = Arc::default();
+        for _ in 0..3 * CONVERSATIONS_MAX {
+            let seat = Seat::take(&under_way).expect("all places are free");
+            drop(move || drop(seat));
+        }
+        let seats: Vec<Seat> = std::iter::from_fn(|| Seat::take(&under_way)).collect();
+        assert_eq!(seats.len(), CONVERSATIONS_MAX);
+        assert_eq!(under_way.load(Ordering::Acquire), CONVERSATIONS_MAX, "who is refused takes none");
+    }
+}

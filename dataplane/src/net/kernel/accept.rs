@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -14,28 +15,42 @@ use crate::time::TurnTime;
 
 impl KernelNet {
     pub(super) fn accept_some(&mut self, now: &TurnTime) -> u32 {
-        let mut accepted = 0;
+        let (mut accepted, mut tried) = (0, 0);
+        if now.mono_ns < self.accept_again_ns {
+            return 0;
+        }
         for index in 0..self.listeners.len() {
-            while self.listeners[index].may_accept && accepted < ACCEPTS_PER_TURN_MAX {
+            while self.listeners[index].may_accept && tried < ACCEPTS_PER_TURN_MAX {
                 if self.tx.free.is_empty() && self.tx.slots.len() >= self.limits.conns_max {
                     return accepted; // The rest wait in the kernel's backlog.
                 }
+                tried += 1;
                 match self.listeners[index].socket.accept() {
                     Ok((stream, peer)) => {
                         accepted += 1;
                         self.adopt(stream, peer, now);
                     }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.listeners[index].may_accept = false;
+                    }
+                    Err(error) if is_of_one_attempt(&error) => (),
                     Err(error) => {
-                        // Anything but "none left" concerns one connection attempt, or is cured by a later one.
-                        self.listeners[index].may_accept = error.kind() != io::ErrorKind::WouldBlock
-                            && error.kind() != io::ErrorKind::Other
-                            && error.raw_os_error() != Some(libc::EMFILE)
-                            && error.raw_os_error() != Some(libc::ENFILE);
+                        self.pause_accepting(&error, now);
+                        return accepted;
                     }
                 }
             }
         }
         accepted
+    }
+
+    /// Most likely descriptors or memory have run out. Who waits in a backlog does not ring again, so we must look again.
+    fn pause_accepting(&mut self, error: &io::Error, now: &TurnTime) {
+        if now.mono_ns >= self.complain_again_ns {
+            self.complain_again_ns = now.mono_ns + COMPLAINT_NANOS;
+            log::warn!("cannot accept connections: {error}; trying again every {ACCEPT_PAUSE:?}");
+        }
+        self.accept_again_ns = now.mono_ns + ACCEPT_PAUSE.as_nanos() as u64;
     }
 
     fn adopt(&mut self, mut stream: TcpStream, peer: SocketAddr, now: &TurnTime) {
@@ -62,6 +77,7 @@ impl KernelNet {
         conn.end_seen = false;
         conn.peer_finished = false;
         conn.is_deaf = false;
+        conn.is_timed = false;
         self.tx.conns_len += 1;
         self.tx.events.raise(slot, &mut conn.pending, Pending::OPENED);
         if !conn.is_hungry {
@@ -94,10 +110,19 @@ impl KernelNet {
             end_seen: false,
             peer_finished: false,
             is_deaf: false,
+            is_timed: false,
         });
         slot
     }
 }
 
+/// The next attempt may well succeed at once.
+fn is_of_one_attempt(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
+}
+
 const ACCEPTS_PER_TURN_MAX: u32 = 64;
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+/// Long enough for descriptors to come free again, short enough that nobody gives up.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const COMPLAINT_NANOS: u64 = 60_000_000_000;

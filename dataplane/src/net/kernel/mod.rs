@@ -41,6 +41,11 @@ pub struct KernelNet {
     hungry: VecDeque<u32>,
     /// Closed by us and flushed; waiting for the peer's end, oldest first.
     lingering: VecDeque<(ConnId, u64)>,
+    /// Closed by us and not flushed yet, because the peer does not read; oldest first.
+    flushing: VecDeque<(ConnId, u64)>,
+    /// When to accept again after that has failed.
+    accept_again_ns: u64,
+    complain_again_ns: u64,
     idle: Idle,
     limits: NetLimits,
 }
@@ -82,6 +87,9 @@ impl KernelNet {
             },
             hungry: touched::queue(limits.conns_max, 0),
             lingering: VecDeque::with_capacity(limits.conns_max),
+            flushing: VecDeque::with_capacity(limits.conns_max),
+            accept_again_ns: 0,
+            complain_again_ns: 0,
             idle,
             limits,
         })
@@ -148,7 +156,7 @@ impl Net for KernelNet {
             self.read_one(slot, now);
             work += 1;
         }
-        self.end_lingering(now);
+        self.end_closed(now);
         if work > 0 {
             self.idle.worked(now);
         }
@@ -230,10 +238,11 @@ impl Net for KernelNet {
         if !self.hungry.is_empty() || !self.tx.dirty.is_empty() || !self.tx.events.is_empty() {
             return;
         }
-        let max = match self.lingering.front() {
-            Some((_, until_ns)) => max.min(Duration::from_nanos(until_ns.saturating_sub(now.mono_ns))),
-            None => max,
-        };
+        let ends = [&self.lingering, &self.flushing].map(|queue| queue.front().map(|(_, until_ns)| *until_ns));
+        let again = (self.accept_again_ns > now.mono_ns).then_some(self.accept_again_ns);
+        let due_ns = ends.into_iter().chain([again]).flatten().min();
+        let max = due_ns
+            .map_or(max, |due_ns| max.min(Duration::from_nanos(due_ns.saturating_sub(now.mono_ns))));
         let (poll, events) = (&mut self.poll, &mut self.events);
         self.idle.sleep_with(now, max, |max| {
             // Interrupted or not, the next turn looks at whatever was found.
@@ -256,6 +265,30 @@ impl NetRx for KernelRx {
             Some(slot) if slot.generation == conn.generation => slot.ring.readable(),
             _ => (&[], &[]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc;
+
+    /// T-36. Goal: a listener that fails for good ends no turn late. Method: one that listens no more, for which accept
+    /// says EINVAL, in a thread that is given five seconds.
+    #[test]
+    fn a_broken_listener_stops_nobody() {
+        let (done, is_done) = mpsc::channel();
+        std::thread::spawn(move || {
+            let limits = NetLimits { conns_max: 8, rx_ring_bytes: 4 << 10, tx_ring_bytes: 4 << 10 };
+            let mut net = KernelNet::new(Ipv4Addr::LOCALHOST.into(), limits, Spin::Adaptive).unwrap();
+            net.listen(0).unwrap();
+            let listener = socket2::SockRef::from(&net.listeners[0].socket);
+            listener.shutdown(std::net::Shutdown::Both).unwrap();
+            let turns = (0..100).map(|ms| net.ingress(&TurnTime { mono_ns: ms * 1_000_000, wall_ms: 0 }, 64));
+            done.send(turns.sum::<u32>()).unwrap();
+        });
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(5)), Ok(0));
     }
 }
 

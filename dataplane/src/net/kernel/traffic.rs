@@ -104,6 +104,11 @@ impl KernelNet {
             conn.wants_room = false;
             self.tx.events.raise(slot, &mut conn.pending, Pending::WRITABLE);
         }
+        if conn.phase == Phase::Flushing && !conn.ring.is_empty() && !conn.is_timed {
+            conn.is_timed = true;
+            let id = ConnId { slot, generation: conn.generation };
+            self.flushing.push_back((id, now.mono_ns + FLUSH_NANOS_MAX));
+        }
         if conn.phase == Phase::Flushing && conn.ring.is_empty() {
             let ended = conn.stream.as_ref().is_none_or(|stream| stream.shutdown(Shutdown::Write).is_err());
             if ended || conn.peer_finished {
@@ -119,15 +124,17 @@ impl KernelNet {
         }
     }
 
-    pub(super) fn end_lingering(&mut self, now: &TurnTime) {
-        while let Some((id, until_ns)) = self.lingering.front().copied() {
-            if until_ns > now.mono_ns {
-                break;
-            }
-            self.lingering.pop_front();
-            let conn = &self.tx.slots[id.slot as usize];
-            if conn.generation == id.generation && conn.phase == Phase::Lingering {
-                self.tx.lose(id.slot);
+    /// Ends those that we have closed and whose peers have had their time.
+    pub(super) fn end_closed(&mut self, now: &TurnTime) {
+        for (queue, phase) in
+            [(&mut self.lingering, Phase::Lingering), (&mut self.flushing, Phase::Flushing)]
+        {
+            while let Some((id, _)) = queue.front().copied().filter(|(_, until_ns)| *until_ns <= now.mono_ns) {
+                queue.pop_front();
+                let conn = &self.tx.slots[id.slot as usize];
+                if conn.generation == id.generation && conn.phase == phase {
+                    self.tx.lose(id.slot);
+                }
             }
         }
     }
@@ -139,3 +146,5 @@ fn is_transient(error: &io::Error) -> bool {
 
 /// How long a connection we have closed may keep its slot until the peer closes it too.
 const LINGER_NANOS_MAX: u64 = 2_000_000_000;
+/// How long a connection we have closed may take to bring out what was sent before; the userspace stack gives as long.
+const FLUSH_NANOS_MAX: u64 = 60_000_000_000;

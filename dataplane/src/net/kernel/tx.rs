@@ -39,6 +39,8 @@ pub(super) struct TxSlot {
     pub(super) peer_finished: bool,
     /// Takes nothing any more: what is sent to it is thrown away.
     pub(super) is_deaf: bool,
+    /// Stands among those that are flushed until a deadline.
+    pub(super) is_timed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
