@@ -158,7 +158,10 @@ impl Config {
                 false => Duration::ZERO,
             },
             scan_interval: Duration::from_millis(self.number("scanNotActiveBrokerInterval").max(1)),
-            idle_limit: seconds("serverChannelMaxIdleTimeSeconds"),
+            idle_limit: match self.number("serverChannelMaxIdleTimeSeconds") {
+                0 => Duration::MAX,
+                limit => Duration::from_secs(limit),
+            },
             socket_backlog: u32::try_from(self.number("serverSocketBacklog")).unwrap_or(u32::MAX),
             selector_threads: usize::try_from(self.number("serverSelectorThreads")).unwrap_or(1).max(1),
         }

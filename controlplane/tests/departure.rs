@@ -89,6 +89,30 @@ fn a_channel_may_carry_several_brokers() {
     assert_eq!((world.route("A"), world.route("X")), (None, None));
 }
 
+/// N-12. Goal: one address under several names and in several clusters goes whole, and memory with it. Method: many of each by
+/// one connection, some with a goodbye that takes the last sign of life from the others; then the connection closes.
+#[test]
+fn an_address_of_many_names_leaves_nothing_behind() {
+    let mut world = World::new(&[]);
+    let nothing = world.cluster_info();
+    let names = ["n1", "n2", "n3", "n4"];
+    for name in names {
+        world.ask_on(7, Broker { name, ..Broker::default() }.registration());
+    }
+    world.close(7);
+    assert_eq!((world.route("A"), world.cluster_info()), (None, nothing.clone()), "at once");
+    for cluster in ["C", "D"] {
+        for name in names {
+            world.ask_on(8, Broker { name, cluster, ..Broker::default() }.registration());
+        }
+    }
+    let goodbye = [("clusterName", "C"), ("brokerName", "n1"), ("brokerAddr", Broker::default().addr)];
+    world.ask_on(8, ask(request::UNREGISTER_BROKER, &goodbye));
+    world.close(8);
+    world.server.tick(5_000);
+    assert_eq!((world.route("A"), world.cluster_info()), (None, nothing), "with the next scan");
+}
+
 /// N-13. Goal: silence longer than the time-out ends a broker and closes its channel; 120 s unless it asks for less.
 #[test]
 fn silence_ends_a_broker() {

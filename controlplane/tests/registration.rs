@@ -72,7 +72,25 @@ fn a_newcomer_with_older_state_is_ignored() {
     assert_eq!(world.addresses("A"), ["0=10.0.0.3:10911"]);
 }
 
-/// N-5. Goal: a single topic is taken only from a broker that registered in full. Its empty record stays behind.
+/// N-5. Goal: empty records of refused registrations do not gather. Method: a thousand names, then a scan; a broker that lives
+/// stays.
+#[test]
+fn empty_records_go_with_the_next_scan() {
+    let mut world = World::new(&[]);
+    world.register(&Broker::default());
+    let before = world.cluster_info();
+    for number in 0..1_000 {
+        let name: &'static str = format!("refused-{number}").leak();
+        let single = Broker { name, addr: "10.0.0.9:1", topics: vec!["S"], ..Broker::default() };
+        assert_eq!(world.register(&single).code, 1);
+    }
+    world.server.tick(5_000);
+    assert_eq!(world.cluster_info(), before);
+    assert!(world.route("A").is_some());
+}
+
+/// N-5. Goal: a single topic is taken only from a broker that registered in full. Its empty record stays behind
+/// until the next scan.
 #[test]
 fn a_single_topic_needs_a_full_registration_first() {
     let mut world = World::new(&[]);

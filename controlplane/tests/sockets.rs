@@ -198,6 +198,17 @@ fn idle_connections_are_closed() {
     assert!(!busy.has_route("A"), "still answered");
 }
 
+/// Goal: a limit of 0 is none, as in the official server, and does not shut everybody out for good.
+#[test]
+fn no_idle_limit_closes_nobody() {
+    let server = Running::start("no-idle", &["serverChannelMaxIdleTimeSeconds=0"]);
+    let mut client = server.connect();
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!client.has_route("A"), "answered");
+    }
+}
+
 /// Goal: the scan takes out a silent broker and closes its connection.
 #[test]
 fn a_silent_broker_is_closed() {

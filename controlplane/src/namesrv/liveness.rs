@@ -7,7 +7,7 @@
 //! An address dies when its channel closes, when it is silent for longer than its time-out, or when it says goodbye.
 //! This table only says who died; `route.rs` takes them out of the routes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use protocol::body::DataVersion;
 
@@ -87,6 +87,11 @@ impl LiveTable {
     /// The addresses that have been silent for longer than their time-out.
     pub fn silent(&self, now: Millis) -> Vec<BrokerKey> {
         self.keys_where(|live| live.is_silent(now))
+    }
+
+    /// Whatever is alive in some cluster.
+    pub fn addresses(&self) -> HashSet<&str> {
+        self.table.keys().map(|key| key.address.as_str()).collect()
     }
 
     fn keys_where(&self, dead: impl Fn(&Live) -> bool) -> Vec<BrokerKey> {

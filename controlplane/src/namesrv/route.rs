@@ -259,11 +259,38 @@ impl RouteTable {
     pub fn expire(&mut self, now: Millis) -> (Vec<Channel>, Vec<MinIdChange>) {
         let keys = self.live.silent(now);
         let channels = keys.iter().filter_map(|key| self.live.get(key)).map(|live| live.channel).collect();
-        (channels, self.drop_keys(keys))
+        let mut changes = self.drop_keys(keys);
+        changes.extend(self.sweep());
+        (channels, changes)
+    }
+
+    /// Takes out what no sign of life holds any more: addresses that went under another of their names or clusters, and the
+    /// empty records of brokers that were refused. Both could gather without end.
+    fn sweep(&mut self) -> Vec<MinIdChange> {
+        let alive = self.live.addresses();
+        let of_broker = |broker: &BrokerData| -> Vec<Leaving> {
+            let gone = broker.broker_addrs.iter().filter(|(_, address)| !alive.contains(address.as_str()));
+            gone.map(|(&id, address)| leaving(broker, id, address)).collect()
+        };
+        let gone: Vec<Leaving> = self.brokers.values().flat_map(of_broker).collect();
+        let changes = self.leave(&gone);
+        let is_empty = |broker: &&BrokerData| broker.broker_addrs.is_empty();
+        let empty: BTreeSet<String> =
+            self.brokers.values().filter(is_empty).map(|broker| broker.broker_name.clone()).collect();
+        if !empty.is_empty() {
+            self.brokers.retain(|name, _| !empty.contains(name));
+            self.retain_queues(|_, queues| queues.retain(|name, _| !empty.contains(name)));
+        }
+        let brokers = &self.brokers;
+        self.clusters.retain(|_, names| {
+            names.retain(|name| brokers.contains_key(name));
+            !names.is_empty()
+        });
+        changes
     }
 
     fn drop_keys(&mut self, keys: Vec<BrokerKey>) -> Vec<MinIdChange> {
-        let leaving: Vec<Leaving> = keys.iter().filter_map(|key| self.leaving(key)).collect();
+        let leaving: Vec<Leaving> = keys.iter().flat_map(|key| self.leaving(key)).collect();
         for key in &keys {
             self.live.remove(key);
             self.filters.remove(key);
@@ -271,15 +298,11 @@ impl RouteTable {
         self.leave(&leaving)
     }
 
-    fn leaving(&self, key: &BrokerKey) -> Option<Leaving> {
-        self.brokers.values().filter(|broker| broker.cluster == key.cluster).find_map(|broker| {
-            let (&broker_id, _) = broker.broker_addrs.iter().find(|(_, address)| **address == key.address)?;
-            Some(Leaving {
-                cluster: key.cluster.clone(),
-                broker_name: broker.broker_name.clone(),
-                broker_addr: key.address.clone(),
-                broker_id,
-            })
+    /// Under every name that the address has in this cluster.
+    fn leaving(&self, key: &BrokerKey) -> impl Iterator<Item = Leaving> {
+        self.brokers.values().filter(|broker| broker.cluster == key.cluster).filter_map(|broker| {
+            let (&id, address) = broker.broker_addrs.iter().find(|(_, address)| **address == key.address)?;
+            Some(leaving(broker, id, address))
         })
     }
 
@@ -343,6 +366,15 @@ impl RouteTable {
             topic_queue_mapping_by_broker: self.mappings.get(topic).cloned(),
             ..TopicRouteData::default()
         })
+    }
+}
+
+fn leaving(broker: &BrokerData, broker_id: i64, address: &str) -> Leaving {
+    Leaving {
+        cluster: broker.cluster.clone(),
+        broker_name: broker.broker_name.clone(),
+        broker_addr: address.to_owned(),
+        broker_id,
     }
 }
 
