@@ -286,8 +286,8 @@ impl Shell {
         }
     }
 
-    /// The writer brings out what it has; the reader goes on a little, so that the peer's last words do not reset the
-    /// connection under ours.
+    /// For a moment the writer brings out what it has, and the reader goes on, so that the peer's last words do not reset the
+    /// connection under ours. A peer that stands still would hold both, and what is to be written, for ever.
     fn close_wire(self: &Arc<Shell>, inner: &mut Inner, link: LinkId) {
         let Some(Wire { out, link_task, writer }) = inner.links.remove(&link) else {
             return;
@@ -295,11 +295,13 @@ impl Shell {
         drop(out);
         match writer {
             Some(writer) => {
+                let writing = writer.abort_handle();
                 inner.closing.retain(|writer| !writer.is_finished());
                 inner.closing.push(writer);
                 self.runtime.spawn(async move {
                     tokio::time::sleep(CLOSE_WAIT).await;
                     link_task.abort();
+                    writing.abort();
                 });
             }
             None => link_task.abort(), // Still connecting.
@@ -388,7 +390,9 @@ impl Shell {
 
     fn down(self: &Arc<Shell>, link: LinkId, reason: &str) {
         let mut inner = self.lock();
-        inner.links.remove(&link);
+        if let Some(writer) = inner.links.remove(&link).and_then(|wire| wire.writer) {
+            writer.abort(); // The peer has gone: there is nobody to bring it out to.
+        }
         let now = self.now();
         inner.core.link_down(link, reason, now);
         self.carry_out(&mut inner);
@@ -462,3 +466,41 @@ const WRITE_BYTES: usize = 256 * 1024;
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// An address nobody has (TEST-NET-1): the way there is the default route.
 const ELSEWHERE: &str = "192.0.2.1:9";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// Goal: a broker that stands still does not keep a connection, its thread of writing and what was to be written for ever,
+    /// once the connection was given up. Method: 64 MiB to a peer that reads nothing until we have closed: it gets a part of
+    /// it and then the end.
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_keeps_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr: Addr = listener.local_addr().unwrap().to_string().into();
+        let shell = Shell::start(Settings {
+            config: crate::config::ClientConfig::new("127.0.0.1:1"),
+            client_id: "here@1".to_owned(),
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            pid: 1,
+            seed: 1,
+        });
+        for _ in 0..8 {
+            let command = RemotingCommand::request(10).body(vec![7; 8 << 20]);
+            let _pending = shell.ask(|core, token, now| {
+                core.call(token, &addr, command, Duration::from_secs(60), now);
+                Ok(())
+            });
+        }
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.read_exact(&mut [0; 1024]).await.unwrap();
+        shell.close().await;
+        tokio::time::sleep(CLOSE_WAIT).await;
+        let (mut got, mut bytes) = (0, vec![0; 1 << 20]);
+        while let Ok(len @ 1..) = peer.read(&mut bytes).await {
+            got += len;
+        }
+        assert!(got < 60 << 20, "{got} bytes came after the end");
+    }
+}
