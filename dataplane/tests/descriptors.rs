@@ -36,5 +36,6 @@ fn a_connection_waits_for_a_descriptor() {
 /// Connections that open in one turn.
 fn opened(net: &mut KernelNet, ms: u64) -> u32 {
     net.ingress(&TurnTime { mono_ns: ms * 1_000_000, wall_ms: 0 }, 64);
-    std::iter::from_fn(|| net.next_event()).filter(|event| matches!(event, NetEvent::Opened { .. })).count() as u32
+    std::iter::from_fn(|| net.next_event()).filter(|event| matches!(event, NetEvent::Opened { .. })).count()
+        as u32
 }

@@ -238,11 +238,12 @@ impl Net for KernelNet {
         if !self.hungry.is_empty() || !self.tx.dirty.is_empty() || !self.tx.events.is_empty() {
             return;
         }
-        let ends = [&self.lingering, &self.flushing].map(|queue| queue.front().map(|(_, until_ns)| *until_ns));
+        let ends =
+            [&self.lingering, &self.flushing].map(|queue| queue.front().map(|(_, until_ns)| *until_ns));
         let again = (self.accept_again_ns > now.mono_ns).then_some(self.accept_again_ns);
         let due_ns = ends.into_iter().chain([again]).flatten().min();
-        let max = due_ns
-            .map_or(max, |due_ns| max.min(Duration::from_nanos(due_ns.saturating_sub(now.mono_ns))));
+        let max =
+            due_ns.map_or(max, |due_ns| max.min(Duration::from_nanos(due_ns.saturating_sub(now.mono_ns))));
         let (poll, events) = (&mut self.poll, &mut self.events);
         self.idle.sleep_with(now, max, |max| {
             // Interrupted or not, the next turn looks at whatever was found.

@@ -126,10 +126,10 @@ impl KernelNet {
 
     /// Ends those that we have closed and whose peers have had their time.
     pub(super) fn end_closed(&mut self, now: &TurnTime) {
-        for (queue, phase) in
-            [(&mut self.lingering, Phase::Lingering), (&mut self.flushing, Phase::Flushing)]
+        for (queue, phase) in [(&mut self.lingering, Phase::Lingering), (&mut self.flushing, Phase::Flushing)]
         {
-            while let Some((id, _)) = queue.front().copied().filter(|(_, until_ns)| *until_ns <= now.mono_ns) {
+            while let Some((id, _)) = queue.front().copied().filter(|(_, until_ns)| *until_ns <= now.mono_ns)
+            {
                 queue.pop_front();
                 let conn = &self.tx.slots[id.slot as usize];
                 if conn.generation == id.generation && conn.phase == phase {
