@@ -269,6 +269,11 @@ impl NetRx for KernelRx {
     }
 }
 
+const BELL: Token = Token(usize::MAX);
+const LISTENER_BASE: usize = 1 << 32;
+const BACKLOG_LEN: i32 = 4096;
+const EVENTS_PER_POLL_MAX: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,8 +297,3 @@ mod tests {
         assert_eq!(is_done.recv_timeout(Duration::from_secs(5)), Ok(0));
     }
 }
-
-const BELL: Token = Token(usize::MAX);
-const LISTENER_BASE: usize = 1 << 32;
-const BACKLOG_LEN: i32 = 4096;
-const EVENTS_PER_POLL_MAX: usize = 1024;
