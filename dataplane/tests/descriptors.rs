@@ -24,7 +24,7 @@ fn a_connection_waits_for_a_descriptor() {
     let waiting = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     let before = getrlimit(Resource::Nofile);
     let next = File::open("/dev/null").unwrap().as_raw_fd() as u64;
-    setrlimit(Resource::Nofile, Rlimit { current: Some(next), ..before.clone() }).unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(next), ..before }).unwrap();
     let while_none = (0..50).map(|ms| opened(&mut net, ms)).sum::<u32>();
     setrlimit(Resource::Nofile, before).unwrap();
     assert_eq!(while_none, 0);
