@@ -187,7 +187,9 @@ impl Broker {
         let name = self.topics.get(target.topic).expect("checked").name.clone();
         let rebuilt = &mut self.scratch.rebuilt;
         rebuilt.clear();
-        properties::extend_without(rebuilt, list, &[key::REAL_TOPIC, key::REAL_QID, key::TRANSACTION_ID]);
+        // It is no copy of another one, whatever it says, which would be taken for decided with it.
+        let ours = [key::REAL_TOPIC, key::REAL_QID, key::TRANSACTION_ID, key::TRAN_PREPARED_QUEUE_OFFSET];
+        properties::extend_without(rebuilt, list, &ours);
         properties::push(rebuilt, key::REAL_TOPIC, name.as_bytes());
         push_number(rebuilt, key::REAL_QID, target.queue_id);
         properties::push(rebuilt, key::TRANSACTION_ID, &self.scratch.uniq_key);

@@ -167,7 +167,8 @@ impl Topics {
                 }
             }
             None => {
-                let config = TopicConfig::new(name, queues, PERM_READ | PERM_WRITE);
+                // The group's wish may come from a file.
+                let config = TopicConfig::new(name, queues.min(QUEUES_MAX), PERM_READ | PERM_WRITE);
                 let order = order.unwrap_or(false);
                 self.put(TopicConfig { order, topic_sys_flag, ..config }, now_ms, ops)
             }
@@ -288,6 +289,9 @@ impl TopicSettings {
         topics
     }
 }
+
+/// Queues of a topic: more than anybody needs, and few enough to list.
+pub const QUEUES_MAX: i32 = 65_535;
 
 #[cfg(test)]
 pub mod tests {

@@ -13,22 +13,22 @@
 //! are those of the group CID_RMQ_SYS_TRANS. Everything is done in bounded steps of the shard's turn; what has left the
 //! hot log is read ahead by the cold thread. Implements B-9 (docs/PROMISES.md).
 
-use protocol::code::request;
+use protocol::code::{request, response};
 use protocol::header::Text;
 use protocol::headers::CheckTransactionStateRequestHeader;
 use protocol::ids;
 use protocol::names::{
     TRANS_CHECK_MAX_TIME_TOPIC, TRANS_CONSUMER_GROUP, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC,
 };
-use protocol::properties::{self, key};
+use protocol::properties::{self, PROPERTIES_BYTES_MAX, key};
 use protocol::record::{RecordDraft, RecordView, Stamp};
 use store::{Appended, ColdPull, QueueIndex, QueueOffset, Store, UnitAt};
 
-use crate::broker::Broker;
 use crate::broker::halves::Halves;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::put::push_number;
 use crate::broker::read_ahead::{Filled, ReadAhead};
+use crate::broker::{Broker, Refusal};
 use crate::limits::HALVES_PER_TURN_MAX;
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -241,35 +241,43 @@ impl Broker {
         match self.verdict(at, half, started_ms, now) {
             Verdict::Decided => true,
             Verdict::EndRound => false,
-            Verdict::GiveUp => {
-                let draft = RecordDraft {
-                    topic: TRANS_CHECK_MAX_TIME_TOPIC.as_bytes(),
-                    queue_id: 0,
-                    ..half.to_draft()
-                };
-                match self.put_as_is(&draft, now) {
-                    Ok(_) => self.transactions.halves.pass(at),
-                    Err(_) => return false,
-                }
-                true
-            }
+            Verdict::GiveUp => self.give_up_half(at, half, now),
             Verdict::PutBack => match self.put_half_back(half, None, now) {
-                Some((appended, list)) => {
+                Ok((appended, list)) => {
                     self.scratch.properties = list;
                     self.transactions.halves.put_back(at, appended.queue_offset.0);
                     true
                 }
-                None => false,
+                Err(refusal) => refusal.code == response::MESSAGE_ILLEGAL && self.give_up_half(at, half, now),
             },
             Verdict::Ask { asked_before } => match self.put_half_back(half, Some(asked_before + 1), now) {
-                Some((appended, list)) => {
+                Ok((appended, list)) => {
                     self.transactions.halves.put_back(at, appended.queue_offset.0);
-                    self.ask_producer(half, &list, &appended, out);
+                    self.ask_producer(half, &list, (appended.queue_offset.0, appended.physical.0), out);
                     self.scratch.properties = list;
                     true
                 }
-                None => false,
+                Err(refusal) if refusal.code == response::MESSAGE_ILLEGAL => {
+                    // Too long by our count in it: asked about this once, where it lies.
+                    self.ask_producer(half, half.properties, (half.queue_offset, half.physical_offset), out);
+                    self.give_up_half(at, half, now)
+                }
+                Err(_) => false,
             },
+        }
+    }
+
+    /// Puts a half message where an operator finds it. False when it must wait for that. One that no topic takes any more stays where
+    /// it is: others come after it.
+    fn give_up_half(&mut self, at: i64, half: &RecordView<'_>, now: &TurnTime) -> bool {
+        let draft =
+            RecordDraft { topic: TRANS_CHECK_MAX_TIME_TOPIC.as_bytes(), queue_id: 0, ..half.to_draft() };
+        match self.put_as_is(&draft, now) {
+            Err(refusal) if refusal.code != response::MESSAGE_ILLEGAL => false,
+            _ => {
+                self.transactions.halves.pass(at);
+                true
+            }
         }
     }
 
@@ -307,7 +315,7 @@ impl Broker {
         half: &RecordView<'_>,
         asked: Option<i32>,
         now: &TurnTime,
-    ) -> Option<(Appended, Vec<u8>)> {
+    ) -> Result<(Appended, Vec<u8>), Refusal> {
         let mut list = std::mem::take(&mut self.scratch.properties);
         list.clear();
         match asked {
@@ -325,21 +333,31 @@ impl Broker {
         }
         let draft = RecordDraft { properties: &list, ..half.to_draft() };
         match self.put_as_is(&draft, now) {
-            Ok(appended) => Some((appended, list)),
-            Err(_) => {
+            Ok(appended) => Ok((appended, list)),
+            Err(refusal) => {
                 self.scratch.properties = list;
-                None
+                Err(refusal)
             }
         }
     }
 
-    /// Code 39 to one producer of the message's group, if one is here. It answers with END_TRANSACTION.
-    fn ask_producer(&mut self, half: &RecordView<'_>, list: &[u8], copy: &Appended, out: &mut Outbox) {
+    /// Code 39 to one producer of the message's group, if one is here. It answers with END_TRANSACTION, which names the place given here.
+    fn ask_producer(
+        &mut self,
+        half: &RecordView<'_>,
+        list: &[u8],
+        (queue_offset, physical_offset): (i64, i64),
+        out: &mut Outbox,
+    ) {
         let group = properties::get_str(list, key::PGROUP).unwrap_or_default();
         let Some(conn) = self.producers.next_channel(group) else { return };
         let mut delivered = Vec::with_capacity(list.len());
         properties::extend_without(&mut delivered, list, &[key::WAIT]);
         properties::push(&mut delivered, key::WAIT, b"false");
+        if delivered.len() > PROPERTIES_BYTES_MAX {
+            delivered.clear();
+            delivered.extend_from_slice(list); // No room for it.
+        }
         let topic = properties::get(list, key::REAL_TOPIC).unwrap_or(half.topic);
         let queue_id = properties::get_str(list, key::REAL_QID).and_then(|id| id.parse().ok());
         let draft = RecordDraft {
@@ -348,19 +366,15 @@ impl Broker {
             properties: &delivered,
             ..half.to_draft()
         };
-        let stamp = Stamp {
-            queue_offset: copy.queue_offset.0,
-            physical_offset: copy.physical.0,
-            store_timestamp: half.store_timestamp,
-        };
+        let stamp = Stamp { queue_offset, physical_offset, store_timestamp: half.store_timestamp };
         let mut body = vec![0; draft.encoded_len()];
         draft.encode_into(&mut body, &stamp);
         let uniq_key = properties::get(list, key::UNIQ_KEY).map(Text::new);
-        let offset_msg_id = ids::offset_id(half.store_host, copy.physical.0);
+        let offset_msg_id = ids::offset_id(half.store_host, physical_offset);
         let header = CheckTransactionStateRequestHeader {
             topic: Some(Text::new(TRANS_HALF_TOPIC.as_bytes())),
-            tran_state_table_offset: copy.queue_offset.0,
-            commit_log_offset: copy.physical.0,
+            tran_state_table_offset: queue_offset,
+            commit_log_offset: physical_offset,
             msg_id: uniq_key,
             transaction_id: uniq_key,
             offset_msg_id: Some(Text::new(offset_msg_id.as_str().as_bytes())),

@@ -423,3 +423,57 @@ fn system_topics_are_made_again() {
     wait(&mut world, conn, 300_000);
     assert!(!asked(&mut world, conn).is_empty());
 }
+
+/// Goal: a half message whose properties leave no room for our count holds up none of the others, and its producer is asked once; one
+/// that has room for the count alone is asked about as others are. Method: the longest properties that are taken, and shorter ones.
+#[test]
+fn half_messages_with_long_properties_hold_up_nobody() {
+    let (mut world, conn) = world();
+    let now_ms = dataplane::time::Clock::read(&mut world.clock).wall_ms;
+    let long = |len: usize, body: &[u8]| {
+        let pad = "p".repeat(len);
+        let mut command =
+            send("T", 1, &props(&[("TRAN_MSG", "true"), ("PGROUP", "PG"), ("PAD", &pad)]), body);
+        for (_, at) in command.ext_fields.iter_mut().filter(|(name, _)| name == "g") {
+            *at = now_ms.to_string();
+        }
+        command
+    };
+    let len = (32_400..32_767).rev().find(|len| world.call(conn, long(*len, b"long")).code == 0).unwrap();
+    for shorter in (10..50).step_by(5) {
+        world.done(conn, long(len - shorter, b"near"));
+    }
+    half(&mut world, conn, b"plain", &[]);
+    wait(&mut world, conn, 31_000);
+    let mut questions = Vec::new();
+    for _ in 0..100 {
+        questions.extend(asked(&mut world, conn)); // All of them are more than a send ring holds.
+        world.pass(10);
+    }
+    let of: Vec<_> = questions.iter().map(|(_, message)| message.clone()).collect();
+    let mut all = vec!["near"; 10];
+    (all[0], all[9]) = ("long", "plain");
+    assert_eq!(bodies(&of), all);
+    let given_up = bodies(&lying(&mut world, "TRANS_CHECK_MAX_TIME_TOPIC"));
+    assert_eq!(given_up, ["long", "near", "near", "near", "near"]);
+    for (half, _) in questions {
+        world.done(conn, end(half, COMMIT, true));
+    }
+    assert_eq!(bodies(&delivered(&mut world, conn)), all);
+    wait(&mut world, conn, 60_000);
+    assert_eq!(asked(&mut world, conn), []);
+}
+
+/// Goal: nobody's half message counts as a copy of another's because it says so.
+#[test]
+fn a_half_message_that_calls_itself_a_copy_is_none() {
+    let (mut world, conn) = world();
+    let first = half(&mut world, conn, b"first", &[]);
+    half(&mut world, conn, b"other", &[("TRAN_PREPARED_QUEUE_OFFSET", "0")]);
+    let copy = lying(&mut world, HALF).remove(1);
+    assert_eq!(copy.property("TRAN_PREPARED_QUEUE_OFFSET"), None);
+    world.done(conn, end(first, COMMIT, false));
+    wait(&mut world, conn, 31_000);
+    let of: Vec<_> = asked(&mut world, conn).into_iter().map(|(_, message)| message).collect();
+    assert_eq!(bodies(&of), ["other"]);
+}

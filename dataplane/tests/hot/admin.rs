@@ -134,6 +134,9 @@ fn groups_by_hand() {
         decode(&world.call(conn, ask(codes::GET_SUBSCRIPTIONGROUP_CONFIG, &[("group", "CG_adm")])));
     assert_eq!(shown, config);
     let bad = SubscriptionGroupConfig::new("bad group").encode();
+    let many = RemotingCommand::request(codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP)
+        .body(r#"{"groupName":"CG_many","retryQueueNums":2147483647}"#);
+    refused(&world.call(conn, many), 29, "retryQueueNums must be from 0 to 65535.");
     let bad = RemotingCommand::request(codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(bad);
     assert_eq!(world.call(conn, bad).code, response::INVALID_PARAMETER);
     world.shard.broker.offsets.commit("CG_adm", "T", 0, 7);

@@ -8,6 +8,7 @@ use protocol::headers::{
 
 use super::super::group_config::GroupConfig;
 use super::super::groups::is_group_name;
+use super::super::topics::QUEUES_MAX;
 use super::super::{Broker, Refusal, Request};
 use super::invalid;
 use crate::outbox::{Body, Outbox};
@@ -37,6 +38,9 @@ impl Broker {
                     config.group_name,
                     protocol::names::LEGAL_PATTERN
                 )));
+            }
+            if config.retry_queue_nums > QUEUES_MAX {
+                return Err(invalid(format!("retryQueueNums must be from 0 to {QUEUES_MAX}.")));
             }
         }
         for config in configs {

@@ -11,6 +11,7 @@ use protocol::headers::{
 use protocol::names;
 
 use super::super::topic_config::TopicConfig;
+use super::super::topics::QUEUES_MAX;
 use super::super::{Broker, Refusal, Request};
 use super::{attributes, invalid};
 use crate::outbox::{Body, Outbox};
@@ -136,7 +137,5 @@ impl Broker {
     }
 }
 
-/// More queues than anybody needs, and few enough to list.
-const QUEUES_MAX: i32 = 65_535;
 /// Permission bits end below this: 8 priority, 4 read, 2 write, 1 inherit.
 const PERM_END: i32 = 16;
