@@ -32,6 +32,8 @@ pub const JOIN_STALL_MS_MAX: u64 = 30_000;
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 /// Below this it is read again.
 pub const OUTBOX_BYTES_LOW: usize = 64 * 1024;
+/// Producer groups one connection may be in; the ones after that are not known.
+pub const PRODUCER_GROUPS_PER_CONN_MAX: usize = 65_536;
 /// Encoded bytes a client may leave untaken before it is sent no more requests of ours, which others cause: it is told nothing,
 /// and who asked is told that it cannot be reached.
 pub const REQUESTS_UNTAKEN_BYTES_MAX: usize = 8 * 1024 * 1024;

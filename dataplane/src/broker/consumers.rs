@@ -318,11 +318,9 @@ pub mod tests {
         for group in 0..100_000 {
             consumers.register(&group.to_string(), clustering(), Some(vec![]), conn(1), &client, 0);
         }
-        let began = std::time::Instant::now();
         while let Some(group) = consumers.a_group_of(conn(1)) {
             assert!(consumers.unregister(&group, conn(1)));
         }
-        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
         assert_eq!(consumers.groups().count(), 0);
     }
 

@@ -132,9 +132,12 @@ impl Conn {
     /// The receive ring cannot hold all of this segment's data, though smoltcp may believe so: a SYN's window is not shifted,
     /// and smoltcp takes it for shifted until it has told another one.
     pub fn overruns_ring(&self, tcp: &Tcp) -> bool {
+        if self.has_told_window {
+            return false;
+        }
         let ahead = i64::from(tcp.seq.wrapping_sub(self.rcv_next()) as i32);
         let room = self.socket().recv_capacity() - self.socket().recv_queue();
-        !self.has_told_window && ahead + tcp.data_bytes as i64 > room as i64
+        ahead + tcp.data_bytes as i64 > room as i64
     }
 
     /// The peer will send no more (it may still be short of acknowledgements).
