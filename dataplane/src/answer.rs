@@ -40,6 +40,13 @@ impl Refusal {
         Refusal::new(response::SYSTEM_ERROR, error.to_string())
     }
 
+    /// The body is longer than one of its kind may be.
+    #[cold]
+    pub fn body_too_long(len: usize, len_max: usize) -> Refusal {
+        let remark = format!("the body of this request has {len} bytes, more than the {len_max} it may have");
+        Refusal::new(response::SYSTEM_ERROR, remark)
+    }
+
     /// The log has no room: the request is left where it is and offered again (back-pressure), never answered.
     #[cold]
     pub fn no_room() -> Refusal {

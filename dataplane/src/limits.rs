@@ -23,6 +23,13 @@ pub const JOIN_BYTES_MIN: usize = 8 * 1024;
 pub const RECEIVE_RING_BYTES_MIN: usize = 16 * 1024;
 /// The largest frame of the wire, its own length word included.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024 + 4;
+/// Bytes of a request's JSON body: heartbeats, locks, lists of topics and of groups. A longer one is refused.
+pub const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Names and elements in it: over 6,000 subscriptions, 16,000 queues, 7,000 topics or 4,000 groups. With more it is refused.
+/// An element of three bytes may take 400 once it is read, and some 100 ns.
+pub const JSON_VALUES_MAX: usize = 65_536;
+/// Bytes of the settings that one request changes. A longer one is refused.
+pub const SETTINGS_BYTES_MAX: usize = 256 * 1024;
 /// Memory for joined frames, over all connections. At the bound a connection waits, unread, for its buffer.
 pub const JOIN_POOL_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// A joined frame that gains no byte for this long gives its buffer back: its connection is closed.

@@ -290,3 +290,26 @@ fn bodies_are_written_in_the_java_form() {
     );
     assert_eq!(fastjson::to_string_pretty(&GroupList::default()), "{\n\t\"groupList\":[]\n}");
 }
+
+/// W-9. Goal: a body of more values than are allowed is refused before they are made, wherever they stand. Method: lists, maps, parts that
+/// nobody reads, nulls, and an object inside a text, each just within the bound and one beyond.
+#[test]
+fn values_are_counted() {
+    fn read(text: &str, values_max: usize) -> bool {
+        LockBatchRequestBody::decode_within(text.as_bytes(), values_max).is_ok()
+    }
+    for (text, values) in [
+        (r#"{"mqSet":[{},{},{}]}"#, 4),
+        (r#"{"mqSet":[null,{},null]}"#, 4),
+        (r#"{"mqSet":[{"topic":"T","queueId":1}]}"#, 4),
+        (r#"{"more":[1,[2,{}]]}"#, 6),
+        (r#"{"a":1,"b":2}"#, 4),
+    ] {
+        assert!(read(text, values) && !read(text, values - 1), "{text}");
+    }
+    let within = |values_max| {
+        let text = br#"{"subscriptionData":"{\"tagsSet\":[\"a\",\"b\"]}","group":"G"}"#;
+        CheckClientRequestBody::decode_within(text, values_max).is_ok()
+    };
+    assert!(within(5) && !within(4));
+}

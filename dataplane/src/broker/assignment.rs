@@ -72,7 +72,7 @@ impl Routes {
 impl Broker {
     /// Code 400.
     pub(super) fn query_assignment(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let asked = QueryAssignmentRequestBody::decode(req.body).map_err(Refusal::of_body)?;
+        let asked: QueryAssignmentRequestBody = req.json()?;
         let Some(routes) = &mut self.routes else {
             // No name server at all: this broker is the whole cluster.
             self.assign(req.reply_to(), &asked, RouteAnswer::Unknown, out);

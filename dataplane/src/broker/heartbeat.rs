@@ -84,7 +84,7 @@ impl Broker {
     /// the client counts on heartbeat V2.
     #[cold]
     fn new_heartbeat(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(bool, bool), Refusal> {
-        let data = HeartbeatData::decode(req.body).map_err(Refusal::of_body)?;
+        let data: HeartbeatData = req.json()?;
         let now_ms = req.now.wall_ms;
         let fingerprinted = data.heartbeat_fingerprint != 0;
         let without_subs = fingerprinted && data.without_sub;
@@ -184,7 +184,7 @@ impl Broker {
     /// Code 46: whether this broker can filter as the client wants, asked before the client starts.
     pub(super) fn check_client_config(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         if !req.body.is_empty() {
-            let asked = CheckClientRequestBody::decode(req.body).map_err(Refusal::of_body)?;
+            let asked: CheckClientRequestBody = req.json()?;
             if !asked.subscription_data.is_tag() {
                 let kind = &asked.subscription_data.expression_type;
                 let remark = format!("The broker does not support consumer to filter message by {kind}");

@@ -22,7 +22,7 @@ use crate::outbox::{Body, Outbox};
 impl Broker {
     /// Code 41: the answer names the queues the client got.
     pub(super) fn lock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let mut asked = LockBatchRequestBody::decode(req.body).map_err(Refusal::of_body)?;
+        let mut asked: LockBatchRequestBody = req.json()?;
         let (group, client_id) = (&asked.consumer_group, &asked.client_id);
         asked.mq_set.retain(|queue| self.locks.lock(group, client_id, name_of(queue), req.now.wall_ms));
         let body = LockBatchResponseBody { lock_ok_mq_set: asked.mq_set }.encode();
@@ -32,7 +32,7 @@ impl Broker {
 
     /// Code 42.
     pub(super) fn unlock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let asked = UnlockBatchRequestBody::decode(req.body).map_err(Refusal::of_body)?;
+        let asked: UnlockBatchRequestBody = req.json()?;
         for queue in &asked.mq_set {
             self.locks.unlock(&asked.consumer_group, &asked.client_id, name_of(queue));
         }

@@ -8,6 +8,7 @@ mod fake_net;
 
 mod allocations;
 mod answers;
+mod bounds;
 mod delay;
 mod membership;
 mod offsets;

@@ -50,7 +50,8 @@ macro_rules! named_enum {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
                 let name = String::deserialize(deserializer)?;
                 $name::from_name(&name).ok_or_else(|| {
-                    serde::de::Error::custom(format_args!("no {} is named {name:?}", stringify!($name)))
+                    let shown: String = name.chars().take(crate::body::SHOWN_CHARS_MAX).collect();
+                    serde::de::Error::custom(format_args!("no {} is named {shown:?}", stringify!($name)))
                 })
             }
         }
@@ -100,6 +101,11 @@ pub trait Body: Serialize + DeserializeOwned {
         fastjson::from_slice(bytes)
     }
 
+    /// As `decode`, for what strangers send: see `fastjson::from_slice_within`.
+    fn decode_within(bytes: &[u8], values_max: usize) -> Result<Self, fastjson::Error> {
+        fastjson::from_slice_within(bytes, values_max)
+    }
+
     /// As Java writes it.
     fn encode(&self) -> Vec<u8> {
         fastjson::to_vec(self)
@@ -107,3 +113,6 @@ pub trait Body: Serialize + DeserializeOwned {
 }
 
 impl<T: Serialize + DeserializeOwned> Body for T {}
+
+/// What of a wrong name an error repeats.
+const SHOWN_CHARS_MAX: usize = 64;

@@ -23,7 +23,12 @@ pub use write::Style;
 
 /// Reads a body.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    read::document(bytes)
+    read::document(bytes, usize::MAX)
+}
+
+/// Reads a body of a stranger's: with more than `values_max` names and elements it is refused before memory is taken for more.
+pub fn from_slice_within<T: DeserializeOwned>(bytes: &[u8], values_max: usize) -> Result<T, Error> {
+    read::document(bytes, values_max)
 }
 
 /// Writes a body as Java does.

@@ -12,8 +12,8 @@ use crate::decimal;
 use crate::escape::unescape;
 use crate::scan;
 
-pub(super) fn document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let mut reader = Reader { bytes, at: 0, depth: 0 };
+pub(super) fn document<T: DeserializeOwned>(bytes: &[u8], values_max: usize) -> Result<T, Error> {
+    let mut reader = Reader { bytes, at: 0, depth: 0, values: 0, values_max };
     let value = T::deserialize(&mut reader)?;
     reader.space();
     if reader.at < bytes.len() {
@@ -26,12 +26,24 @@ struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
     depth: u32,
+    /// Names, elements and what is passed over, so far and at most.
+    values: usize,
+    values_max: usize,
 }
 
 impl<'b> Reader<'b> {
     #[cold]
     fn wrong(&self, expected: &str) -> Error {
         Error::custom(format_args!("{expected} expected at byte {}", self.at))
+    }
+
+    /// One more value: what is made of three bytes may take hundreds.
+    fn count(&mut self) -> Result<(), Error> {
+        self.values += 1;
+        if self.values > self.values_max {
+            return Err(Error::custom(format_args!("more than {} values in one body", self.values_max)));
+        }
+        Ok(())
     }
 
     fn peek(&self) -> Option<u8> {
@@ -147,7 +159,11 @@ impl<'b> Reader<'b> {
     fn skip(&mut self) -> Result<(), Error> {
         let mut depth = 0usize;
         loop {
-            match self.next_kind()? {
+            let kind = self.next_kind()?;
+            if !matches!(kind, b'}' | b']' | b',' | b':') {
+                self.count()?;
+            }
+            match kind {
                 b'"' | b'\'' => drop(self.string()?),
                 b'{' | b'[' => {
                     depth += 1;
@@ -354,8 +370,13 @@ impl<'de> Deserializer<'de> for &mut Reader<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if let b'"' | b'\'' = self.next_kind()? {
             let inner = self.string()?;
-            let depth = self.depth;
-            return self.nested(|_| Reader { bytes: &inner, at: 0, depth: depth + 1 }.object(visitor));
+            return self.nested(|outer| {
+                let &mut Reader { depth, values, values_max, .. } = outer;
+                let mut reader = Reader { bytes: &inner, at: 0, depth, values, values_max };
+                let value = reader.object(visitor);
+                outer.values = reader.values;
+                value
+            });
         }
         self.object(visitor)
     }
@@ -426,6 +447,7 @@ impl<'de> SeqAccess<'de> for Entries<'_, '_> {
             if let b']' = self.reader.next_kind()? {
                 return Ok(None);
             }
+            self.reader.count()?;
             if !self.reader.is_null() {
                 return seed.deserialize(&mut *self.reader).map(Some);
             }

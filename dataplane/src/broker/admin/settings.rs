@@ -7,12 +7,16 @@ use super::super::persist_ops::PersistOp;
 use super::super::{Broker, Refusal, Request};
 use super::invalid;
 use crate::config::ChangeError;
+use crate::limits::SETTINGS_BYTES_MAX;
 use crate::outbox::{Body, Outbox};
 
 impl Broker {
     /// Code 25: all lines of the body, or none when one is refused. Nothing is written back to the file: what is
     /// changed here holds until the next start.
     pub(super) fn update_settings(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        if req.body.len() > SETTINGS_BYTES_MAX {
+            return Err(Refusal::body_too_long(req.body.len(), SETTINGS_BYTES_MAX));
+        }
         let entries = config_text::parse(req.body).map_err(|error| invalid(error.to_string()))?;
         let pairs = entries.iter().map(|entry| (entry.key.as_str(), entry.value.as_str()));
         let changed = self.config.changed(pairs).map_err(|error| match error {

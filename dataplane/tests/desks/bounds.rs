@@ -1,0 +1,71 @@
+//! What one client may ask for at once: no more than its own place, and others notice nothing.
+
+use protocol::RemotingCommand;
+use protocol::body::{Body, CreateTopicListRequestBody, SubscriptionGroupList};
+use protocol::body::{SubscriptionGroupConfig, TopicConfig};
+use protocol::code::request;
+
+use crate::requests::{consumer, heartbeat, subscription};
+use crate::world::World;
+
+/// Goal: a body of many small elements, which would take a hundred times its bytes, and one that is long are refused to who sent them,
+/// with a reason, and what was asked is not done in part. Method: each code whose body is JSON, with the elements in each of its lists.
+#[test]
+fn bodies_of_too_many_values_are_refused() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let many = |before: &str, after: &str| format!("{before}{}{after}", "{},".repeat(70_000)).into_bytes();
+    let bodies = [
+        (request::HEART_BEAT, many(r#"{"clientID":"c","consumerDataSet":["#, "]}")),
+        (request::HEART_BEAT, many(r#"{"clientID":"c","producerDataSet":["#, "]}")),
+        (
+            request::HEART_BEAT,
+            many(r#"{"clientID":"c","consumerDataSet":[{"groupName":"G","subscriptionDataSet":["#, "]}]}"),
+        ),
+        (request::LOCK_BATCH_MQ, many(r#"{"clientId":"c","consumerGroup":"G","mqSet":["#, "]}")),
+        (request::UNLOCK_BATCH_MQ, many(r#"{"clientId":"c","consumerGroup":"G","mqSet":["#, "]}")),
+        (request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, many(r#"{"groupConfigList":["#, "]}")),
+        (request::UPDATE_AND_CREATE_TOPIC_LIST, many(r#"{"topicConfigList":["#, "]}")),
+        (
+            request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
+            many(r#"{"groupName":"H","groupRetryPolicy":{"customizedRetryPolicy":["#, "]}}"),
+        ),
+        (request::QUERY_ASSIGNMENT, many(r#"{"nobodyKnows":["#, "]}")),
+        (request::CHECK_CLIENT_CONFIG, many(r#"{"subscriptionData":"{\"tagsSet\":["#, r#"]}"}"#)),
+    ];
+    for (code, body) in bodies {
+        let answer = world.call(conn, RemotingCommand::request(code).body(body));
+        let remark = answer.remark.as_deref();
+        assert_eq!((answer.code, remark), (1, Some("more than 65536 values in one body")), "{code}");
+        let answer = world.call(conn, RemotingCommand::request(code).body(vec![b' '; 5 << 20]));
+        let remark = "the body of this request has 5242880 bytes, more than the 4194304 it may have";
+        assert_eq!((answer.code, answer.remark.as_deref()), (1, Some(remark)), "{code}");
+    }
+    let settings = RemotingCommand::request(request::UPDATE_BROKER_CONFIG).body("a\n".repeat(1 << 20));
+    let remark = "the body of this request has 2097152 bytes, more than the 262144 it may have";
+    assert_eq!(world.call(conn, settings).remark.as_deref(), Some(remark));
+    let broker = &world.shard.broker;
+    assert!(broker.groups.get("G").is_none() && broker.groups.get("H").is_none());
+    let wrong = format!(r#"{{"consumerDataSet":[{{"consumeType":"{}"}}]}}"#, "x".repeat(1 << 20));
+    let answer = world.call(conn, RemotingCommand::request(request::HEART_BEAT).body(wrong));
+    assert!(answer.code == 1 && answer.remark.is_some_and(|remark| remark.len() < 200));
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &["PG"]));
+}
+
+/// Goal: what big installations do is well within the bounds. Method: thousands of subscriptions, topics and groups at once.
+#[test]
+fn thousands_of_subscriptions_topics_and_groups_pass() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let subscribed = (0..6_000).map(|at| subscription(&format!("Topic-{at}"), 1_700_000_000_000)).collect();
+    world.done(conn, heartbeat("c", vec![consumer("G", subscribed)], &[]));
+    let topic_config_list = (0..6_000).map(|at| TopicConfig::new(format!("Topic-{at}"), 8, 6)).collect();
+    let body = CreateTopicListRequestBody { topic_config_list }.encode();
+    world.done(conn, RemotingCommand::request(request::UPDATE_AND_CREATE_TOPIC_LIST).body(body));
+    let group_config_list =
+        (0..4_000).map(|at| SubscriptionGroupConfig::new(format!("Group-{at}"))).collect();
+    let body = SubscriptionGroupList { group_config_list }.encode();
+    world.done(conn, RemotingCommand::request(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST).body(body));
+    assert!(world.shard.broker.topics.find("Topic-5999").is_some());
+    assert!(world.shard.broker.groups.get("Group-3999").is_some());
+}
