@@ -33,6 +33,11 @@ pub struct ClientConfig {
     pub vip_channel: bool,
     /// Left in peace this long after an error answer to a pull.
     pub pull_delay_on_error: Duration,
+    /// Bytes that may wait to be written to one broker or name server. A send or call beyond them fails at once with
+    /// `ClientError::TooFast`, unless nothing else waits.
+    pub write_bytes_max: usize,
+    /// Bytes of messages that may be under way, from their send to its result, over all brokers; beyond them as well.
+    pub send_bytes_max: usize,
 }
 
 impl ClientConfig {
@@ -79,6 +84,8 @@ impl Default for ClientConfig {
             idle_max: Duration::from_secs(120),
             vip_channel: false,
             pull_delay_on_error: Duration::from_secs(1),
+            write_bytes_max: 64 << 20,
+            send_bytes_max: 256 << 20,
         }
     }
 }

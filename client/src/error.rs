@@ -47,6 +47,11 @@ pub enum ClientError {
     /// The answer of a `request` did not come within its time.
     #[error("send request message to <{topic}> OK, but wait reply message timeout, {} ms.", .after.as_millis())]
     NoReply { topic: String, after: Duration },
+    /// More is asked for than the other side takes: nothing was sent. Wait for results before sending more, or send slower.
+    #[error(
+        "sending too fast: {bytes} bytes {what}, and {setting} ({max}) is the most: wait for results before sending more, or raise it"
+    )]
+    TooFast { bytes: usize, what: String, max: usize, setting: &'static str },
     /// The client was shut down while the call was under way.
     #[error("the client was shut down")]
     ShutDown,

@@ -22,6 +22,12 @@ impl Message {
         Message { topic: topic.into(), body: body.into(), ..Message::default() }
     }
 
+    /// Bytes of the body and of the properties' text.
+    pub(crate) fn bytes_len(&self) -> usize {
+        let properties = self.properties.iter().map(|(name, value)| name.len() + value.len() + 2);
+        self.body.len() + properties.sum::<usize>()
+    }
+
     /// The one tag that subscriptions select by.
     #[must_use]
     pub fn with_tag(mut self, tag: impl Into<String>) -> Message {

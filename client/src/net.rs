@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
 /// Calls a listener with messages.
@@ -72,6 +72,15 @@ impl Pending {
     }
 }
 
+/// What a caller waited for before it began an operation; free again when the operation has ended.
+pub(crate) type Room = [OwnedSemaphorePermit; 2];
+
+/// Who is told the end of an operation.
+struct Waits {
+    told: oneshot::Sender<Result<Answer, ClientError>>,
+    _room: Option<Room>,
+}
+
 /// One running client instance.
 pub(crate) struct Shell {
     inner: Mutex<Inner>,
@@ -84,7 +93,7 @@ pub(crate) struct Shell {
 struct Inner {
     core: Instance,
     links: HashMap<LinkId, Wire>,
-    waiting: HashMap<Token, oneshot::Sender<Result<Answer, ClientError>>>,
+    waiting: HashMap<Token, Waits>,
     token_last: Token,
     listeners: HashMap<Arc<str>, Listener>,
     checkers: HashMap<String, Checker>,
@@ -140,11 +149,20 @@ impl Shell {
         self: &Arc<Shell>,
         step: impl FnOnce(&mut Instance, Token, Time) -> Result<(), ClientError>,
     ) -> Pending {
+        self.ask_in(None, step)
+    }
+
+    /// The same for an operation that takes up room until it ends.
+    pub fn ask_in(
+        self: &Arc<Shell>,
+        room: Option<Room>,
+        step: impl FnOnce(&mut Instance, Token, Time) -> Result<(), ClientError>,
+    ) -> Pending {
         let (told, hears) = oneshot::channel();
         let mut inner = self.lock();
         inner.token_last += 1;
         let token = inner.token_last;
-        inner.waiting.insert(token, told);
+        inner.waiting.insert(token, Waits { told, _room: room });
         let begun = step(&mut inner.core, token, self.now());
         if begun.is_err() {
             inner.waiting.remove(&token);
@@ -244,9 +262,9 @@ impl Shell {
                 }
                 Action::Close { link } => self.close_wire(inner, link),
                 Action::Answer { token, answer } => {
-                    if let Some(told) = inner.waiting.remove(&token) {
+                    if let Some(waits) = inner.waiting.remove(&token) {
                         // Whoever asked may have lost interest.
-                        let _ = told.send(answer);
+                        let _ = waits.told.send(answer);
                     }
                 }
                 Action::Consume { group, task, messages } => match inner.listeners.get(&group) {
@@ -383,6 +401,7 @@ impl Shell {
             if let Err(error) = writer.write_all(&batch).await {
                 return self.down(link, &error.to_string());
             }
+            self.with(|core, _| core.written(link, batch.len()));
         }
         // The other side may have gone first; then there is nothing to end.
         let _ = writer.shutdown().await;
@@ -472,6 +491,54 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
+    fn shell(write_bytes_max: usize) -> Arc<Shell> {
+        let config = crate::config::ClientConfig::new("127.0.0.1:1");
+        Shell::start(Settings {
+            config: crate::config::ClientConfig { write_bytes_max, ..config },
+            client_id: "here@1".to_owned(),
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            pid: 1,
+            seed: 1,
+        })
+    }
+
+    /// Goal: what waits for a peer that does not read is bounded, and the bound is gone once it reads. Method: one-way requests
+    /// of 1 MiB until one is refused; then the peer reads all that was taken, and another one.
+    #[tokio::test]
+    async fn what_waits_for_a_peer_is_bounded() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr: Addr = listener.local_addr().unwrap().to_string().into();
+        let shell = shell(4 << 20);
+        let tell = || {
+            shell.ask(|core, token, now| {
+                let command = RemotingCommand::request(10).oneway().body(vec![7; 1 << 20]);
+                core.call(token, &addr, command, Duration::from_secs(60), now);
+                Ok(())
+            })
+        };
+        let first = tell();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        first.reply().await.unwrap();
+        let mut taken = 1;
+        let refusal = loop {
+            match tell().reply().await {
+                Ok(_) => taken += 1,
+                Err(error) => break error,
+            }
+            assert!(taken < 64, "the kernel has room for some of it, not for all");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        assert!(matches!(refusal, ClientError::TooFast { max, .. } if max == 4 << 20), "{refusal}");
+        let mut rest = vec![0; taken << 20];
+        peer.read_exact(&mut rest).await.unwrap();
+        let again = tokio::time::timeout(Duration::from_secs(20), async {
+            while tell().reply().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        again.await.expect("there is room again");
+    }
+
     /// Goal: a broker that stands still does not keep a connection, its thread of writing and what was to be written for ever,
     /// once the connection was given up. Method: 64 MiB to a peer that reads nothing until we have closed: it gets a part of
     /// it and then the end.
@@ -479,13 +546,7 @@ mod tests {
     async fn a_peer_that_does_not_read_keeps_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr: Addr = listener.local_addr().unwrap().to_string().into();
-        let shell = Shell::start(Settings {
-            config: crate::config::ClientConfig::new("127.0.0.1:1"),
-            client_id: "here@1".to_owned(),
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            pid: 1,
-            seed: 1,
-        });
+        let shell = shell(128 << 20);
         for _ in 0..8 {
             let command = RemotingCommand::request(10).body(vec![7; 8 << 20]);
             let _pending = shell.ask(|core, token, now| {

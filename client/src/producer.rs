@@ -16,28 +16,36 @@ use crate::config::{ClientConfig, ProducerConfig};
 use crate::core::{Answer, How, Order, Payload, TransactionState, validate};
 use crate::error::{ClientError, Service, State};
 use crate::message::{Message, MessageExt, MessageQueue};
-use crate::net::Shell;
+use crate::net::{Room, Shell};
 use crate::registry;
 use crate::result::{SendResult, SendStatus};
 use crate::service::Membership;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// Sends messages for one group. Start it, use it from any number of tasks, shut it down.
 pub struct Producer {
     config: ProducerConfig,
     membership: Membership,
     async_room: Arc<Semaphore>,
+    /// In units of `ROOM_UNIT` bytes, `async_units` in all.
+    async_bytes: Arc<Semaphore>,
+    async_units: u32,
 }
 
 impl Producer {
     pub fn new(client: ClientConfig, config: ProducerConfig) -> Producer {
+        // Half of what the instance takes: `send_async` waits, and leaves room for what only fails.
+        let bytes = client.write_bytes_max.min(client.send_bytes_max) / 2;
+        let async_units = u32::try_from(bytes / ROOM_UNIT).unwrap_or(u32::MAX).max(1);
         Producer {
             config,
             membership: Membership::new(client, Service::Producer),
             async_room: Arc::new(Semaphore::new(ASYNC_IN_FLIGHT_MAX)),
+            async_bytes: Arc::new(Semaphore::new(async_units as usize)),
+            async_units,
         }
     }
 
@@ -102,15 +110,19 @@ impl Producer {
         self.order(Payload::Batch(messages), How::Sync, None, None)?.await
     }
 
-    /// Begins to send and returns at once, or when fewer than 65,535 such sends are under way; the future is the end.
-    /// Begun in order, messages to one queue arrive in order.
+    /// Begins to send and returns at once, or when fewer than 65,535 such sends are under way and their messages are less than
+    /// half of `write_bytes_max`; the future is the end. Begun in order, messages to one queue
+    /// arrive in order.
     pub async fn send_async(
         &self,
         message: Message,
     ) -> Result<impl Future<Output = Result<SendResult, ClientError>> + Send + use<>, ClientError> {
         let room = self.async_room.clone().acquire_owned().await.map_err(|_| ClientError::ShutDown)?;
-        let end = self.order(Payload::Single(message), How::Async, None, None)?;
-        Ok(holding(room, end))
+        let units = u32::try_from(message.bytes_len() / ROOM_UNIT + 1).unwrap_or(u32::MAX);
+        let bytes = self.async_bytes.clone().acquire_many_owned(units.min(self.async_units));
+        let room = [room, bytes.await.map_err(|_| ClientError::ShutDown)?];
+        let order = Order { payload: Payload::Single(message), how: How::Async, to: None, timeout: None };
+        self.order_in(Some(room), order)
     }
 
     /// Sends and does not ask what became of it.
@@ -147,9 +159,16 @@ impl Producer {
         to: Option<MessageQueue>,
         timeout: Option<Duration>,
     ) -> Result<impl Future<Output = Result<SendResult, ClientError>> + Send + use<>, ClientError> {
-        let shell = self.shell()?;
-        let order = Order { payload, how, to, timeout };
-        let end = shell.ask(|core, token, now| core.send(token, &self.config.group, order, now));
+        self.order_in(None, Order { payload, how, to, timeout })
+    }
+
+    fn order_in(
+        &self,
+        room: Option<Room>,
+        order: Order,
+    ) -> Result<impl Future<Output = Result<SendResult, ClientError>> + Send + use<>, ClientError> {
+        let end =
+            self.shell()?.ask_in(room, |core, token, now| core.send(token, &self.config.group, order, now));
         Ok(async move {
             match end.end().await? {
                 Answer::Sent(result) => Ok(result),
@@ -235,10 +254,6 @@ impl TransactionProducer {
     }
 }
 
-async fn holding<T>(room: OwnedSemaphorePermit, end: impl Future<Output = T>) -> T {
-    let result = end.await;
-    drop(room);
-    result
-}
-
 const ASYNC_IN_FLIGHT_MAX: usize = 65_535;
+/// Small, so that many small messages have room: about what a frame adds to a message.
+const ROOM_UNIT: usize = 256;

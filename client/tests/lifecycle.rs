@@ -116,3 +116,39 @@ async fn a_dropped_consumer_leaves() {
         drop(consumer);
     }
 }
+
+/// Goal: `send_async` waits when as much is under way as may be, also when nobody looks at the ends of what was begun, and goes
+/// on by itself when there is room; a shutdown ends the wait. Method: a name server that says nothing.
+#[tokio::test]
+async fn async_sends_wait_for_room() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = ClientConfig {
+        write_bytes_max: 8 << 10,
+        api_timeout: Duration::from_millis(300),
+        ..ClientConfig::new(&silent.local_addr().unwrap().to_string())
+    };
+    let producer = std::sync::Arc::new(Producer::new(client, ProducerConfig::new("room")));
+    producer.start().await.unwrap();
+    let message = || Message::new("T", vec![7; 1800]);
+    let first = producer.send_async(message()).await.unwrap();
+    let second = producer.send_async(message()).await.unwrap();
+    let third = tokio::time::timeout(Duration::from_millis(50), producer.send_async(message())).await;
+    assert!(third.is_err(), "half of 8 KiB are under way");
+    let third = tokio::time::timeout(Duration::from_secs(20), producer.send_async(message())).await;
+    drop(third.expect("the first ones had their time").unwrap());
+    assert!(matches!(first.await, Err(ClientError::NoRoute { .. })));
+    assert!(matches!(second.await, Err(ClientError::NoRoute { .. })));
+    let waiting = tokio::spawn({
+        let producer = producer.clone();
+        async move {
+            for _ in 0..100 {
+                producer.send_async(Message::new("T", vec![7; 1800])).await.map(drop)?;
+            }
+            Ok::<(), ClientError>(())
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    producer.shutdown().await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it ends").unwrap();
+    assert_eq!(text(ended), "The producer service state not OK, SHUTDOWN_ALREADY");
+}

@@ -55,6 +55,8 @@ pub struct Instance {
     pub(super) producers: BTreeMap<Arc<str>, Producer>,
     pub(super) faults: Faults,
     pub(super) sends: HashMap<SendId, SendOp>,
+    /// Bytes of the messages in `sends`.
+    pub(super) sends_bytes: usize,
     pub(super) requests: Requests,
     pub(super) groups: BTreeMap<Arc<str>, PushGroup>,
     /// Groups of pull consumers, which do nothing by themselves but are told to brokers.
@@ -87,6 +89,7 @@ impl Instance {
             producers: BTreeMap::new(),
             faults: Faults::default(),
             sends: HashMap::new(),
+            sends_bytes: 0,
             requests: Requests::default(),
             groups: BTreeMap::new(),
             pull_groups: BTreeMap::new(),
@@ -140,6 +143,7 @@ impl Instance {
         self.greet(link, &addr, now);
         for Waiting { opaque, oneway, frame } in waited {
             if !self.calls.is_open(opaque) {
+                self.links.written(link, frame.len());
                 continue; // Its time ran out meanwhile.
             }
             self.actions.push_back(Action::Write { link, bytes: frame });
@@ -147,6 +151,11 @@ impl Instance {
                 self.answered(call.waiter, Ok(written(opaque)), now);
             }
         }
+    }
+
+    /// So many bytes of what was to be written to the link are with the kernel now.
+    pub fn written(&mut self, link: LinkId, bytes_len: usize) {
+        self.links.written(link, bytes_len);
     }
 
     /// The connection is gone, or could not be made.
@@ -247,6 +256,16 @@ impl Instance {
         let link = match want {
             Want::Up(link) | Want::Connecting(link) | Want::Made(link) => link,
         };
+        let settings = self.config().write_bytes_max;
+        // What we owe brokers by ourselves (heartbeats, offsets) is little, and goes on where a caller's requests end.
+        let is_callers = matches!(waiter, Waiter::Outside(_) | Waiter::Send(_));
+        let max = if is_callers { settings } else { settings.saturating_mul(2) };
+        if let Some(bytes) = self.links.backlog(link, frame.len(), max) {
+            let what = format!("are to be written to {addr}");
+            let error = ClientError::TooFast { bytes, what, max: settings, setting: "write_bytes_max" };
+            return self.answered(waiter, Err(error), now);
+        }
+        self.links.queued(link, frame.len());
         self.links.used(link, now.mono);
         if let (true, Want::Up(_)) = (oneway, &want) {
             self.actions.push_back(Action::Write { link, bytes: frame });
@@ -280,10 +299,16 @@ impl Instance {
 
     /// Writes an answer to a request that came over `link`, in the form it came in.
     pub(super) fn respond(&mut self, link: LinkId, codec: Codec, command: &RemotingCommand, now: Time) {
-        if self.links.is_up(link) {
-            self.links.used(link, now.mono);
-            self.actions.push_back(Action::Write { link, bytes: command.encode(codec) });
+        if !self.links.is_up(link) {
+            return;
         }
+        let bytes = command.encode(codec);
+        if self.links.backlog(link, bytes.len(), self.config().write_bytes_max.saturating_mul(2)).is_some() {
+            return self.drop_link(link, "it asks, and does not read what it is answered", now);
+        }
+        self.links.queued(link, bytes.len());
+        self.links.used(link, now.mono);
+        self.actions.push_back(Action::Write { link, bytes });
     }
 
     fn take_frame(&mut self, link: LinkId, frame: &Frame<'_>, now: Time) {

@@ -36,6 +36,8 @@ struct Link {
     heard: Duration,
     used: Duration,
     waiting: Vec<Waiting>,
+    /// Bytes of frames that are not known to be written yet, those that wait for the connection included.
+    unwritten: usize,
 }
 
 /// What `Links::want` found.
@@ -62,8 +64,15 @@ impl Links {
         }
         self.id_last = self.id_last.checked_add(1).expect("fewer than 2^32 connections in one process");
         let id = LinkId(self.id_last);
-        let link =
-            Link { addr: addr.clone(), is_up: false, since: now, heard: now, used: now, waiting: Vec::new() };
+        let link = Link {
+            addr: addr.clone(),
+            is_up: false,
+            since: now,
+            heard: now,
+            used: now,
+            waiting: Vec::new(),
+            unwritten: 0,
+        };
         self.by_id.insert(id, link);
         self.by_addr.insert(addr.clone(), id);
         Want::Made(id)
@@ -83,6 +92,27 @@ impl Links {
         link.heard = now;
         link.used = now;
         Some((link.addr.clone(), std::mem::take(&mut link.waiting)))
+    }
+
+    /// What a frame of `bytes_len` would have to wait behind, if both together are more than `max`. A link that has nothing to
+    /// write takes any frame.
+    pub fn backlog(&self, id: LinkId, bytes_len: usize, max: usize) -> Option<usize> {
+        let unwritten = self.by_id.get(&id)?.unwritten;
+        (unwritten > 0 && unwritten.saturating_add(bytes_len) > max).then_some(unwritten)
+    }
+
+    /// These bytes are to be written to the link.
+    pub fn queued(&mut self, id: LinkId, bytes_len: usize) {
+        if let Some(link) = self.by_id.get_mut(&id) {
+            link.unwritten += bytes_len;
+        }
+    }
+
+    /// These bytes were written, or will not be.
+    pub fn written(&mut self, id: LinkId, bytes_len: usize) {
+        if let Some(link) = self.by_id.get_mut(&id) {
+            link.unwritten = link.unwritten.saturating_sub(bytes_len);
+        }
     }
 
     pub fn closed(&mut self, id: LinkId) -> Option<Addr> {

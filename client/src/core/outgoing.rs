@@ -108,6 +108,10 @@ impl Parcel {
         })
     }
 
+    pub fn bytes_len(&self) -> usize {
+        self.body.len() + self.properties.len()
+    }
+
     /// The request that asks the queue's broker to store it.
     pub fn request(&self, config: &ProducerConfig, queue: &MessageQueue, now: Time) -> RemotingCommand {
         let header = SendMessageRequestHeader {

@@ -69,9 +69,15 @@ impl Instance {
         if order.to.as_ref().is_some_and(|queue| *queue.topic != *parcel.topic) {
             return Err(Invalid::OtherTopic.into());
         }
+        let bytes_len = parcel.bytes_len();
+        let (bytes, max) = (self.sends_bytes, self.config().send_bytes_max);
+        if bytes > 0 && bytes.saturating_add(bytes_len) > max {
+            let what = "of messages have no result yet".to_owned();
+            return Err(ClientError::TooFast { bytes, what, max, setting: "send_bytes_max" });
+        }
         let attempts_max = match (order.how, &order.to) {
-            (How::Sync, None) => 1 + config.retry_times_sync,
-            (How::Async, _) => 1 + config.retry_times_async,
+            (How::Sync, None) => config.retry_times_sync.saturating_add(1),
+            (How::Async, _) => config.retry_times_async.saturating_add(1),
             (How::Sync, Some(_)) | (How::Oneway, _) => 1,
         };
         let deadline = now.mono + order.timeout.unwrap_or(config.send_timeout);
@@ -92,6 +98,7 @@ impl Instance {
         };
         let id = SendId(self.next_id());
         self.sends.insert(id, op);
+        self.sends_bytes += bytes_len;
         self.attempt(id, None, now);
         Ok(())
     }
@@ -131,6 +138,13 @@ impl Instance {
             Ok(result) => result.status != SendStatus::Ok && retry_not_ok && how == How::Sync,
             Err(ClientError::Refused { code, .. }) => how == How::Sync && RETRY_CODES.contains(code),
             Err(ClientError::BadAnswer { .. }) => false,
+            // Another broker may take it. One that has refused it before is met again at this same moment.
+            Err(ClientError::TooFast { .. }) => {
+                let met = self.sends.get(&id).map_or(0, |op| {
+                    op.brokers_sent.iter().filter(|broker| **broker == *queue.broker_name).count()
+                });
+                how == How::Sync && met == 1
+            }
             Err(_) => true,
         };
         let has_attempts = self.sends.get(&id).is_some_and(|op| op.attempts < op.attempts_max);
@@ -209,6 +223,7 @@ impl Instance {
         let Some(mut op) = self.sends.remove(&id) else {
             return;
         };
+        self.sends_bytes -= op.parcel.bytes_len();
         let result = result.or_else(|error| op.stored.take().ok_or(error)).map_err(|error| match error {
             ClientError::NoRoute { .. } | ClientError::NoNameServer => error,
             // Nothing was tried again, or could have been: the failure speaks for itself.

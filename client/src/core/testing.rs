@@ -103,6 +103,8 @@ pub(crate) struct World {
 struct Peer {
     script: Script,
     is_up: bool,
+    /// Whether it reads what it is sent; what it does not read stays unwritten.
+    is_reading: bool,
     delay: Duration,
 }
 
@@ -116,7 +118,10 @@ impl World {
     /// With one name server that knows `route` for every topic in `topics`, and the brokers a and b, which store
     /// whatever they are sent.
     pub fn new(topics: &[&str], route: TopicRouteData) -> World {
-        let config = ClientConfig::new(NAME_SERVER);
+        World::with_config(topics, route, ClientConfig::new(NAME_SERVER))
+    }
+
+    pub fn with_config(topics: &[&str], route: TopicRouteData, config: ClientConfig) -> World {
         let settings = Settings {
             config,
             client_id: "10.0.0.9@test".to_owned(),
@@ -143,11 +148,21 @@ impl World {
     }
 
     pub fn peer(&mut self, addr: &str, script: Script) {
-        self.peers.insert(addr.to_owned(), Peer { script, is_up: true, delay: Duration::ZERO });
+        self.peers
+            .insert(addr.to_owned(), Peer { script, is_up: true, is_reading: true, delay: Duration::ZERO });
     }
 
     pub fn set_delay(&mut self, addr: &str, delay: Duration) {
         self.peers.get_mut(addr).expect("a peer of this world").delay = delay;
+    }
+
+    /// The peer stands still: it keeps its connections and reads nothing more.
+    pub fn stop_reading(&mut self, addr: &str) {
+        self.peers.get_mut(addr).expect("a peer of this world").is_reading = false;
+    }
+
+    pub fn has_link(&self, addr: &str) -> bool {
+        self.links.values().any(|to| to == addr)
     }
 
     /// The peer's process dies, or comes back; its connections break.
@@ -262,6 +277,10 @@ impl World {
             return;
         };
         let peer = self.peers.get_mut(addr).expect("links lead to peers");
+        if !peer.is_reading {
+            return;
+        }
+        self.core.written(link, bytes.len());
         let Ok(Found::Whole { frame, .. }) = find(bytes) else { panic!("a client writes whole frames") };
         let command = RemotingCommand::from_frame(&frame).expect("a client writes sound frames");
         let answer = (peer.script)(&command);

@@ -1,0 +1,153 @@
+//! What a broker that is slow, stuck or hostile cannot make of a client: its memory is bounded, and the caller hears of it.
+
+use crate::config::{ClientConfig, ProducerConfig};
+use crate::core::testing::*;
+use crate::core::{How, Order, Payload};
+use crate::error::ClientError;
+use crate::message::{Message, MessageQueue};
+use protocol::RemotingCommand;
+use protocol::body::TopicRouteData;
+use protocol::code::request;
+use std::time::Duration;
+
+const KIB: usize = 1024;
+
+fn world(route: TopicRouteData, write_bytes_max: usize, send_bytes_max: usize) -> World {
+    let config = ClientConfig { write_bytes_max, send_bytes_max, ..ClientConfig::new(NAME_SERVER) };
+    let mut world = World::with_config(&["T"], route, config);
+    world.core.producer_start(ProducerConfig::new("PG"), world.now).unwrap();
+    world.core.publish_queues(0, "PG", "T", world.now);
+    world.settle();
+    world.pass(Duration::from_secs(2)); // Routes and connections are there.
+    world
+}
+
+/// A message of 1 KiB.
+fn order(how: How) -> Order {
+    Order { payload: Payload::Single(Message::new("T", vec![b'x'; KIB])), how, to: None, timeout: None }
+}
+
+fn send(world: &mut World, token: u64, how: How) -> Result<(), ClientError> {
+    world.core.send(token, "PG", order(how), world.now)?;
+    world.settle();
+    Ok(())
+}
+
+/// Goal: one-way sends to a broker that does not read are refused once the bound is reached, with an error that says what to
+/// do; and go on when the broker is back on another connection.
+#[test]
+fn oneway_sends_to_a_stuck_broker_are_bounded() {
+    let mut world = world(one_broker(4), 64 * KIB, usize::MAX);
+    world.stop_reading(BROKER_A);
+    let mut sent = 0;
+    let error = loop {
+        send(&mut world, sent + 1, How::Oneway).unwrap();
+        match world.sent(sent + 1) {
+            Ok(_) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < 1000, "somewhere it ends");
+    };
+    assert!((40..64).contains(&sent), "{sent} of 1 KiB in 64 KiB");
+    let ClientError::TooFast { bytes, max, .. } = &error else { panic!("{error}") };
+    assert!(bytes + KIB <= 64 * KIB + 512 && *max == 64 * KIB, "{error}");
+    assert!(error.to_string().contains("wait for results"), "{error}");
+    // A heartbeat has no answer: the connection is given up, and what waited with it.
+    world.pass(Duration::from_secs(40));
+    world.peer(BROKER_A, broker());
+    send(&mut world, 5000, How::Oneway).unwrap();
+    assert!(world.sent(5000).is_ok());
+}
+
+/// Goal: what waits for a connection that is not made yet counts as well. Method: sends before the first connection.
+#[test]
+fn sends_before_the_connection_are_bounded() {
+    let config = ClientConfig { write_bytes_max: 8 * KIB, ..ClientConfig::new(NAME_SERVER) };
+    let mut world = World::with_config(&["T"], one_broker(4), config);
+    world.core.producer_start(ProducerConfig::new("PG"), world.now).unwrap();
+    world.core.publish_queues(0, "PG", "T", world.now);
+    world.settle();
+    for token in 1..=20 {
+        world.core.send(token, "PG", order(How::Async), world.now).unwrap(); // Nothing is carried out in between.
+    }
+    world.settle();
+    let refused = (1..=20).filter(|token| world.sent(*token).is_err()).count();
+    assert!((13..=15).contains(&refused), "{refused} of 20");
+    assert_eq!(world.count(request::SEND_MESSAGE_V2), 20 - refused);
+}
+
+/// Goal: messages without a result are bounded over all, also when the broker reads them, and room comes back with results.
+#[test]
+fn sends_without_a_result_are_bounded() {
+    let mut world = world(one_broker(4), usize::MAX, 32 * KIB);
+    world.peer(BROKER_A, Box::new(|_| None));
+    let error =
+        (1..1000).find_map(|token| send(&mut world, token, How::Async).err()).expect("somewhere it ends");
+    assert!(matches!(&error, ClientError::TooFast { max, .. } if *max == 32 * KIB), "{error}");
+    assert!((28..32).contains(&world.count(request::SEND_MESSAGE_V2)));
+    world.pass(Duration::from_secs(10)); // Their time is over.
+    send(&mut world, 2000, How::Async).unwrap();
+}
+
+/// Goal: a message larger than a bound is sent when nothing else is under way: bounds set no size for messages.
+#[test]
+fn a_bound_is_no_size_for_messages() {
+    let mut world = world(one_broker(4), 100, 100);
+    for token in 1..=3 {
+        send(&mut world, token, How::Sync).unwrap();
+        assert!(world.sent(token).is_ok());
+    }
+}
+
+/// Goal: a sync send that finds one broker stuck goes to the other; with both stuck it fails at once and tries for no longer.
+#[test]
+fn a_sync_send_goes_to_the_broker_that_takes_it() {
+    let mut world = world(two_brokers(), 64 * KIB, usize::MAX);
+    world.stop_reading(BROKER_A);
+    let fill = |world: &mut World, broker: &str, from: u64| {
+        for token in from..from + 70 {
+            let to = Some(MessageQueue::new("T", broker, 0));
+            world.core.send(token, "PG", Order { to, ..order(How::Oneway) }, world.now).unwrap();
+            world.settle();
+        }
+    };
+    fill(&mut world, "broker-a", 1);
+    for token in 100..110 {
+        send(&mut world, token, How::Sync).unwrap();
+        assert_eq!(&*world.sent(token).unwrap().queue.broker_name, "broker-b");
+    }
+    world.stop_reading(BROKER_B);
+    fill(&mut world, "broker-b", 200);
+    send(&mut world, 300, How::Sync).unwrap();
+    let error = world.sent(300).unwrap_err();
+    assert!(
+        matches!(&error, ClientError::SendFailed { last, .. } if matches!(**last, ClientError::TooFast { .. }))
+    );
+}
+
+/// Goal: tries without end come to one. Method: a producer told to try four thousand million times, and a stuck broker.
+#[test]
+fn a_refused_send_is_not_tried_for_ever() {
+    let config = ClientConfig { write_bytes_max: KIB, ..ClientConfig::new(NAME_SERVER) };
+    let mut world = World::with_config(&["T"], one_broker(4), config);
+    let producer = ProducerConfig { retry_times_sync: u32::MAX, ..ProducerConfig::new("PG") };
+    world.core.producer_start(producer, world.now).unwrap();
+    world.stop_reading(BROKER_A);
+    send(&mut world, 1, How::Oneway).unwrap();
+    send(&mut world, 2, How::Sync).unwrap();
+    assert!(world.sent(2).is_err());
+}
+
+/// Goal: a broker that asks and asks and reads no answer is given up instead of answered into memory.
+#[test]
+fn a_broker_that_reads_no_answers_is_given_up() {
+    let mut world = world(one_broker(4), 4 * KIB, usize::MAX);
+    world.stop_reading(BROKER_A);
+    let mut asked = 0;
+    while world.has_link(BROKER_A) {
+        world.tell(BROKER_A, &RemotingCommand::request(9999));
+        asked += 1;
+        assert!(asked < 1000, "somewhere it ends");
+    }
+    assert!(asked > 20, "{asked} answers of some 150 bytes fit into 8 KiB");
+}
