@@ -17,6 +17,7 @@ use crate::ahead::Ahead;
 use crate::arena::{self, HotReader};
 use crate::clean::Cleaning;
 use crate::config::{FlushMode, StoreConfig};
+use crate::consumequeue::census::{Census, Level};
 use crate::disk::{Disk, TakeInError};
 use crate::error::{MediumError, StoreError};
 use crate::ground::Ground;
@@ -51,8 +52,9 @@ pub struct ColdStore {
     last_write_ms: i64,
     last_sync_ms: i64,
     last_queue_sync_ms: i64,
-    /// Store time up to which the running round of queue syncs reaches.
-    round_timestamp: Option<i64>,
+    last_census_ms: i64,
+    /// Store time up to which the running round of queue syncs reaches, and what there was when it began.
+    round: Option<(i64, Census)>,
     failure: Option<String>,
     reader: ColdReader,
     read_ahead: Option<Arc<ReadAhead>>,
@@ -92,7 +94,8 @@ impl ColdStore {
             last_write_ms: 0,
             last_sync_ms: 0,
             last_queue_sync_ms: 0,
-            round_timestamp: None,
+            last_census_ms: 0,
+            round: None,
             failure: None,
             reader,
             read_ahead,
@@ -306,6 +309,11 @@ impl ColdStore {
         self.note_space();
         self.marks.set_written_to(self.hot.position());
         self.last_write_ms = now_ms;
+        if is_due(now_ms, self.last_census_ms, CENSUS_MS) {
+            self.last_census_ms = now_ms;
+            let census = self.disk.queues.census(self.disk.looked_to);
+            self.disk.queues.note_census(census, Level::Written);
+        }
     }
 
     /// Keys of messages that have reached their level become entries. Returns whether the index has more of the log to read.
@@ -337,7 +345,7 @@ impl ColdStore {
 
     /// A round over all queues with new entries, a few per step; then the checkpoint.
     fn sync_queues(&mut self, now_ms: i64) -> Result<(), Failure> {
-        if self.round_timestamp.is_none() {
+        if self.round.is_none() {
             if !is_due(now_ms, self.last_queue_sync_ms, QUEUE_SYNC_MS) {
                 return Ok(());
             }
@@ -346,12 +354,13 @@ impl ColdStore {
                 return Ok(());
             }
             self.last_queue_sync_ms = now_ms;
-            self.round_timestamp = Some(self.disk.store_timestamp);
+            self.round = Some((self.disk.store_timestamp, self.disk.queues.census(self.disk.looked_to)));
         }
         let max = if self.ahead.is_under_way() { 1 } else { QUEUE_SYNCS_PER_STEP };
         if self.disk.queues.sync_some(max)? {
-            if let Some(timestamp) = self.round_timestamp.take() {
+            if let Some((timestamp, census)) = self.round.take() {
                 self.disk.checkpoint.logics_timestamp = timestamp;
+                self.disk.queues.note_census(census, Level::Synced);
             }
             self.flush_index(now_ms);
             self.disk.checkpoint.save()?;
@@ -393,4 +402,6 @@ pub(crate) const STEP_BYTES_MAX: usize = 4 << 20;
 const LAZY_BYTES: usize = 1 << 20;
 const LAZY_MS: i64 = 10;
 const QUEUE_SYNC_MS: i64 = 1_000;
+/// So much of the log at most is looked at once more after a kill.
+const CENSUS_MS: i64 = 100;
 const QUEUE_SYNCS_PER_STEP: usize = 8;

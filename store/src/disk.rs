@@ -21,6 +21,8 @@ pub(crate) struct Disk {
     pub delay_levels_ms: Vec<i64>,
     /// Store time of the newest record dispatched.
     pub store_timestamp: i64,
+    /// All records before it were dispatched.
+    pub looked_to: PhysicalOffset,
 }
 
 /// What `take_in` did with a run of log bytes.
@@ -145,6 +147,7 @@ impl Disk {
         if let Some(index) = &mut self.index {
             index.mark();
         }
+        self.looked_to = self.looked_to.max(pending.at.plus(taken.bytes as u64));
         (Looked { taken, whole_blocks }, stop)
     }
 

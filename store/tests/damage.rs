@@ -190,3 +190,51 @@ fn an_old_queue_that_was_damaged_is_made_again() {
         world.check();
     }
 }
+
+/// D-6. Goal: after a kill or a power cut, too, a queue that is gone or cut is made again, however far before the end of the log its last
+/// message lies; and only then is the log gone through. Method: as above, once nothing, with another stop of that kind before it.
+#[test]
+fn an_old_queue_that_was_damaged_is_made_again_after_a_kill() {
+    for (seed, how) in (36..44).flat_map(|seed| (0..4).map(move |how| (seed, how))) {
+        for powered in [true, false] {
+            let mut world = World::lived(seed, small_config(), 120);
+            let old = world.kept[2].len();
+            assert!((1..50).contains(&old));
+            world.uniform = Some(300); // To TopicA alone.
+            world.live(600);
+            let settle = |world: &mut World| {
+                for _ in 0..3 {
+                    world.now_ms += 1_001;
+                    while matches!(world.running.as_mut().unwrap().1.step(world.now_ms), store::Work::Did { .. }) {}
+                    world.step();
+                }
+            };
+            let stop = |world: &mut World| {
+                world.kill();
+                if !powered {
+                    world.medium.power_cut();
+                }
+            };
+            settle(&mut world);
+            stop(&mut world);
+            world.open().unwrap();
+            world.check();
+            settle(&mut world);
+            stop(&mut world);
+            let dir = "/store/consumequeue/%RETRY%group/0";
+            let first = format!("{dir}/{:020}", 0);
+            match how {
+                0 => {}
+                1 => world.medium.remove_dir(Path::new(dir)).unwrap(),
+                2 => write(&world, Path::new(&first), 0, &[0; 1_000]),
+                _ => write(&world, Path::new(&first), (old as u64 - 1) * 20, &[0; 20]),
+            }
+            let recovery = world.open().unwrap();
+            let all: usize = world.kept.iter().map(Vec::len).sum();
+            if powered {
+                assert_eq!(recovery.scanned_records as usize == all, how > 0, "{seed} {how} {recovery:?}");
+            }
+            world.check();
+        }
+    }
+}

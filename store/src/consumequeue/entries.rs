@@ -59,6 +59,7 @@ impl QueueFiles {
         // What could not be written is tried once more, all of it.
         if written.is_ok() {
             collected.clear();
+            self.count(index);
         }
         if written.is_err() || collected.capacity() <= COLLECTED_BYTES_KEPT {
             self.queues[index].collected = collected;

@@ -8,7 +8,7 @@
 //! queue costs time at the next start, not messages. Here: the table of queues, and a record's way into its queue. What
 //! is in the files at a start is for load.rs and repair.rs. Rules: D-5 and D-6 (docs/PROMISES.md).
 
-mod census;
+pub(crate) mod census;
 mod emptied;
 mod entries;
 pub(crate) mod load;
@@ -53,8 +53,11 @@ pub(crate) struct QueueFiles {
     pub is_disordered: bool,
     /// Offsets filled because their message is gone.
     pub filled: u64,
-    /// What the last clean stop said of all queues.
+    /// What the last run said of all queues.
     census: Option<census::Census>,
+    /// What is in the files now, and where that is said.
+    counted: census::Census,
+    running: Option<census::Running>,
     /// Messages whose queue offsets cannot be.
     doubted: u64,
 }
@@ -65,6 +68,8 @@ struct DiskQueue {
     min: i64,
     /// Offset of the next entry, the collected ones included.
     next: i64,
+    /// `next` as it was counted last (census.rs).
+    counted: i64,
     /// End of the last entry's message: what ends there or before has its entry.
     last_end: PhysicalOffset,
     collected: Vec<u8>,
@@ -112,6 +117,8 @@ impl QueueFiles {
             is_disordered: false,
             filled: 0,
             census: None,
+            counted: census::Census::default(),
+            running: None,
             doubted: 0,
         }
     }
@@ -253,6 +260,7 @@ impl QueueFiles {
             queue_id,
             min: 0,
             next: 0,
+            counted: 0,
             last_end: PhysicalOffset(0),
             collected: Vec::new(),
             file: None,

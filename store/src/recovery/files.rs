@@ -32,6 +32,9 @@ pub(super) fn recover_files(
         (false, _) if disk.queues.is_disordered => disk.log.min(),
         (false, _) => unclean_start(disk)?,
     };
+    if !recovery.clean {
+        from = from_census(disk, from)?;
+    }
     if from == disk.log.min() {
         disk.queues.begin_rebuild()?;
     } else if !recovery.clean {
@@ -75,6 +78,24 @@ fn clean_start(disk: &mut Disk) -> Result<PhysicalOffset, StoreError> {
         Ok(LogUnit::Record(view)) if check(&view, last.physical).is_ok() => Ok(last.physical),
         _ => unclean_start(disk),
     }
+}
+
+/// After an unclean stop: whether the entries of messages before `from`, which is where the log would be looked at, are all there.
+/// What no census speaks for is looked at, too.
+fn from_census(disk: &mut Disk, from: PhysicalOffset) -> Result<PhysicalOffset, StoreError> {
+    if from == disk.log.min() {
+        return Ok(from);
+    }
+    let Some((to, is_same)) = disk.queues.compare_before()? else { return Ok(from) };
+    if is_same && to >= from {
+        return Ok(from);
+    }
+    // A broker that has gone on from an earlier place has other records where this one was.
+    if is_same && to >= disk.log.min() && walk_to(disk, to, from)? == Some(from) {
+        return Ok(to);
+    }
+    log::warn!("consume queues are not as the last run has left them: all are made again from the commitlog");
+    Ok(disk.log.min())
 }
 
 /// Whether the log has gone on there.

@@ -125,6 +125,9 @@ pub fn open(
     // Of an unclean run, what lies behind its checkpoint may be in memory only.
     let doubted = if clean || disk.log.is_empty() { None } else { Some(unclean_start(&mut disk)?) };
     let sync_failed = hot.iter().any(|segment| segment.is_doubted);
+    if doubted.is_some() {
+        disk.queues.load_running_census(&config.root, !hot.is_empty())?;
+    }
     let end = recover_files(&mut disk, &hot, &mut progress, &mut recovery)?;
     if let Some(doubted) = doubted.filter(|_| sync_failed) {
         disk.log.write_again(doubted, end)?;
@@ -173,6 +176,8 @@ pub fn open(
     if claim.left.as_ref() != Some(&taken) {
         taken.save(&*medium, &config.root)?;
     }
+    disk.looked_to = end;
+    disk.queues.begin_census(&config.root, end);
     for name in ABORT_NAMES {
         write_small(&*medium, &config.root.join(name), medium.pid().to_string().as_bytes())?;
     }
@@ -218,7 +223,8 @@ fn load_disk(
     let checkpoint = Checkpoint::load(Arc::clone(medium), config.root.join("checkpoint"))?;
     let store_timestamp = checkpoint.physic_timestamp;
     let delay_levels_ms = config.delay_levels_ms.clone();
-    Ok(Disk { log, queues, checkpoint, index: None, delay_levels_ms, store_timestamp })
+    let looked_to = PhysicalOffset(0);
+    Ok(Disk { log, queues, checkpoint, index: None, delay_levels_ms, store_timestamp, looked_to })
 }
 
 /// The segments of this store that follow each other up to the newest, oldest first.
