@@ -205,7 +205,10 @@ fn an_old_queue_that_was_damaged_is_made_again_after_a_kill() {
             let settle = |world: &mut World| {
                 for _ in 0..3 {
                     world.now_ms += 1_001;
-                    while matches!(world.running.as_mut().unwrap().1.step(world.now_ms), store::Work::Did { .. }) {}
+                    while matches!(
+                        world.running.as_mut().unwrap().1.step(world.now_ms),
+                        store::Work::Did { .. }
+                    ) {}
                     world.step();
                 }
             };

@@ -59,7 +59,8 @@ impl Census {
         let (crc, rest) = slot.split_first_chunk::<CRC_BYTES>()?;
         let [nth, to, queues, sum, ..] = rest.as_chunks::<8>().0 else { return None };
         let [nth, to, queues, sum] = [nth, to, queues, sum].map(|word| u64::from_be_bytes(*word));
-        (u32::from_be_bytes(*crc) == crc32fast::hash(rest)).then_some((nth, Self { to: to as i64, queues, sum }))
+        (u32::from_be_bytes(*crc) == crc32fast::hash(rest))
+            .then_some((nth, Self { to: to as i64, queues, sum }))
     }
 }
 
