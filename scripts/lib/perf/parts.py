@@ -40,9 +40,10 @@ def parts():
         Part("send", "SEND, one at a time and pipelined",
              "1 KiB. One request at a time on one connection; then 8 connections with 64 requests under way on each. `stub` answers "
              "each send with bytes made beforehand: it is the most that this load generator, on one core, can show of any server. "
+             "`bare-tap` and `bare-xdp` do so with our stack: what is behind them in the other rows is the broker. "
              "*server ns* is how long the polling thread's turns with work took, over the messages (of Java: the CPU time of the "
              "whole process); *CPU s* counts all threads of the server, polling included.",
-             every + ["stub"], "ping,pipeline", ["--size", "1024"], ["java"]),
+             every + ["bare-tap", "bare-xdp", "stub"], "ping,pipeline", ["--size", "1024"], ["java"]),
         Part("batch", "Batches of small messages",
              "128 bytes, 32 in one SEND_BATCH_MESSAGE; 8 connections with 8 requests under way on each.",
              ["tap", "kernel", "stub"], "pipeline", ["--size", "128", "--batch", "32", "--window", "8"], ["java"]),

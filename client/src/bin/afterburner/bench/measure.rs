@@ -17,8 +17,7 @@ pub fn measure(kind: LoadKind, target: &Target, args: &Args) -> Result<Round, St
     let writers = usize::from(args.connections).clamp(8, WRITERS_MAX);
     let queues = writers * usize::from(args.pull_queues.max(1));
     let topic = format!("Bench_{}_{queues}", args.size);
-    let is_stub = matches!(target.who, Some(Who::Thread(_)));
-    if !is_stub {
+    if !target.only_answers_sends {
         target::create_topic(target.addr, &topic, queues)?;
     }
     let send = sends(kind, target, args, &topic, queues);

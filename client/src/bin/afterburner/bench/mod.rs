@@ -39,8 +39,8 @@ use crate::Outcome;
 #[derive(clap::Args)]
 pub struct Args {
     /// Start our broker on each of these devices and alternate between them: tap; kernel, over loopback; xdp, over a veth
-    /// pair; kernel-veth, kernel sockets over the same; kernel-veth-mtu, with segments of the MTU as xdp has them; stub
-    /// measures the load generator itself. A device may be followed by settings of its broker, as in
+    /// pair; kernel-veth, kernel sockets over the same; kernel-veth-mtu, with segments of the MTU as xdp has them; bare-tap and
+    /// bare-xdp, our stack without a broker; stub measures the load generator itself. A device may be followed by settings of its broker, as in
     /// tap+flushDiskType=SYNC_FLUSH, and the TAP by that of the host's route to it, tap+rto_min=200ms
     #[arg(long, value_name = "DEVICES", value_delimiter = ',', default_value = "tap,kernel")]
     compare: Vec<String>,
@@ -173,7 +173,7 @@ pub fn run(args: Args) -> Outcome {
                 }
             };
             for (kind, row) in args.loads.iter().zip(rows.iter_mut()) {
-                if *subject == Subject::Stub && matches!(kind, LoadKind::Pull | LoadKind::Beside) {
+                if subject.only_answers_sends() && matches!(kind, LoadKind::Pull | LoadKind::Beside) {
                     continue; // It has nothing to give.
                 }
                 if interrupt::is_asked() || is_out(&skipped, &row.load) {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   tap+flushDiskType=SYNC_FLUSH          a broker of ours, started here: device and settings of its own
+//!   bare-tap                              our stack without a broker, started here
 //!   java=127.0.0.1:10911,4711             a peer, which runs already; stopped (SIGSTOP) while others have their turn
 //! ```
 
@@ -29,6 +30,8 @@ pub struct Ours {
     pub set: Vec<String>,
     /// How soon this host repeats what it lost, on its route to the broker.
     pub rto_min: Option<String>,
+    /// The stack alone, without a broker.
+    pub is_bare: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,15 +50,21 @@ impl Subject {
             Subject::Running { addr, .. } => addr.to_string(),
         }
     }
+
+    /// It keeps nothing: there is no topic to make and nothing to pull.
+    pub fn only_answers_sends(&self) -> bool {
+        matches!(self, Subject::Stub | Subject::Ours(Ours { is_bare: true, .. }))
+    }
 }
 
 impl Ours {
     pub fn named(name: &str) -> Ours {
-        let mut parts = name.split('+').map(str::to_owned);
+        let bare = name.strip_prefix(BARE);
+        let mut parts = bare.unwrap_or(name).split('+').map(str::to_owned);
         let device = parts.next().unwrap_or_default();
         let (routes, set): (Vec<_>, Vec<_>) = parts.partition(|part| part.starts_with(RTO_MIN));
         let rto_min = routes.last().map(|route| route[RTO_MIN.len()..].to_owned());
-        Ours { name: name.to_owned(), device, set, rto_min }
+        Ours { name: name.to_owned(), device, set, rto_min, is_bare: bare.is_some() }
     }
 }
 
@@ -120,6 +129,7 @@ fn signal(pid: u32, signal: Signal) {
     }
 }
 
+const BARE: &str = "bare-";
 const RTO_MIN: &str = "rto_min=";
 
 #[cfg(test)]
@@ -132,10 +142,17 @@ mod tests {
         assert_eq!(ours.device, "tap");
         assert_eq!(ours.set, ["deviceLoss=0.01"]);
         assert_eq!(ours.rto_min.as_deref(), Some("200ms"));
-        assert_eq!(
-            Ours::named("xdp"),
-            Ours { name: "xdp".into(), device: "xdp".into(), set: vec![], rto_min: None }
-        );
+        let plain = Ours {
+            name: "xdp".into(),
+            device: "xdp".into(),
+            set: vec![],
+            rto_min: None,
+            is_bare: false,
+        };
+        assert_eq!(Ours::named("xdp"), plain);
+        let bare = Ours { name: "bare-xdp".into(), is_bare: true, ..plain.clone() };
+        assert_eq!(Ours::named("bare-xdp"), bare);
+        assert!(Subject::Ours(bare).only_answers_sends() && !Subject::Ours(plain).only_answers_sends());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::veth::{Segments, Veth};
 use crate::host::Lack;
 use crate::up::child::Child;
 use crate::up::memory::{self, HugeLease};
-use crate::up::network::{self, TapLease};
+use crate::up::network::{self, Network, TapLease};
 use protocol::RemotingCommand;
 use protocol::body::{Body, ClusterInfo, MASTER_ID};
 use protocol::code::{request, response};
@@ -38,6 +38,8 @@ pub struct Target {
     pub who: Option<Who>,
     /// It is free to use the core that the load polls on.
     pub shares_our_core: bool,
+    /// It has no topics.
+    pub only_answers_sends: bool,
     _held: Held,
 }
 
@@ -51,11 +53,11 @@ enum Held {
 
 impl Target {
     fn new(addr: SocketAddr, who: Option<Who>, shares_our_core: bool, held: Held) -> Target {
-        Target { addr, who, shares_our_core, _held: held }
+        Target { addr, who, shares_our_core, only_answers_sends: false, _held: held }
     }
 
     pub fn ready(subject: &Subject, start: &Start) -> Result<Target, String> {
-        match subject {
+        let target = match subject {
             Subject::Running { addr, pid } => {
                 Ok(Target::new(*addr, pid.map(Who::Process), true, Held::Nothing))
             }
@@ -70,37 +72,22 @@ impl Target {
                 Ok(Target::new(peer.addr, peer.pid.map(Who::Process), true, held))
             }
             Subject::Ours(ours) => started(ours, start),
-        }
+        }?;
+        Ok(Target { only_answers_sends: subject.only_answers_sends(), ..target })
     }
 }
 
 fn started(ours: &Ours, start: &Start) -> Result<Target, String> {
-    let this = std::env::current_exe().map_err(|error| format!("cannot find my own program: {error}"))?;
-    let program = this.with_file_name("afterburner-dataplane");
-    if !program.is_file() {
-        let program = program.display();
-        return Err(format!("{program} is missing; build it: cargo build --release --workspace"));
-    }
+    let program = program(ours)?;
     let store = Scratch::new(&start.store)?;
-    let huge = memory::lease(start.hot_log_mib << 20, &store.path.join("store")).ok();
-    let (path, device, addr) = route(ours)?;
     let folder = store.path.join("store");
-    let mut settings = vec![
-        format!("listenPort={}", addr.port()),
-        format!("storePathRootDir={}", folder.display()),
-        format!("hotLogBytes={}M", start.hot_log_mib),
-        format!("device={device}"),
-    ];
-    match &path {
-        Route::Loopback => (),
-        Route::Tap { .. } => settings.push(format!("address={}", names::subnet(names::TAP_NETWORKS))),
-        Route::Veth(_) => settings.push(format!("address={}", Veth::network())),
-    }
-    if let Some(core) = start.server_core {
-        settings.push(format!("cores={core}"));
-    }
-    settings.extend(start.set.iter().chain(&ours.set).cloned());
-    let arguments: Vec<String> = settings.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect();
+    let lease = || memory::lease(start.hot_log_mib << 20, &folder).ok();
+    let huge = if ours.is_bare { None } else { lease() };
+    let (path, device, addr) = route(ours)?;
+    let arguments = match ours.is_bare {
+        true => of_bare(&path, device, addr, start)?,
+        false => of_broker(ours, &path, &device, addr, &folder, start),
+    };
     let (program, arguments) = match &path {
         Route::Veth(veth) => veth.inside(&program, arguments)?,
         Route::Loopback | Route::Tap { .. } => (program, arguments),
@@ -113,9 +100,55 @@ fn started(ours: &Ours, start: &Start) -> Result<Target, String> {
         }
         std::thread::sleep(BOOT_POLL);
     }
-    let who = Some(Who::Ours { pid: child.id(), socket: folder.join(SOCKET) });
+    let who = match ours.is_bare {
+        true => Who::Process(child.id()),
+        false => Who::Ours { pid: child.id(), socket: folder.join(SOCKET) },
+    };
     let held = Held::Broker { _child: child, _path: path, _huge: huge, _store: store };
-    Ok(Target::new(addr, who, false, held))
+    Ok(Target::new(addr, Some(who), false, held))
+}
+
+/// What is started, which lies beside us.
+fn program(ours: &Ours) -> Result<PathBuf, String> {
+    let this = std::env::current_exe().map_err(|error| format!("cannot find my own program: {error}"))?;
+    let (name, how) = match ours.is_bare {
+        true => ("examples/bare", "cargo build --release --example bare"),
+        false => ("afterburner-dataplane", "cargo build --release --workspace"),
+    };
+    let program = this.with_file_name(name);
+    match program.is_file() {
+        true => Ok(program),
+        false => Err(format!("{} is missing; build it: {how}", program.display())),
+    }
+}
+
+/// The arguments of the stack alone.
+fn of_bare(path: &Route, device: String, addr: SocketAddr, start: &Start) -> Result<Vec<String>, String> {
+    let network = path.network().ok_or("there is no bare stack over kernel sockets: that is `stub`")?;
+    let core = start.server_core.map(|core| core.to_string());
+    let told = [device, network.to_string(), addr.port().to_string()];
+    Ok(told.into_iter().chain(core).collect())
+}
+
+/// The arguments of a broker.
+fn of_broker(
+    ours: &Ours,
+    path: &Route,
+    device: &str,
+    addr: SocketAddr,
+    folder: &Path,
+    start: &Start,
+) -> Vec<String> {
+    let mut settings = vec![
+        format!("listenPort={}", addr.port()),
+        format!("storePathRootDir={}", folder.display()),
+        format!("hotLogBytes={}M", start.hot_log_mib),
+        format!("device={device}"),
+    ];
+    settings.extend(path.network().map(|network| format!("address={network}")));
+    settings.extend(start.server_core.map(|core| format!("cores={core}")));
+    settings.extend(start.set.iter().chain(&ours.set).cloned());
+    settings.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect()
 }
 
 /// How a broker is reached; undone when dropped.
@@ -123,6 +156,17 @@ enum Route {
     Loopback,
     Tap { _lease: TapLease },
     Veth(Veth),
+}
+
+impl Route {
+    /// The broker's address on it, unless it is one of the host's.
+    fn network(&self) -> Option<Network> {
+        match self {
+            Route::Loopback => None,
+            Route::Tap { .. } => Some(names::subnet(names::TAP_NETWORKS)),
+            Route::Veth(_) => Some(Veth::network()),
+        }
+    }
 }
 
 /// Sets up the way to a broker on this device: what it is called in the settings, and where it will listen.
@@ -156,7 +200,8 @@ fn route(ours: &Ours) -> Result<(Route, String, SocketAddr), String> {
         "kernel-veth" => kernel(Segments::Large),
         "kernel-veth-mtu" => kernel(Segments::OfMtu),
         other => Err(format!(
-            "device {other} cannot be started here; write tap, xdp, kernel, kernel-veth, kernel-veth-mtu or stub"
+            "device {other} cannot be started here; write tap, xdp, kernel, kernel-veth, kernel-veth-mtu, \
+             bare-tap, bare-xdp or stub"
         )),
     }
 }
