@@ -142,13 +142,8 @@ mod tests {
         assert_eq!(ours.device, "tap");
         assert_eq!(ours.set, ["deviceLoss=0.01"]);
         assert_eq!(ours.rto_min.as_deref(), Some("200ms"));
-        let plain = Ours {
-            name: "xdp".into(),
-            device: "xdp".into(),
-            set: vec![],
-            rto_min: None,
-            is_bare: false,
-        };
+        let plain =
+            Ours { name: "xdp".into(), device: "xdp".into(), set: vec![], rto_min: None, is_bare: false };
         assert_eq!(Ours::named("xdp"), plain);
         let bare = Ours { name: "bare-xdp".into(), is_bare: true, ..plain.clone() };
         assert_eq!(Ours::named("bare-xdp"), bare);
