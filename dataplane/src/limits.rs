@@ -39,6 +39,15 @@ pub const JOIN_STALL_MS_MAX: u64 = 30_000;
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 /// Below this it is read again.
 pub const OUTBOX_BYTES_LOW: usize = 64 * 1024;
+/// Consumer groups one connection may be in. A heartbeat that would bring it into more is refused: each new group is a topic, too.
+pub const CONSUMER_GROUPS_PER_CONN_MAX: usize = 4_096;
+/// Order locks of one group, and of all together. With that many a queue is locked when its lock is free or expired, no other.
+pub const LOCKS_PER_GROUP_MAX: usize = 16_384;
+pub const LOCKS_MAX: usize = 131_072;
+/// Bytes of a group's, topic's or broker's name that is kept because a client says so; official clients refuse longer ones themselves.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Bytes of a client's id: addresses and names of an instance, a unit and a stream.
+pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
 /// Producer groups one connection may be in; the ones after that are not known.
 pub const PRODUCER_GROUPS_PER_CONN_MAX: usize = 65_536;
 /// Encoded bytes a client may leave untaken before it is sent no more requests of ours, which others cause: it is told nothing,
@@ -110,4 +119,5 @@ const _: () = assert!(FRAME_BYTES_MAX * 2 <= JOIN_POOL_BYTES_MAX);
 const _: () = assert!(OUTBOX_BYTES_LOW < OUTBOX_BYTES_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES <= OUTBOX_CHUNK_BYTES_KEPT_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES_KEPT_MAX <= OUTBOX_BYTES_MAX);
+const _: () = assert!(LOCKS_PER_GROUP_MAX < LOCKS_MAX && LOCKS_MAX.is_multiple_of(LOCKS_PER_GROUP_MAX));
 const _: () = assert!(COLD_LANE_MAX <= ERRANDS_MAX);

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use protocol::code::response;
 use protocol::version::Language;
+
+use super::Refusal;
+use crate::limits::CLIENT_ID_BYTES_MAX;
 
 /// One client. Shared by every group the client is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +14,17 @@ pub struct Client {
     pub id: Arc<str>,
     pub language: Language,
     pub version: i32,
+}
+
+/// An id that is kept for as long as the client says so has a length.
+pub fn check_client_id(id: &str) -> Result<(), Refusal> {
+    if id.len() > CLIENT_ID_BYTES_MAX {
+        let len = id.len();
+        let remark =
+            format!("the client id has {len} bytes, more than the {CLIENT_ID_BYTES_MAX} it may have");
+        return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

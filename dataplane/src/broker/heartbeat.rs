@@ -25,10 +25,11 @@ use protocol::headers::{
 };
 use protocol::names;
 
-use super::client::Client;
+use super::client::{Client, check_client_id};
 use super::consumers::{GroupKind, MessageModel, Subscription, TAG};
 use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use super::{Broker, Refusal, Request};
+use crate::limits::{CONSUMER_GROUPS_PER_CONN_MAX, NAME_BYTES_MAX};
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -85,6 +86,7 @@ impl Broker {
     #[cold]
     fn new_heartbeat(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(bool, bool), Refusal> {
         let data: HeartbeatData = req.json()?;
+        self.check_heartbeat(req.conn, &data)?;
         let now_ms = req.now.wall_ms;
         let fingerprinted = data.heartbeat_fingerprint != 0;
         let without_subs = fingerprinted && data.without_sub;
@@ -106,6 +108,32 @@ impl Broker {
             self.beats.by_conn.insert(req.conn, beat);
         }
         Ok((changed, fingerprinted))
+    }
+
+    /// What a client is told when it wants to be kept with more than one of its kind needs. Nothing of its heartbeat is taken then.
+    fn check_heartbeat(&self, conn: ConnId, data: &HeartbeatData) -> Result<(), Refusal> {
+        check_client_id(&data.client_id)?;
+        if let Some(long) =
+            data.producer_data_set.iter().find(|group| group.group_name.len() > NAME_BYTES_MAX)
+        {
+            let len = long.group_name.len();
+            let remark = format!(
+                "a producer group's name has {len} bytes, more than the {NAME_BYTES_MAX} it may have"
+            );
+            return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+        }
+        let joined = self.consumers.groups_of(conn);
+        let is_new =
+            |group: &&ConsumerData| joined.is_none_or(|joined| !joined.contains(group.group_name.as_str()));
+        let groups =
+            joined.map_or(0, |joined| joined.len()) + data.consumer_data_set.iter().filter(is_new).count();
+        if groups > CONSUMER_GROUPS_PER_CONN_MAX {
+            let remark = format!(
+                "one connection would be in {groups} consumer groups, more than the {CONSUMER_GROUPS_PER_CONN_MAX} it may be in"
+            );
+            return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+        }
+        Ok(())
     }
 
     /// One consumer group of a heartbeat. True when it changed.

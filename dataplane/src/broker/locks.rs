@@ -6,6 +6,9 @@
 //!
 //! A lock is taken when it is free, own, or not refreshed for `LOCK_MS_MAX`. Nothing is persisted: after a restart
 //! the first client to ask gets the queue, and a client trusts its lock for 30 s only. Time is passed in.
+//!
+//! Clients name the queues, and nothing says that there are such. So names have a length, a group has a number of locks and so has the table;
+//! what expired makes room.
 //! Implements B-3 (docs/PROMISES.md).
 
 use std::sync::Arc;
@@ -16,15 +19,35 @@ use protocol::body::{
 };
 use protocol::code::response;
 
+use super::client::check_client_id;
 use super::{Broker, Refusal, Request};
+use crate::limits::{LOCKS_MAX, LOCKS_PER_GROUP_MAX, NAME_BYTES_MAX};
 use crate::outbox::{Body, Outbox};
 
 impl Broker {
     /// Code 41: the answer names the queues the client got.
     pub(super) fn lock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let mut asked: LockBatchRequestBody = req.json()?;
-        let (group, client_id) = (&asked.consumer_group, &asked.client_id);
-        asked.mq_set.retain(|queue| self.locks.lock(group, client_id, name_of(queue), req.now.wall_ms));
+        check_names(&asked)?;
+        let now_ms = req.now.wall_ms;
+        let client_id: Arc<str> = asked.client_id.as_str().into();
+        let group = &asked.consumer_group;
+        self.locks.make_room(group, asked.mq_set.len(), now_ms);
+        let mut full = false;
+        asked.mq_set.retain(|queue| match self.locks.lock(group, &client_id, name_of(queue), now_ms) {
+            Grant::Yes => true,
+            Grant::Others => false,
+            Grant::Full => {
+                full = true;
+                false
+            }
+        });
+        if full && asked.mq_set.is_empty() {
+            let remark = format!(
+                "no room for more order locks: a group has {LOCKS_PER_GROUP_MAX} at most, all together {LOCKS_MAX}"
+            );
+            return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+        }
         let body = LockBatchResponseBody { lock_ok_mq_set: asked.mq_set }.encode();
         out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
         Ok(())
@@ -39,6 +62,18 @@ impl Broker {
         out.done(req.reply_to());
         Ok(())
     }
+}
+
+/// Names that no client has, and that would be kept.
+fn check_names(asked: &LockBatchRequestBody) -> Result<(), Refusal> {
+    let too_long = |name: &str| name.len() > NAME_BYTES_MAX;
+    let names = asked.mq_set.iter().flat_map(|queue| [&queue.topic, &queue.broker_name]);
+    if names.chain([&asked.consumer_group]).any(|name| too_long(name)) {
+        let remark =
+            format!("a group, topic or broker to lock for has a name of more than {NAME_BYTES_MAX} bytes");
+        return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+    }
+    check_client_id(&asked.client_id)
 }
 
 fn name_of(queue: &MessageQueue) -> QueueName<'_> {
@@ -78,39 +113,69 @@ impl Lock {
     }
 }
 
+/// What became of a wish for a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    Yes,
+    /// Another client has it.
+    Others,
+    /// There is no room for one more.
+    Full,
+}
+
 /// The table of one broker.
 #[derive(Debug, Default)]
 pub struct Locks {
     groups: HashMap<Arc<str>, HashMap<QueueKey, Lock>>,
+    /// Locks of all groups.
+    len: usize,
     swept_ms: i64,
+    /// Groups that the sweep under way has not looked at yet.
+    to_sweep: Vec<Arc<str>>,
 }
 
 impl Locks {
-    /// Takes or refreshes one lock; false when another client holds it.
-    pub fn lock(&mut self, group: &str, client_id: &str, queue: QueueName<'_>, now_ms: i64) -> bool {
-        if !self.groups.contains_key(group) {
+    /// Takes or refreshes one lock.
+    pub fn lock(&mut self, group: &str, client_id: &Arc<str>, queue: QueueName<'_>, now_ms: i64) -> Grant {
+        let known = self.groups.get_mut(group);
+        let group_len = known.as_ref().map_or(0, |queues| queues.len());
+        if let Some(lock) = known.and_then(|queues| queues.get_mut(&queue)) {
+            if *lock.client_id == **client_id {
+                lock.refreshed_ms = now_ms;
+                return Grant::Yes;
+            }
+            if !lock.is_expired(now_ms) {
+                return Grant::Others;
+            }
+            *lock = Lock { client_id: client_id.clone(), refreshed_ms: now_ms };
+            return Grant::Yes;
+        }
+        if group_len >= LOCKS_PER_GROUP_MAX || self.len >= LOCKS_MAX {
+            return Grant::Full;
+        }
+        if group_len == 0 {
             self.groups.insert(group.into(), HashMap::new());
         }
         let queues = self.groups.get_mut(group).expect("inserted above when it was missing");
-        match queues.get_mut(&queue) {
-            Some(lock) if *lock.client_id == *client_id => {
-                lock.refreshed_ms = now_ms;
-                true
-            }
-            Some(lock) if lock.is_expired(now_ms) => {
-                *lock = Lock { client_id: client_id.into(), refreshed_ms: now_ms };
-                true
-            }
-            Some(_) => false,
-            None => {
-                let key = QueueKey {
-                    topic: queue.topic.into(),
-                    broker_name: queue.broker_name.into(),
-                    queue_id: queue.queue_id,
-                };
-                queues.insert(key, Lock { client_id: client_id.into(), refreshed_ms: now_ms });
-                true
-            }
+        let key = QueueKey {
+            topic: queue.topic.into(),
+            broker_name: queue.broker_name.into(),
+            queue_id: queue.queue_id,
+        };
+        queues.insert(key, Lock { client_id: client_id.clone(), refreshed_ms: now_ms });
+        self.len += 1;
+        Grant::Yes
+    }
+
+    /// Called before a client of the group takes up to `wanted` locks: where they might not fit, what expired goes.
+    fn make_room(&mut self, group: &str, wanted: usize, now_ms: i64) {
+        let group_len = self.groups.get(group).map_or(0, |queues| queues.len());
+        if group_len + wanted > LOCKS_PER_GROUP_MAX {
+            self.sweep_group(group, now_ms);
+        }
+        if self.len + wanted > LOCKS_MAX && now_ms - self.swept_ms >= SWEEP_MS_MIN {
+            // The rest of the table follows within milliseconds; the client asks again within seconds.
+            self.begin_sweep(now_ms);
         }
     }
 
@@ -119,6 +184,7 @@ impl Locks {
         let Some(queues) = self.groups.get_mut(group) else { return };
         if queues.get(&queue).is_some_and(|lock| *lock.client_id == *client_id) {
             queues.remove(&queue);
+            self.len -= 1;
         }
         if queues.is_empty() {
             self.groups.remove(group);
@@ -131,21 +197,48 @@ impl Locks {
         self.groups.get(group).is_some_and(|queues| queues.values().any(|lock| !lock.is_expired(now_ms)))
     }
 
-    /// Drops what expired, so that clients which vanished do not stay here for ever. Cheap to call every turn.
+    /// Drops what expired, so that clients which vanished do not stay here for ever. Called every millisecond: looks at a part of the
+    /// table, once in `LOCK_MS_MAX` at all of it.
     pub fn sweep(&mut self, now_ms: i64) {
-        if now_ms - self.swept_ms < LOCK_MS_MAX {
-            return;
+        if self.to_sweep.is_empty() {
+            if now_ms - self.swept_ms < LOCK_MS_MAX || self.groups.is_empty() {
+                return;
+            }
+            self.begin_sweep(now_ms);
         }
+        let mut looked_at = 0;
+        while looked_at < SWEEP_STEP
+            && let Some(group) = self.to_sweep.pop()
+        {
+            looked_at += 1 + self.sweep_group(&group, now_ms);
+        }
+    }
+
+    fn begin_sweep(&mut self, now_ms: i64) {
         self.swept_ms = now_ms;
-        self.groups.retain(|_, queues| {
-            queues.retain(|_, lock| !lock.is_expired(now_ms));
-            !queues.is_empty()
-        });
+        self.to_sweep.clear();
+        self.to_sweep.extend(self.groups.keys().cloned());
+    }
+
+    /// Returns how many locks the group had.
+    fn sweep_group(&mut self, group: &str, now_ms: i64) -> usize {
+        let Some(queues) = self.groups.get_mut(group) else { return 0 };
+        let before = queues.len();
+        queues.retain(|_, lock| !lock.is_expired(now_ms));
+        self.len -= before - queues.len();
+        if queues.is_empty() {
+            self.groups.remove(group);
+        }
+        before
     }
 }
 
 /// How long a lock is kept without being refreshed (`rocketmq.broker.rebalance.lockMaxLiveTime`).
 pub const LOCK_MS_MAX: i64 = 60_000;
+/// A full table is swept no more often than this.
+const SWEEP_MS_MIN: i64 = 1_000;
+/// Locks after which a sweep goes on in the next millisecond.
+const SWEEP_STEP: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -153,40 +246,44 @@ mod tests {
 
     const QUEUE: QueueName<'static> = QueueName { topic: "T", broker_name: "broker-a", queue_id: 1 };
 
+    fn lock(locks: &mut Locks, group: &str, client: &str, queue: QueueName<'_>, now_ms: i64) -> Grant {
+        locks.lock(group, &client.into(), queue, now_ms)
+    }
+
     /// Goal: free and own locks are granted, another client's are not.
     /// Method: two clients ask for the same queue.
     #[test]
     fn a_lock_belongs_to_the_first_client_that_asks() {
         let mut locks = Locks::default();
-        assert!(locks.lock("G", "a", QUEUE, 0));
-        assert!(locks.lock("G", "a", QUEUE, 10));
-        assert!(!locks.lock("G", "b", QUEUE, 20));
-        assert!(locks.lock("G", "b", QueueName { queue_id: 2, ..QUEUE }, 20));
-        assert!(locks.lock("H", "b", QUEUE, 20));
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 0), Grant::Yes);
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 10), Grant::Yes);
+        assert_eq!(lock(&mut locks, "G", "b", QUEUE, 20), Grant::Others);
+        assert_eq!(lock(&mut locks, "G", "b", QueueName { queue_id: 2, ..QUEUE }, 20), Grant::Yes);
+        assert_eq!(lock(&mut locks, "H", "b", QUEUE, 20), Grant::Yes);
     }
 
     /// Goal: a lock lives 60 s from its last refresh, and one millisecond more is too much.
     #[test]
     fn a_lock_that_is_not_refreshed_expires_after_sixty_seconds() {
         let mut locks = Locks::default();
-        assert!(locks.lock("G", "a", QUEUE, 0));
-        assert!(locks.lock("G", "a", QUEUE, 30_000));
-        assert!(!locks.lock("G", "b", QUEUE, 90_000));
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 0), Grant::Yes);
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 30_000), Grant::Yes);
+        assert_eq!(lock(&mut locks, "G", "b", QUEUE, 90_000), Grant::Others);
         assert!(locks.group_holds_any("G", 90_000));
         assert!(!locks.group_holds_any("G", 90_001));
-        assert!(locks.lock("G", "b", QUEUE, 90_001));
-        assert!(!locks.lock("G", "a", QUEUE, 90_002));
+        assert_eq!(lock(&mut locks, "G", "b", QUEUE, 90_001), Grant::Yes);
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 90_002), Grant::Others);
     }
 
     /// Goal: unlocking another client's lock does nothing; unlocking one's own frees it.
     #[test]
     fn unlock_frees_own_locks_only() {
         let mut locks = Locks::default();
-        assert!(locks.lock("G", "a", QUEUE, 0));
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 0), Grant::Yes);
         locks.unlock("G", "b", QUEUE);
-        assert!(!locks.lock("G", "b", QUEUE, 1));
+        assert_eq!(lock(&mut locks, "G", "b", QUEUE, 1), Grant::Others);
         locks.unlock("G", "a", QUEUE);
-        assert!(locks.lock("G", "b", QUEUE, 2));
+        assert_eq!(lock(&mut locks, "G", "b", QUEUE, 2), Grant::Yes);
         locks.unlock("nobody", "a", QUEUE);
     }
 
@@ -194,10 +291,38 @@ mod tests {
     #[test]
     fn the_sweep_drops_expired_locks_and_keeps_live_ones() {
         let mut locks = Locks::default();
-        assert!(locks.lock("G", "a", QUEUE, 0));
-        assert!(locks.lock("H", "a", QUEUE, 50_000));
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 0), Grant::Yes);
+        assert_eq!(lock(&mut locks, "H", "a", QUEUE, 50_000), Grant::Yes);
         locks.sweep(61_000);
         assert_eq!(locks.groups.len(), 1);
         assert!(locks.group_holds_any("H", 61_000));
+    }
+
+    /// Goal: a group takes its share of the table at most, the groups together all of it; own locks are refreshed when it is full, and what
+    /// expired makes room. Method: as many queues as there may be, by names nobody else has.
+    #[test]
+    fn a_full_table_takes_no_more_until_locks_expire() {
+        let mut locks = Locks::default();
+        let groups = (LOCKS_MAX / LOCKS_PER_GROUP_MAX) as i32;
+        let queue = |queue_id| QueueName { queue_id, ..QUEUE };
+        for group in 0..groups {
+            let group = group.to_string();
+            for id in 0..LOCKS_PER_GROUP_MAX as i32 {
+                assert_eq!(lock(&mut locks, &group, "a", queue(id), 0), Grant::Yes);
+            }
+            assert_eq!(lock(&mut locks, &group, "a", queue(-1), 0), Grant::Full);
+        }
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 0), Grant::Full);
+        assert_eq!(lock(&mut locks, "0", "b", queue(0), 0), Grant::Others);
+        assert_eq!(lock(&mut locks, "0", "a", queue(0), 30_000), Grant::Yes);
+        locks.make_room("0", 1, 60_001);
+        assert_eq!(locks.groups["0"].len(), 1);
+        locks.make_room("G", 1, 60_001);
+        (60_002..61_000).for_each(|now_ms| locks.sweep(now_ms));
+        assert_eq!((locks.len, locks.groups.len()), (1, 1));
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 61_000), Grant::Yes);
+        locks.unlock("G", "a", QUEUE);
+        locks.unlock("0", "a", queue(0));
+        assert_eq!((locks.len, locks.groups.len()), (0, 0));
     }
 }

@@ -1,8 +1,10 @@
 //! What one client may ask for at once: no more than its own place, and others notice nothing.
 
 use protocol::RemotingCommand;
-use protocol::body::{Body, CreateTopicListRequestBody, SubscriptionGroupList};
-use protocol::body::{SubscriptionGroupConfig, TopicConfig};
+use protocol::body::{
+    Body, CreateTopicListRequestBody, LockBatchRequestBody, LockBatchResponseBody, MessageQueue,
+    SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig,
+};
 use protocol::code::request;
 
 use crate::requests::{consumer, heartbeat, subscription};
@@ -68,4 +70,61 @@ fn thousands_of_subscriptions_topics_and_groups_pass() {
     world.done(conn, RemotingCommand::request(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST).body(body));
     assert!(world.shard.broker.topics.find("Topic-5999").is_some());
     assert!(world.shard.broker.groups.get("Group-3999").is_some());
+}
+
+/// Goal: a client cannot be in groups without end, nor be kept by names without end; what it has, it keeps. Method: as many groups as there
+/// may be in two heartbeats, one more, and the same again; then ids and names of some hundred bytes too many.
+#[test]
+fn a_connection_is_in_so_many_groups_at_most() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let groups = |ids: std::ops::Range<usize>| ids.map(|id| consumer(&format!("G{id}"), vec![])).collect();
+    world.done(conn, heartbeat("c", groups(0..3_000), &[]));
+    world.done(conn, heartbeat("c", groups(2_000..4_096), &[]));
+    let refused = world.call(conn, heartbeat("c", groups(4_095..4_097), &[]));
+    let remark = "one connection would be in 4097 consumer groups, more than the 4096 it may be in";
+    assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
+    assert!(world.shard.broker.consumers.group("G4096").is_none());
+    assert!(world.shard.broker.topics.find("%RETRY%G4096").is_none());
+    world.done(conn, heartbeat("c", groups(0..4_096), &[]));
+    let other = world.connect();
+    world.done(other, heartbeat("d", groups(4_096..4_097), &[]));
+    let refused = world.call(other, heartbeat(&"d".repeat(1_025), vec![], &["P"]));
+    let remark = "the client id has 1025 bytes, more than the 1024 it may have";
+    assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
+    let refused = world.call(other, heartbeat("d", vec![], &["P", &"p".repeat(256)]));
+    let remark = "a producer group's name has 256 bytes, more than the 255 it may have";
+    assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
+    assert!(world.shard.broker.producers.channels("P").is_none());
+}
+
+/// Goal: order locks are bounded, and who asks for more is told so, while others go on. Method: a group takes all it may have, of queues that
+/// nobody has; then one more, some of its own again, another group's; and again when the locks have expired.
+#[test]
+fn order_locks_are_bounded() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let ask = |group: &str, topic: &str, ids: std::ops::Range<i32>| {
+        let mq_set = ids.map(|id| MessageQueue::new(topic, "broker-a", id)).collect();
+        let client_id = "c".into();
+        let body =
+            LockBatchRequestBody { client_id, consumer_group: group.into(), mq_set, ..Default::default() };
+        RemotingCommand::request(request::LOCK_BATCH_MQ).body(body.encode())
+    };
+    let got = |answer: RemotingCommand| {
+        assert_eq!(answer.code, 0, "{answer:?}");
+        LockBatchResponseBody::decode(&answer.body).unwrap().lock_ok_mq_set.len()
+    };
+    assert_eq!(got(world.call(conn, ask("G", "T", 0..10_000))), 10_000);
+    assert_eq!(got(world.call(conn, ask("G", "U", 0..10_000))), 6_384);
+    assert_eq!(got(world.call(conn, ask("G", "T", 9_999..10_001))), 1, "its own again");
+    let refused = world.call(conn, ask("G", "V", 0..1));
+    let remark = "no room for more order locks: a group has 16384 at most, all together 131072";
+    assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
+    assert_eq!(got(world.call(conn, ask("H", "V", 0..1))), 1, "another group");
+    let refused = world.call(conn, ask("H", &"t".repeat(256), 0..1));
+    let remark = "a group, topic or broker to lock for has a name of more than 255 bytes";
+    assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
+    world.pass(60_100);
+    assert_eq!(got(world.call(conn, ask("G", "V", 0..16_000))), 16_000);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use dataplane::broker::announce::Announced;
 use dataplane::broker::group_config::GroupConfig;
-use dataplane::broker::locks::QueueName;
+use dataplane::broker::locks::{Grant, QueueName};
 use dataplane::config::{Config, FlushDiskType};
 use dataplane::net::ConnId;
 use dataplane::time::Clock;
@@ -231,7 +231,7 @@ fn exhausted_retries_become_dead_letters() {
     // A group that holds order locks has no more tries.
     let now_ms = world.clock.read().wall_ms;
     let queue = QueueName { topic: "T", broker_name: "broker-a", queue_id: 0 };
-    assert!(world.shard.broker.locks.lock("G", "client", queue, now_ms));
+    assert_eq!(world.shard.broker.locks.lock("G", &"client".into(), queue, now_ms), Grant::Yes);
     let answer = ok(&mut world, conn, retry(1));
     assert_eq!(stored(&mut world, &answer).topic, "%DLQ%G");
 }
