@@ -83,6 +83,15 @@ pub const PULL_UNITS_MIN: usize = 800;
 
 /// Held pulls over all queues. At the bound a pull that would wait is answered as if it could not suspend.
 pub const HOLDS_MAX: usize = 65_536;
+/// Those of one connection: a message looks at all that wait for its queue.
+pub const HOLDS_PER_CONN_MAX: usize = 8_192;
+/// A held pull whose subscription and names are longer is a long one; what it took is given back.
+pub const HOLD_BYTES_KEPT_MAX: usize = 1024;
+/// Memory for the long ones. At the bound they do not wait; the others do.
+pub const HOLDS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a filter expression and its type, and tags of a subscription. A longer one is refused as one that cannot be parsed.
+pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
+pub const TAGS_MAX: usize = 16_384;
 /// Held pulls answered in one turn; the rest follow in the next.
 pub const HOLDS_PER_TURN_MAX: u32 = 256;
 /// Replies released from the flush gate in one turn.
@@ -120,4 +129,5 @@ const _: () = assert!(OUTBOX_BYTES_LOW < OUTBOX_BYTES_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES <= OUTBOX_CHUNK_BYTES_KEPT_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES_KEPT_MAX <= OUTBOX_BYTES_MAX);
 const _: () = assert!(LOCKS_PER_GROUP_MAX < LOCKS_MAX && LOCKS_MAX.is_multiple_of(LOCKS_PER_GROUP_MAX));
+const _: () = assert!(HOLDS_PER_CONN_MAX <= HOLDS_MAX && EXPRESSION_BYTES_MAX * 4 <= HOLDS_BYTES_MAX);
 const _: () = assert!(COLD_LANE_MAX <= ERRANDS_MAX);

@@ -2,12 +2,18 @@
 //!
 //! A hash collision passes here and is sorted out by the client, which compares the tag's text.
 
+use protocol::body::SubscriptionData;
+use protocol::code::response;
 use protocol::hash::tags_code;
+
+use super::Refusal;
+use crate::limits::{EXPRESSION_BYTES_MAX, TAGS_MAX};
 
 /// The tags of one subscription. Reused from pull to pull, so that building one allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagFilter {
     all: bool,
+    /// In order.
     codes: Vec<i32>,
 }
 
@@ -17,7 +23,13 @@ pub struct NoTags;
 
 impl TagFilter {
     pub fn matches(&self, code: i64) -> bool {
-        self.all || self.codes.contains(&(code as i32))
+        let code = code as i32;
+        // Nearly all subscriptions name one tag or two; one that names thousands must not cost a look at each.
+        self.all
+            || match self.codes.len() {
+                0..=FEW_CODES => self.codes.contains(&code),
+                _ => self.codes.binary_search(&code).is_ok(),
+            }
     }
 
     /// Everything passes, as for an SQL expression that does not compile.
@@ -31,6 +43,7 @@ impl TagFilter {
         self.all = all;
         self.codes.clear();
         self.codes.extend(codes);
+        self.codes.sort_unstable();
     }
 
     /// Takes an expression: nothing, `*`, or tags joined by `||`.
@@ -45,6 +58,7 @@ impl TagFilter {
         }
         let tags = expression.split("||").map(str::trim).filter(|tag| !tag.is_empty());
         self.codes.extend(tags.map(|tag| tags_code(tag) as i32));
+        self.codes.sort_unstable();
         Ok(())
     }
 
@@ -60,7 +74,43 @@ impl TagFilter {
     pub fn codes(&self) -> &[i32] {
         &self.codes
     }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.codes)
+    }
+
+    /// Memory that it keeps.
+    pub fn bytes_kept(&self) -> usize {
+        self.codes.capacity() * size_of::<i32>()
+    }
 }
+
+/// A subscription that is kept, by a held pull or a group, has a length.
+pub fn check_expression(expression: &str, expression_type: &str) -> Result<(), Refusal> {
+    let len = expression.len() + expression_type.len();
+    if len > EXPRESSION_BYTES_MAX {
+        let remark = format!(
+            "the consumer's subscription has {len} bytes, more than the {EXPRESSION_BYTES_MAX} it may have"
+        );
+        return Err(Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, remark));
+    }
+    Ok(())
+}
+
+/// The same of one that a client registers or asks about.
+pub fn check_subscription(data: &SubscriptionData) -> Result<(), Refusal> {
+    check_expression(&data.sub_string, &data.expression_type)?;
+    let tags = data.code_set.len().max(data.tags_set.len());
+    if tags > TAGS_MAX {
+        let remark =
+            format!("the consumer's subscription has {tags} tags, more than the {TAGS_MAX} it may have");
+        return Err(Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, remark));
+    }
+    Ok(())
+}
+
+/// Up to so many are looked through faster than searched.
+const FEW_CODES: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -85,6 +135,18 @@ mod tests {
         assert_eq!(filter(Some("||")), Err(NoTags));
         assert_eq!(filter(Some("||TagA||")).unwrap().codes(), [2_598_919]);
         assert!(filter(Some(" ")).unwrap().codes().is_empty());
+    }
+
+    /// Goal: many tags pass as few do. Method: more than are looked through, in any order; all of them and others.
+    #[test]
+    fn many_tags_are_found() {
+        let tags: Vec<String> = (0..1_000).map(|at| format!("tag-{at}")).collect();
+        let many = filter(Some(&tags.join("||"))).unwrap();
+        assert!(tags.iter().all(|tag| many.matches(tags_code(tag))));
+        assert!(!many.matches(tags_code("tag-1000")) && !many.matches(0));
+        let mut codes = TagFilter::default();
+        codes.set_codes(false, (0..1_000).rev());
+        assert!((0..1_000).all(|code| codes.matches(code)) && !codes.matches(1_000));
     }
 
     /// Goal: only the low 32 bits of a queue entry's code count.

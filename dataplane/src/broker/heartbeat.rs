@@ -27,6 +27,7 @@ use protocol::names;
 
 use super::client::{Client, check_client_id};
 use super::consumers::{GroupKind, MessageModel, Subscription, TAG};
+use super::filter::check_subscription;
 use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use super::{Broker, Refusal, Request};
 use crate::limits::{CONSUMER_GROUPS_PER_CONN_MAX, NAME_BYTES_MAX};
@@ -133,7 +134,10 @@ impl Broker {
             );
             return Err(Refusal::new(response::SYSTEM_ERROR, remark));
         }
-        Ok(())
+        data.consumer_data_set
+            .iter()
+            .flat_map(|group| &group.subscription_data_set)
+            .try_for_each(check_subscription)
     }
 
     /// One consumer group of a heartbeat. True when it changed.
@@ -213,6 +217,7 @@ impl Broker {
     pub(super) fn check_client_config(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         if !req.body.is_empty() {
             let asked: CheckClientRequestBody = req.json()?;
+            check_subscription(&asked.subscription_data)?;
             if !asked.subscription_data.is_tag() {
                 let kind = &asked.subscription_data.expression_type;
                 let remark = format!("The broker does not support consumer to filter message by {kind}");

@@ -21,6 +21,17 @@ pub struct Pull<'a> {
     pub numbers: PullNumbers,
 }
 
+impl Pull<'_> {
+    /// What a hold copies of it.
+    pub fn texts_len(&self) -> usize {
+        self.texts().iter().flatten().map(|text| text.len()).sum()
+    }
+
+    fn texts(&self) -> [Option<&str>; 4] {
+        [Some(self.group), Some(self.topic), self.subscription, self.expression_type]
+    }
+}
+
 /// The fixed part of a pull.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PullNumbers {
@@ -56,13 +67,19 @@ impl HeldPull {
         self.lite = pull.lite;
         self.numbers = pull.numbers;
         self.texts.clear();
-        for text in [Some(pull.group), Some(pull.topic), pull.subscription, pull.expression_type] {
+        self.texts.reserve(pull.texts_len());
+        for text in pull.texts() {
             self.texts.push_str(text.unwrap_or_default());
         }
         self.group_len = pull.group.len();
         self.topic_len = pull.topic.len();
         self.subscription_len = pull.subscription.map(str::len);
         self.has_expression_type = pull.expression_type.is_some();
+    }
+
+    /// Memory that its texts keep.
+    pub fn bytes_kept(&self) -> usize {
+        self.texts.capacity()
     }
 
     pub fn as_pull(&self) -> Pull<'_> {

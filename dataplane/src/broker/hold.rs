@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Slots and the buffers in them are reused: parking and waking allocate nothing once the table has seen its largest
-//! size. Nothing here answers a client; the pull desk does.
+//! size; only long subscriptions give their memory back, of which all that wait have so much at most. Nothing here answers a client;
+//! the pull desk does.
 
 use std::collections::VecDeque;
 
@@ -16,7 +17,7 @@ use store::QueueIndex;
 
 use crate::broker::filter::TagFilter;
 use crate::broker::held_pull::{HeldPull, Pull};
-use crate::limits::HOLDS_MAX;
+use crate::limits::{HOLD_BYTES_KEPT_MAX, HOLDS_BYTES_MAX, HOLDS_MAX, HOLDS_PER_CONN_MAX};
 use crate::net::ConnId;
 
 /// All held pulls of a shard.
@@ -26,8 +27,11 @@ pub struct Holds {
     free: Vec<u32>,
     /// First hold of each queue, by queue index.
     queues: Vec<u32>,
-    /// First hold of each connection, by its slot.
+    /// First hold of each connection, by its slot, and how many there are in that list.
     conns: Vec<u32>,
+    conn_holds: Vec<u32>,
+    /// Memory of the long ones.
+    bytes: usize,
     /// First hold of each wheel slot.
     wheel: Box<[u32; WHEEL_SLOTS]>,
     /// The last wheel tick that was looked at.
@@ -49,6 +53,8 @@ struct Slot {
     filter: TagFilter,
     queue: usize,
     conn: ConnId,
+    /// What it counts in `Holds::bytes`; 0 unless it is long.
+    bytes: usize,
     queue_offset: i64,
     deadline_ms: u64,
     links: [Link; LISTS],
@@ -76,6 +82,8 @@ impl Default for Holds {
             free: Vec::new(),
             queues: Vec::new(),
             conns: Vec::new(),
+            conn_holds: Vec::new(),
+            bytes: 0,
             wheel: Box::new([NONE; WHEEL_SLOTS]),
             tick: 0,
             due: VecDeque::new(),
@@ -85,14 +93,22 @@ impl Default for Holds {
 
 impl Holds {
     /// Keeps a pull until a message beyond its offset that passes `filter`, or until `deadline_ms` (monotonic).
-    /// False when the table is full.
+    /// False when the table is full, or what its connection may have of it.
     pub fn park(&mut self, queue: QueueIndex, pull: &Pull<'_>, filter: &TagFilter, deadline_ms: u64) -> bool {
+        let of_conn = *entry(&mut self.conn_holds, pull.to.conn.slot as usize, 0) as usize;
+        let is_long = pull.texts_len() + filter.bytes() > HOLD_BYTES_KEPT_MAX;
+        if of_conn >= HOLDS_PER_CONN_MAX || (is_long && self.bytes >= HOLDS_BYTES_MAX) {
+            return false;
+        }
         let Some(id) = self.free.pop().or_else(|| self.add_slot()) else { return false };
         let slot = &mut self.slots[id as usize];
         assert!(slot.state == State::Free);
         slot.state = State::Waiting;
-        slot.pull.get_or_insert_default().copy_from(pull);
+        let held = slot.pull.get_or_insert_default();
+        held.copy_from(pull);
         slot.filter.copy_from(filter);
+        slot.bytes = if is_long { held.bytes_kept() + slot.filter.bytes_kept() } else { 0 };
+        self.bytes += slot.bytes;
         slot.queue = queue.as_usize();
         slot.conn = pull.to.conn;
         slot.queue_offset = pull.numbers.queue_offset;
@@ -153,8 +169,7 @@ impl Holds {
                     self.unlink(WHEEL, id);
                 }
                 self.unlink(CONN, id);
-                self.slots[id as usize].state = State::Free;
-                self.free.push(id);
+                self.give_back(id);
             }
             id = next;
         }
@@ -179,9 +194,20 @@ impl Holds {
     pub fn recycle(&mut self, hold: DueHold) {
         let slot = &mut self.slots[hold.slot as usize];
         assert!(slot.state == State::Out);
-        slot.state = State::Free;
         slot.pull = Some(hold.pull);
-        self.free.push(hold.slot);
+        self.give_back(hold.slot);
+    }
+
+    /// The slot is free; what is long in it is given back.
+    fn give_back(&mut self, id: u32) {
+        let slot = &mut self.slots[id as usize];
+        slot.state = State::Free;
+        self.bytes -= slot.bytes;
+        if slot.bytes > 0 {
+            slot.pull = None;
+            slot.filter = TagFilter::default();
+        }
+        self.free.push(id);
     }
 
     /// How many pulls wait.
@@ -212,6 +238,7 @@ impl Holds {
             filter: TagFilter::default(),
             queue: 0,
             conn: ConnId { slot: 0, generation: 0 },
+            bytes: 0,
             queue_offset: 0,
             deadline_ms: 0,
             links: [Link { previous: NONE, next: NONE }; LISTS],
@@ -225,13 +252,16 @@ impl Holds {
     fn head(&mut self, list: usize, id: u32) -> &mut u32 {
         let slot = &self.slots[id as usize];
         match list {
-            QUEUE => entry(&mut self.queues, slot.queue),
-            CONN => entry(&mut self.conns, slot.conn.slot as usize),
+            QUEUE => entry(&mut self.queues, slot.queue, NONE),
+            CONN => entry(&mut self.conns, slot.conn.slot as usize, NONE),
             _ => &mut self.wheel[(slot.deadline_ms / WHEEL_SLOT_MS) as usize % WHEEL_SLOTS],
         }
     }
 
     fn link(&mut self, list: usize, id: u32) {
+        if list == CONN {
+            *entry(&mut self.conn_holds, self.slots[id as usize].conn.slot as usize, 0) += 1;
+        }
         let next = std::mem::replace(self.head(list, id), id);
         self.slots[id as usize].links[list] = Link { previous: NONE, next };
         if next != NONE {
@@ -240,6 +270,9 @@ impl Holds {
     }
 
     fn unlink(&mut self, list: usize, id: u32) {
+        if list == CONN {
+            *entry(&mut self.conn_holds, self.slots[id as usize].conn.slot as usize, 0) -= 1;
+        }
         let Link { previous, next } = self.slots[id as usize].links[list];
         match previous {
             NONE => *self.head(list, id) = next,
@@ -251,11 +284,11 @@ impl Holds {
     }
 }
 
-fn entry(heads: &mut Vec<u32>, at: usize) -> &mut u32 {
-    if at >= heads.len() {
-        heads.resize(at + 1, NONE);
+fn entry(list: &mut Vec<u32>, at: usize, empty: u32) -> &mut u32 {
+    if at >= list.len() {
+        list.resize(at + 1, empty);
     }
-    &mut heads[at]
+    &mut list[at]
 }
 
 /// No slot.

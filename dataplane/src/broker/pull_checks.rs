@@ -6,6 +6,7 @@ use protocol::header::Fields;
 use protocol::headers::{CustomHeader, FieldSink, PULL_SUBSCRIPTION};
 
 use crate::broker::consumers::MessageModel;
+use crate::broker::filter::check_expression;
 use crate::broker::held_pull::Pull;
 use crate::broker::topics::TopicIndex;
 use crate::broker::{Broker, FAQ, Refusal};
@@ -70,6 +71,9 @@ impl Broker {
             );
             return Err(refused(response::INVALID_PARAMETER, remark));
         }
+        // Also one that is not used: a pull that waits keeps it.
+        check_expression(pull.subscription.unwrap_or_default(), pull.expression_type.unwrap_or_default())
+            .map_err(|refusal| PullRefusal { refusal, fields: ForbiddenFields::default() })?;
         if pull.numbers.sys_flag & PULL_SUBSCRIPTION != 0 {
             self.filter_of_request(pull)?;
         } else {

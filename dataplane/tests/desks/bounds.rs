@@ -2,10 +2,17 @@
 
 use protocol::RemotingCommand;
 use protocol::body::{
-    Body, CreateTopicListRequestBody, LockBatchRequestBody, LockBatchResponseBody, MessageQueue,
-    SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig,
+    Body, CheckClientRequestBody, CreateTopicListRequestBody, LockBatchRequestBody, LockBatchResponseBody,
+    MessageQueue, SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig,
 };
 use protocol::code::request;
+
+use dataplane::broker::ReplyTo;
+use dataplane::broker::filter::TagFilter;
+use dataplane::broker::held_pull::{HeldPull, Pull};
+use dataplane::broker::hold::Holds;
+use dataplane::net::ConnId;
+use protocol::frame::Codec;
 
 use crate::requests::{consumer, heartbeat, subscription};
 use crate::world::World;
@@ -127,4 +134,88 @@ fn order_locks_are_bounded() {
     assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
     world.pass(60_100);
     assert_eq!(got(world.call(conn, ask("G", "V", 0..16_000))), 16_000);
+}
+
+fn long_pull(queue_id: i32, subscription: &str, expression_type: &str, sys_flag: i32) -> RemotingCommand {
+    RemotingCommand::request(request::PULL_MESSAGE)
+        .field("consumerGroup", "G")
+        .field("topic", "T")
+        .field("queueId", queue_id)
+        .field("queueOffset", 0)
+        .field("maxMsgNums", 32)
+        .field("sysFlag", sys_flag)
+        .field("commitOffset", 0)
+        .field("suspendTimeoutMillis", 15_000)
+        .field("subscription", subscription)
+        .field("subVersion", 0)
+        .field("expressionType", expression_type)
+}
+
+/// Suspend, and the subscription comes with the pull.
+const SUSPEND_SUBSCRIBED: i32 = 2 | 4;
+
+/// Goal: no expression is kept that is longer than any that is meant; the code is the one of expressions that cannot be parsed. Method: pulls
+/// and registrations just within and one byte beyond, in either text, used or not.
+#[test]
+fn long_expressions_are_refused() {
+    let mut world = World::new();
+    world.topic("T", 4);
+    let conn = world.connect();
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &[]));
+    let fits = "t".repeat((64 << 10) - 3);
+    let long = fits.clone() + "t";
+    let remark = "the consumer's subscription has 65537 bytes, more than the 65536 it may have";
+    let refused =
+        |answer: RemotingCommand| assert_eq!((answer.code, answer.remark.as_deref()), (23, Some(remark)));
+    refused(world.call(conn, long_pull(0, &long, "TAG", SUSPEND_SUBSCRIBED)));
+    refused(world.call(conn, long_pull(0, &long, "TAG", 2)));
+    refused(world.call(conn, long_pull(0, "TAG", &long, 2)));
+    assert!(world.shard.broker.holds.is_empty());
+    world.post(conn, long_pull(0, &fits, "TAG", SUSPEND_SUBSCRIBED));
+    assert_eq!(world.shard.broker.holds.len(), 1);
+    let with = |expression: &str, tags: i32| {
+        let mut subscribed = subscription("T", 2);
+        subscribed.sub_string = expression.into();
+        subscribed.code_set = (0..tags).collect();
+        subscribed
+    };
+    refused(world.call(conn, heartbeat("c", vec![consumer("H", vec![with(&long, 1)])], &[])));
+    let many = world.call(conn, heartbeat("c", vec![consumer("H", vec![with("a", 16_385)])], &[]));
+    let remark = "the consumer's subscription has 16385 tags, more than the 16384 it may have";
+    assert_eq!((many.code, many.remark.as_deref()), (23, Some(remark)));
+    assert!(world.shard.broker.consumers.group("H").is_none());
+    world.done(conn, heartbeat("c", vec![consumer("H", vec![with(&fits, 16_384)])], &[]));
+    let asked = CheckClientRequestBody { subscription_data: with(&long, 1), ..Default::default() };
+    refused(world.call(conn, RemotingCommand::request(request::CHECK_CLIENT_CONFIG).body(asked.encode())));
+}
+
+/// Goal: pulls that wait are bounded by connection and by what they keep, and what has left gives its memory back. Method: one peer
+/// with more than it may have, and another; then long ones until no more is held, twice.
+#[test]
+fn held_pulls_are_bounded() {
+    let mut world = World::new();
+    let broker = &mut world.shard.broker;
+    let (queue, holds) = (broker.store.queue("T", 0), &mut broker.holds);
+    let filter = TagFilter::default();
+    let park = |holds: &mut Holds, slot: u32, subscription: &str| {
+        let conn = ConnId { slot, generation: 1 };
+        let to = ReplyTo { conn, opaque: 0, codec: Codec::Json, oneway: false };
+        let held = HeldPull::default();
+        let pull = Pull { to, subscription: Some(subscription), ..held.as_pull() };
+        holds.park(queue, &pull, &filter, 15_000)
+    };
+    let park_all =
+        |holds: &mut Holds, slot: u32, text: &str| (0..9_000).filter(|_| park(holds, slot, text)).count();
+    assert_eq!(park_all(holds, 0, "a"), 8_192);
+    assert!(park(holds, 1, "a"));
+    let long = "t".repeat(64 << 10);
+    for _ in 0..2 {
+        assert_eq!(park_all(holds, 2, &long), 1_024);
+        assert!(!park(holds, 3, &long), "there is no memory for more");
+        assert!(park(holds, 4, "a"));
+        holds.closed(ConnId { slot: 2, generation: 1 });
+    }
+    holds.closed(ConnId { slot: 0, generation: 1 });
+    assert_eq!(holds.len(), 3);
+    assert_eq!(park_all(holds, 0, "a"), 8_192);
 }
