@@ -16,6 +16,7 @@ mod drain;
 
 use std::collections::VecDeque;
 
+use protocol::NoRoom;
 use protocol::code::response;
 use protocol::frame::{Codec, FRAME_BYTES_MAX};
 use protocol::header::HeaderWriter;
@@ -149,7 +150,7 @@ impl Outbox {
         self.counters.replies += 1;
         let fits = body.fits_frame()
             && self.put(to.conn, body, |buffer, body_len| {
-                write(HeaderWriter::response(buffer, to.codec, code, to.opaque)).finish(body_len).ok()
+                write(HeaderWriter::response(buffer, to.codec, code, to.opaque)).finish(body_len)
             });
         if !fits {
             self.too_big(to);
@@ -158,7 +159,7 @@ impl Outbox {
 
     /// As `reply` without a body, for who writes prefix and header himself; `write` may be called again with more room.
     #[inline]
-    pub fn reply_as(&mut self, to: ReplyTo, write: impl Fn(&mut [u8]) -> Option<usize>) {
+    pub fn reply_as(&mut self, to: ReplyTo, write: impl Fn(&mut [u8]) -> Result<usize, NoRoom>) {
         if !to.oneway {
             self.counters.replies += 1;
             self.put(to.conn, Body::None, |buffer, _| write(buffer));
@@ -207,7 +208,7 @@ impl Outbox {
         let sent = is_taken
             && body.fits_frame()
             && self.put(conn, body, |buffer, body_len| {
-                write(HeaderWriter::request(buffer, Codec::Json, code, opaque, oneway)).finish(body_len).ok()
+                write(HeaderWriter::request(buffer, Codec::Json, code, opaque, oneway)).finish(body_len)
             });
         self.counters.requests += u64::from(sent);
         sent.then_some(opaque)
@@ -279,14 +280,14 @@ impl Outbox {
         }
     }
 
-    /// Encodes one frame at the end of its connection's line. `encode` writes prefix and header, or says there is no
-    /// room. False: no frame can hold it, and nothing was done.
+    /// Encodes one frame at the end of its connection's line. `encode` writes prefix and header, or says how much room they need;
+    /// then it is called once more. False: no frame can hold it, and nothing was done.
     #[inline]
     fn put(
         &mut self,
         conn: ConnId,
         body: Body<'_>,
-        encode: impl Fn(&mut [u8], usize) -> Option<usize>,
+        encode: impl Fn(&mut [u8], usize) -> Result<usize, NoRoom>,
     ) -> bool {
         let Some(line) = line_of(&mut self.lines, conn) else {
             self.counters.lost_peers += 1;
@@ -296,16 +297,17 @@ impl Outbox {
             line.chunk = self.spare_chunks.pop().unwrap_or_else(|| vec![0; OUTBOX_CHUNK_BYTES]);
         }
         let body_len = body.len();
-        let head_len = loop {
-            match encode(&mut line.chunk[line.tail..], body_len) {
-                Some(head_len) if head_len + body_len <= FRAME_BYTES_MAX => break head_len,
-                None if line.chunk.len() - line.tail <= FRAME_BYTES_MAX => line.make_room(),
-                _ => {
-                    // A header made of what some request brought. The next drain gives the room back.
-                    mark(line, conn, &mut self.dirty);
-                    return false;
-                }
-            }
+        let mut head = encode(&mut line.chunk[line.tail..], body_len);
+        if let Err(NoRoom { bytes_len }) = head
+            && bytes_len <= FRAME_BYTES_MAX
+        {
+            line.make_room(bytes_len);
+            head = encode(&mut line.chunk[line.tail..], body_len);
+        }
+        let Some(head_len) = head.ok().filter(|head_len| head_len + body_len <= FRAME_BYTES_MAX) else {
+            // A header made of what some request brought. The next drain gives the room back.
+            mark(line, conn, &mut self.dirty);
+            return false;
         };
         line.push_chunk(head_len);
         self.little_answers += usize::from(body_len <= LITTLE_BODY_BYTES_MAX);
@@ -377,8 +379,8 @@ impl Line {
     }
 
     fn push_bytes(&mut self, bytes: &[u8]) {
-        while self.chunk.len() - self.tail < bytes.len() {
-            self.make_room();
+        if self.chunk.len() - self.tail < bytes.len() {
+            self.make_room(bytes.len());
         }
         self.chunk[self.tail..self.tail + bytes.len()].copy_from_slice(bytes);
         self.push_chunk(bytes.len());
@@ -405,15 +407,16 @@ impl Line {
         }
     }
 
-    /// Moves what waits to the front of the chunk, or doubles the chunk.
+    /// Moves what waits to the front of the chunk, and makes the chunk so much longer that `len` bytes more fit.
     #[cold]
-    fn make_room(&mut self) {
+    fn make_room(&mut self, len: usize) {
         if self.head > self.chunk.len() / 2 {
             self.chunk.copy_within(self.head..self.tail, 0);
             self.tail -= self.head;
             self.head = 0;
-        } else {
-            self.chunk.resize(self.chunk.len() * 2, 0);
+        }
+        if self.chunk.len() - self.tail < len {
+            self.chunk.resize((self.tail + len).next_power_of_two(), 0);
         }
     }
 }
@@ -458,3 +461,38 @@ fn keep_chunk(spare: &mut Vec<Vec<u8>>, chunk: Vec<u8>) {
 
 /// What a body may hold, so that a header of usual length fits before it.
 const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Goal: a long answer is encoded twice at most, one that no frame holds once, and then says so. Method: count, with headers from a
+    /// few bytes to more than a frame, in either codec, while something waits before them.
+    #[test]
+    fn long_headers_are_encoded_twice_at_most() {
+        let mut outbox = Outbox::new();
+        let conn = ConnId { slot: 0, generation: 1 };
+        outbox.opened(conn);
+        for codec in [Codec::Json, Codec::Binary] {
+            let to = ReplyTo { conn, opaque: 1, codec, oneway: false };
+            for (len, times_max) in [(10, 1), (20 << 10, 2), (5 << 20, 2), (15 << 20, 2), (17 << 20, 1)] {
+                let (times, text, before) = (Cell::new(0), "x".repeat(len), outbox.queued(conn));
+                let count = || times.set(times.get() + 1);
+                outbox.reply(
+                    to,
+                    1,
+                    |w| {
+                        count();
+                        w.remark(&text)
+                    },
+                    Body::None,
+                );
+                assert!(times.get() <= times_max, "{codec:?} {len}: {} times", times.get());
+                let grown = outbox.queued(conn) - before;
+                assert!(if len > FRAME_BYTES_MAX { grown < 300 } else { grown > len }, "{codec:?} {len}");
+            }
+        }
+    }
+}

@@ -31,7 +31,9 @@ pub enum FieldError {
     NotANumber { name: &'static str },
 }
 
-/// The buffer is too small for what should be written into it. Nothing in it may be used.
+/// The buffer is too small for what should be written into it, which takes `bytes_len`. Nothing in it may be used.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("no room left in the buffer")]
-pub struct NoRoom;
+#[error("no room in the buffer for {bytes_len} bytes")]
+pub struct NoRoom {
+    pub bytes_len: usize,
+}

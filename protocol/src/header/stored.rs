@@ -11,6 +11,7 @@
 use super::out::{Out, copy_short};
 use super::{EncodedFields, FLAG_RESPONSE};
 use crate::decimal;
+use crate::error::NoRoom;
 use crate::frame::{Codec, HEADER_BYTES_MAX, PREFIX_BYTES};
 use crate::version::{self, Language};
 
@@ -26,10 +27,9 @@ pub struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// Writes prefix and header, for a frame without a body, and returns their length. None: there is no room, and what is
-    /// in `out` may not be used.
+    /// Writes prefix and header, for a frame without a body, and returns their length.
     #[inline]
-    pub fn write(&self, out: &mut [u8], codec: Codec, more: &EncodedFields) -> Option<usize> {
+    pub fn write(&self, out: &mut [u8], codec: Codec, more: &EncodedFields) -> Result<usize, NoRoom> {
         match codec {
             Codec::Json => self.write_json(out, more),
             Codec::Binary => self.write_binary(out, more),
@@ -37,7 +37,7 @@ impl Stored<'_> {
     }
 
     /// The message id is plain text; the transaction id is whatever its sender says.
-    fn write_json(&self, buffer: &mut [u8], more: &EncodedFields) -> Option<usize> {
+    fn write_json(&self, buffer: &mut [u8], more: &EncodedFields) -> Result<usize, NoRoom> {
         let mut out = Out { buffer, at: PREFIX_BYTES };
         out.put(b"{\"code\":");
         out.put_number(i64::from(self.code));
@@ -61,15 +61,15 @@ impl Stored<'_> {
         out.put(b"}");
         let header_len = out.at - PREFIX_BYTES;
         if out.at > out.buffer.len() || header_len > HEADER_BYTES_MAX {
-            return None;
+            return Err(NoRoom { bytes_len: out.at });
         }
         let word = u32::from(Codec::Json.to_byte()) << 24 | header_len as u32;
         out.put_at(0, &((out.at - TOTAL_BYTES) as u32).to_be_bytes());
         out.put_at(TOTAL_BYTES, &word.to_be_bytes());
-        Some(out.at)
+        Ok(out.at)
     }
 
-    fn write_binary(&self, out: &mut [u8], more: &EncodedFields) -> Option<usize> {
+    fn write_binary(&self, out: &mut [u8], more: &EncodedFields) -> Result<usize, NoRoom> {
         let queue_id = i64::from(self.queue_id);
         let queue_id_len = decimal::text_len(queue_id);
         let queue_offset_len = decimal::text_len(self.queue_offset);
@@ -82,14 +82,26 @@ impl Stored<'_> {
             + queue_offset_len
             + transaction_len
             + more.binary().len();
-        if len > HEADER_BYTES_MAX {
-            return None;
-        }
-        let (head, out) = out.get_mut(..len)?.split_first_chunk_mut::<HEAD_BYTES>()?;
+        let out = out.get_mut(..len).filter(|_| len <= HEADER_BYTES_MAX);
+        out.and_then(|out| self.put_binary(out, more, queue_id_len, queue_offset_len))
+            .ok_or(NoRoom { bytes_len: len })
+    }
+
+    /// Into as many bytes as it takes.
+    #[inline(always)]
+    fn put_binary(
+        &self,
+        out: &mut [u8],
+        more: &EncodedFields,
+        queue_id_len: usize,
+        queue_offset_len: usize,
+    ) -> Option<usize> {
+        let len = out.len();
+        let (head, out) = out.split_first_chunk_mut::<HEAD_BYTES>()?;
         *head = self.head(len);
         let (msg_id, out) = out.split_at_mut_checked(self.msg_id.len())?;
         copy_short(msg_id, self.msg_id);
-        let out = put_number(out, QUEUE_ID, queue_id, queue_id_len)?;
+        let out = put_number(out, QUEUE_ID, i64::from(self.queue_id), queue_id_len)?;
         let mut out = put_number(out, QUEUE_OFFSET, self.queue_offset, queue_offset_len)?;
         if let Some(id) = self.transaction_id {
             let (name, rest) = out.split_first_chunk_mut()?;
@@ -207,13 +219,16 @@ mod tests {
                         let writer = HeaderWriter::response(&mut expected, codec, code, opaque);
                         let len = writer.with(&header).encoded(&region).finish(0).unwrap();
                         let mut found = [0xEE; 5_000];
-                        assert_eq!(stored.write(&mut found, codec, &region), Some(len));
+                        assert_eq!(stored.write(&mut found, codec, &region), Ok(len));
                         assert_eq!(found[..len], expected[..len]);
                         let mut small = [0xEE; 5_000];
                         for room in 0..len {
-                            assert_eq!(stored.write(&mut small[..room], codec, &region), None);
+                            assert_eq!(
+                                stored.write(&mut small[..room], codec, &region),
+                                Err(NoRoom { bytes_len: len })
+                            );
                         }
-                        assert_eq!(stored.write(&mut small[..len], codec, &region), Some(len));
+                        assert_eq!(stored.write(&mut small[..len], codec, &region), Ok(len));
                         assert_eq!(small[..len], expected[..len]);
                     }
                 }

@@ -136,7 +136,7 @@ impl<'a> Text<'a> {
             }
             None => fits = false,
         });
-        if fits { Ok(at) } else { Err(NoRoom) }
+        if fits { Ok(at) } else { Err(NoRoom { bytes_len: self.unescaped_len() }) }
     }
 
     /// Hands out the unescaped bytes, stretch by stretch.
@@ -306,7 +306,7 @@ mod tests {
             let mut buffer = vec![0xEE; room];
             match text.write_to(&mut buffer) {
                 Ok(written) => assert_eq!(&buffer[..written], text.to_cow().as_bytes()),
-                Err(NoRoom) => assert!(room < len),
+                Err(error) => assert!(room < len && error == NoRoom { bytes_len: len }),
             }
         }
         assert_eq!(&buffer[..len], text.to_cow().as_bytes());
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn a_small_buffer_is_no_room() {
         let text = Text::from_json(br"ab\u0001cd").expect("whole escapes");
-        assert_eq!(text.write_to(&mut [0; 4]), Err(NoRoom));
+        assert_eq!(text.write_to(&mut [0; 4]), Err(NoRoom { bytes_len: 5 }));
         assert_eq!(text.write_to(&mut [0; 5]), Ok(5));
     }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Fields first, then the remark, gives JSON in Java's own order; any other order is as good. When the buffer is too
-//! small nothing is written past its end, and `finish` says so. Implements rules W-6 and W-7.
+//! small nothing is written past its end, and `finish` says how much there would have been. Implements rules W-6 and W-7.
 
 use std::fmt;
 
@@ -155,7 +155,7 @@ impl<'b> HeaderWriter<'b> {
         let header_len = self.out.at - PREFIX_BYTES;
         let total = self.out.at - WORD_BYTES + body_len;
         if self.out.at > self.out.buffer.len() || header_len > HEADER_BYTES_MAX {
-            return Err(NoRoom);
+            return Err(NoRoom { bytes_len: self.out.at });
         }
         assert!(total <= u32::MAX as usize); // Who reads it sets the limit.
         let word = u32::from(self.codec.to_byte()) << 24 | header_len as u32;
