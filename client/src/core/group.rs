@@ -6,6 +6,7 @@
 use super::assign::Strategy;
 use super::links::LinkId;
 use super::offsets::Offsets;
+use super::pace::PullPace;
 use super::process_queue::ProcessQueue;
 use super::subscription::Subscription;
 use crate::config::PushConsumerConfig;
@@ -53,6 +54,7 @@ pub(super) struct Run {
     /// Where the next pull begins; `None` until the start is known.
     pub next_offset: Option<i64>,
     pub is_pulling: bool,
+    pub pace: PullPace,
     pub is_ready: bool,
     /// A listener call of an orderly run is under way, or its pause is.
     pub is_occupied: bool,

@@ -8,6 +8,8 @@
 //!                       21   offset out of range: begin again where the broker says
 //!                       else: again in 1 s
 //! ```
+//!
+//! A broker that answers at once and leads nowhere is asked ever more slowly (pace.rs).
 
 use super::group::{PushGroup, RunId};
 use super::incoming;
@@ -87,6 +89,7 @@ impl Instance {
         let addr = addr.clone();
         if let Some((_, held)) = state.run(run) {
             held.is_pulling = true;
+            held.pace.asked(now.mono);
             held.pulled_ms = now.wall_ms;
         }
         let waiter = Waiter::Pull { group: group.clone(), run };
@@ -132,6 +135,7 @@ impl Instance {
             return;
         };
         held.next_offset = Some(header.next_begin_offset);
+        let pause = held.pace.went_on(header.next_begin_offset, now.mono);
         held.cache.put(messages.into_iter().map(Arc::new));
         if held.cache.is_empty() {
             // Nothing of what was passed over is ours: the group's offset moves on without a listener.
@@ -139,11 +143,7 @@ impl Instance {
         }
         self.wake_listener(group, run, now);
         let interval = self.groups.get(group).map_or(Duration::ZERO, |state| state.config.pull_interval);
-        if interval.is_zero() {
-            self.pull(group, run, now)
-        } else {
-            self.pull_later(group, run, interval, now)
-        }
+        self.pull_after(group, run, interval.max(pause), now);
     }
 
     /// Drops what is held of a queue and begins it again at `offset`, which becomes the group's.
@@ -164,11 +164,16 @@ impl Instance {
         held.is_pulling = false;
         held.is_ready = false;
         held.is_occupied = false;
+        let pause = held.pace.moved(offset, now.mono);
         state.offsets.set(queue, offset);
         if state.is_clustering() {
             self.commit(group, queue, offset, now);
         }
-        self.pull(group, run, now);
+        self.pull_after(group, run, pause, now);
+    }
+
+    fn pull_after(&mut self, group: &Arc<str>, run: RunId, pause: Duration, now: Time) {
+        if pause.is_zero() { self.pull(group, run, now) } else { self.pull_later(group, run, pause, now) }
     }
 
     fn pull_later(&mut self, group: &Arc<str>, run: RunId, pause: Duration, now: Time) {
@@ -202,16 +207,21 @@ fn received(
     messages
 }
 
-/// The answers that carry the four numbers; any other is an error.
+/// The answers that carry the four numbers; any other is an error, and so is a place before the first.
 pub fn read_pull(answer: &RemotingCommand) -> Result<PullMessageResponseHeader, ClientError> {
     match answer.code {
         response::SUCCESS
         | response::PULL_NOT_FOUND
         | response::PULL_RETRY_IMMEDIATELY
-        | response::PULL_OFFSET_MOVED => answer.header().map_err(|error| ClientError::BadAnswer {
-            addr: "the broker".to_owned(),
-            reason: error.to_string(),
-        }),
+        | response::PULL_OFFSET_MOVED => {
+            let bad = |reason| ClientError::BadAnswer { addr: "the broker".to_owned(), reason };
+            let header: PullMessageResponseHeader =
+                answer.header().map_err(|error| bad(error.to_string()))?;
+            match header.next_begin_offset {
+                0.. => Ok(header),
+                next => Err(bad(format!("it says to go on at {next}"))),
+            }
+        }
         code => Err(ClientError::Refused { code, remark: answer.remark.clone() }),
     }
 }

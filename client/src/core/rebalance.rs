@@ -4,6 +4,7 @@
 
 use super::group::{PushGroup, Run, RunId};
 use super::instance::Instance;
+use super::pace::PullPace;
 use super::process_queue::ProcessQueue;
 use super::time::Time;
 use super::waiter::{Timer, Waiter};
@@ -145,6 +146,7 @@ impl Instance {
             cache: ProcessQueue::default(),
             next_offset: None,
             is_pulling: false,
+            pace: PullPace::default(),
             is_ready: false,
             is_occupied: false,
             locked_at,

@@ -1,13 +1,15 @@
 //! What a broker that is slow, stuck or hostile cannot make of a client: its memory is bounded, and the caller hears of it.
 
+use super::consuming::{Shelf, config, serving};
 use crate::config::{ClientConfig, ProducerConfig};
+use crate::core::offsets::Offsets;
 use crate::core::testing::*;
-use crate::core::{How, Order, Payload};
+use crate::core::{How, Order, Payload, Subscription};
 use crate::error::ClientError;
 use crate::message::{Message, MessageQueue};
 use protocol::RemotingCommand;
 use protocol::body::TopicRouteData;
-use protocol::code::request;
+use protocol::code::{request, response};
 use std::time::Duration;
 
 const KIB: usize = 1024;
@@ -150,4 +152,64 @@ fn a_broker_that_reads_no_answers_is_given_up() {
         assert!(asked < 1000, "somewhere it ends");
     }
     assert!(asked > 20, "{asked} answers of some 150 bytes fit into 8 KiB");
+}
+
+/// Goal: a broker that answers every pull at once, and to no end, is not asked as fast as it answers; once it serves, its
+/// messages come. Method: a minute of each such answer, 1 ms after it was asked for.
+#[test]
+fn answers_to_no_end_are_no_hot_loop() {
+    for code in [
+        response::SUCCESS,
+        response::PULL_NOT_FOUND,
+        response::PULL_RETRY_IMMEDIATELY,
+        response::PULL_OFFSET_MOVED,
+        response::SYSTEM_ERROR,
+    ] {
+        let shelf = Shelf::shared(1, 0);
+        shelf.borrow_mut().pull_code = Some(code);
+        let mut world = World::new(&["T"], one_broker(1));
+        world.peer(BROKER_A, serving(shelf.clone()));
+        world.set_delay(BROKER_A, Duration::from_millis(1));
+        let subscriptions = vec![Subscription::tags("T", "*").unwrap()];
+        world.core.push_start(config(), false, subscriptions, Offsets::default(), world.now).unwrap();
+        world.pass(Duration::from_secs(60));
+        let pulls = shelf.borrow().pulls.len();
+        assert!((5..100).contains(&pulls), "{pulls} pulls in a minute of {code}");
+        let mut shelf = shelf.borrow_mut();
+        shelf.pull_code = None;
+        shelf.queues.insert(0, vec![("m".to_owned(), String::new())]);
+        drop(shelf);
+        world.pass(Duration::from_secs(31));
+        assert_eq!(world.tasks.len(), 1, "{code}");
+    }
+}
+
+/// Goal: a place before the first message is no place: it is not committed, and asked about again after a pause.
+#[test]
+fn a_place_before_the_first_is_not_believed() {
+    for code in [response::PULL_NOT_FOUND, response::PULL_OFFSET_MOVED] {
+        let shelf = Shelf::shared(1, 0);
+        shelf.borrow_mut().committed.insert(0, 5);
+        let mut served = serving(shelf.clone());
+        let mut world = World::new(&["T"], one_broker(1));
+        world.peer(
+            BROKER_A,
+            Box::new(move |command| match command.code {
+                request::PULL_MESSAGE => Some(
+                    RemotingCommand::response(code, 0)
+                        .field("suggestWhichBrokerId", 0)
+                        .field("nextBeginOffset", -5)
+                        .field("minOffset", 0)
+                        .field("maxOffset", 0),
+                ),
+                _ => served(command),
+            }),
+        );
+        world.set_delay(BROKER_A, Duration::from_millis(1));
+        let subscriptions = vec![Subscription::tags("T", "*").unwrap()];
+        world.core.push_start(config(), false, subscriptions, Offsets::default(), world.now).unwrap();
+        world.pass(Duration::from_secs(20));
+        assert!((10..50).contains(&world.count(request::PULL_MESSAGE)));
+        assert_eq!(shelf.borrow().committed.get(&0), Some(&5));
+    }
 }
