@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::backoff::Backoff;
 use super::standing::Standing;
 use super::{Identity, Pace, Tables};
 use crate::config::HostPort;
@@ -27,6 +28,7 @@ pub(super) struct Link {
     pub(super) standing: Arc<Standing>,
     /// When trouble was last logged, so that a dead server does not fill the log.
     pub(super) complained: Option<Instant>,
+    pub(super) backoff: Backoff,
 }
 
 /// Why a connection is given up.
@@ -42,6 +44,8 @@ enum Lost {
     Broken(#[from] std::io::Error),
     #[error("sent something that is no frame: {0}")]
     Wire(#[from] WireError),
+    #[error("had not taken all when we stopped")]
+    Stopped,
     #[error("did not answer within {0} ms")]
     Silent(u128),
 }
@@ -51,9 +55,9 @@ struct Session {
     stream: TcpStream,
     received: Vec<u8>,
     last_opaque: i32,
-    /// Opaque of the registration under way, and when its answer is overdue.
-    /// The table that was sent with it.
+    /// The table that was sent with the registration under way.
     asked_counter: i64,
+    /// Its opaque, and when its answer is overdue.
     asked: Option<(i32, Instant)>,
     /// When to register again by the clock.
     due: Instant,
@@ -61,27 +65,37 @@ struct Session {
 
 impl Link {
     pub(super) async fn keep(mut self) {
-        let mut pause = PAUSE_MIN;
-        while !*self.stopped.borrow() {
+        while !self.is_stopped() {
             let lost = match self.connect().await {
                 Ok(stream) => {
-                    pause = PAUSE_MIN;
-                    match self.serve(stream).await {
+                    let began = Instant::now();
+                    let lost = match self.serve(stream).await {
                         Ok(()) => break,
                         Err(lost) => lost,
+                    };
+                    if self.standing.is_known_to(self.index) {
+                        self.backoff.worked(began.elapsed());
                     }
+                    lost
                 }
                 Err(lost) => lost,
             };
+            if self.is_stopped() {
+                break;
+            }
             self.standing.set(self.index, None);
             self.complain(&lost);
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(self.backoff.pause()) => {}
                 () = told_to_stop(&mut self.stopped) => {}
             }
-            pause = (pause * 2).min(PAUSE_MAX);
         }
         self.standing.set(self.index, None);
+    }
+
+    /// Told to stop, or forgotten by whoever could tell us.
+    fn is_stopped(&self) -> bool {
+        *self.stopped.borrow() || self.stopped.has_changed().is_err()
     }
 
     async fn connect(&mut self) -> Result<TcpStream, Lost> {
@@ -95,7 +109,7 @@ impl Link {
                 Ok(Err(error)) => Err(Lost::Connect(error)),
                 Err(_) => Err(Lost::ConnectTimeout),
             },
-            () = told_to_stop(&mut self.stopped) => Err(Lost::Closed),
+            () = told_to_stop(&mut self.stopped) => Err(Lost::Stopped),
         }
     }
 
@@ -110,6 +124,7 @@ impl Link {
             due: Instant::now(),
         };
         self.tables.mark_changed();
+        let mut stopped = self.stopped.clone();
         loop {
             let wake_at = session.asked.map_or(session.due, |(_, overdue)| overdue);
             let may_ask = session.asked.is_none();
@@ -123,10 +138,10 @@ impl Link {
                     if read? == 0 {
                         return Err(Lost::Closed);
                     }
-                    self.take_frames(&mut session).await?;
+                    unless_stopped(&mut stopped, self.take_frames(&mut session)).await?;
                 }
                 changed = self.tables.changed(), if may_ask => match changed {
-                    Ok(()) => self.register(&mut session).await?,
+                    Ok(()) => unless_stopped(&mut stopped, self.register(&mut session)).await?,
                     // Nobody will send tables any more: we are being stopped.
                     Err(_) => told_to_stop(&mut self.stopped).await,
                 },
@@ -134,7 +149,7 @@ impl Link {
                     if session.asked.is_some() {
                         return Err(Lost::Silent(self.pace.answer_wait_max.as_millis()));
                     }
-                    self.register(&mut session).await?;
+                    unless_stopped(&mut stopped, self.register(&mut session)).await?;
                 }
             }
         }
@@ -248,6 +263,18 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|&stop| stop).await;
 }
 
+/// What a peer that does not read could hold up; a connection left in the middle of a frame is of no use for a goodbye.
+async fn unless_stopped(
+    stopped: &mut watch::Receiver<bool>,
+    work: impl Future<Output = Result<(), Lost>>,
+) -> Result<(), Lost> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = told_to_stop(stopped) => Err(Lost::Stopped),
+    }
+}
+
 fn register_command(identity: &Identity, body: Bytes) -> RemotingCommand {
     // Java compares the checksum as a positive int.
     let crc = crc32fast::hash(&body) & 0x7fff_ffff;
@@ -271,9 +298,6 @@ fn unregister_command(identity: &Identity) -> RemotingCommand {
         .field("brokerId", identity.broker_id)
 }
 
-/// Pauses between attempts; the longest keeps a repair well under a second.
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_millis(400);
 /// A name server that takes longer than this to accept is tried again with a fresh SYN.
 const CONNECT_WAIT_MAX: Duration = Duration::from_millis(1_000);
 const GOODBYE_WAIT_MAX: Duration = Duration::from_millis(1_000);

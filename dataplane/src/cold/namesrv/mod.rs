@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! keeper thread --Tables (watch: newest wins)--> one task a name server --REGISTER_BROKER--> name server
-//!                                                    | closed, silent, refused: again, 20 to 400 ms apart
+//!                                                    | closed, silent, refused: again, 20 to 400 ms apart (backoff.rs)
 //! main <--Standing (who knows us)--------------------'
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! nobody. All run in one ordinary thread on the kernel's sockets. Deliberately absent: compressed, split and
 //! single-topic registrations, which official name servers need no more than ours.
 
+mod backoff;
 mod link;
 mod standing;
 #[cfg(test)]
@@ -26,7 +27,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::config::HostPort;
+use crate::rng::Rng;
 use crate::speaker;
+use backoff::Backoff;
 use link::Link;
 
 /// Who registers.
@@ -70,6 +73,7 @@ impl Registrar {
         identity: Identity,
         pace: Pace,
         tables: watch::Receiver<Option<Tables>>,
+        rng: &mut Rng,
     ) -> std::io::Result<Self> {
         let standing = Arc::new(Standing::new(servers.len()));
         let (stop, stopped) = watch::channel(false);
@@ -87,6 +91,7 @@ impl Registrar {
                 stopped: stopped.clone(),
                 standing: Arc::clone(&standing),
                 complained: None,
+                backoff: Backoff::new(rng.fork()),
             })
             .collect();
         let thread = speaker::spawn("ab-namesrv", move || {
@@ -97,6 +102,8 @@ impl Registrar {
                     let _ = task.await;
                 }
             });
+            // A name that is still being looked up would hold us until the resolver gives up.
+            runtime.shutdown_background();
         })?;
         Ok(Self { thread, stop, standing })
     }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{Identity, Pace, Registrar, Tables};
 use crate::config::HostPort;
+use crate::rng::Rng;
 
 /// A scripted name server: it reads one request at a time and answers as told.
 struct Peer(TcpStream);
@@ -57,7 +58,7 @@ fn start(servers: &[HostPort]) -> (Registrar, watch::Sender<Option<Tables>>) {
     };
     let pace = Pace { period: Duration::from_secs(30), answer_wait_max: Duration::from_secs(3) };
     let (tables, newest) = watch::channel(Some(Tables { body: Bytes::from_static(b"{}"), counter: 1 }));
-    (Registrar::start(servers, identity, pace, newest).unwrap(), tables)
+    (Registrar::start(servers, identity, pace, newest, &mut Rng::from_seed(1)).unwrap(), tables)
 }
 
 /// Goal: the first frame is a complete registration. Method: read it and compare every field.
@@ -190,4 +191,66 @@ fn requests_of_a_name_server_are_refused_politely() {
     peer.0.write_all(&strange.encode(Codec::Json)).unwrap();
     let answer = peer.read();
     assert_eq!((answer.code, answer.opaque), (response::REQUEST_CODE_NOT_SUPPORTED, 77));
+}
+
+/// Goal: a peer that accepts and closes is not tried every 20 ms. Method: count for 2 s what comes to one that closes at once, to
+/// one that closes after the question, and to one that says yes first.
+#[test]
+fn who_accepts_and_closes_is_left_alone() {
+    for answers in [None, Some(false), Some(true)] {
+        let (listener, server) = listen();
+        listener.set_nonblocking(true).unwrap();
+        let (_registrar, _tables) = start(&[server]);
+        let (began, mut count) = (Instant::now(), 0);
+        while began.elapsed() < Duration::from_secs(2) {
+            let Ok((stream, _)) = listener.accept() else {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            };
+            count += 1;
+            stream.set_nonblocking(false).unwrap();
+            let mut peer = Peer(stream);
+            if let Some(says_yes) = answers {
+                let asked = peer.read();
+                if says_yes {
+                    peer.answer(&asked, response::SUCCESS);
+                }
+            }
+        }
+        assert!((3..=14).contains(&count), "{count} connections in 2 s from {answers:?}");
+    }
+}
+
+/// Goal: who stops does not wait for a name server that reads nothing. Method: a registration too large for the kernel's
+/// buffers, under way when we leave.
+#[test]
+fn leaving_waits_for_nobody() {
+    let (listener, server) = listen();
+    let (registrar, tables) = start(&[server]);
+    let mut peer = Peer::accept(&listener);
+    let asked = peer.read();
+    peer.answer(&asked, response::SUCCESS);
+    assert!(registrar.standing().wait_for_all(Duration::from_secs(5)));
+    tables.send_replace(Some(Tables { body: Bytes::from(vec![b' '; 14 << 20]), counter: 2 }));
+    std::thread::sleep(Duration::from_millis(300)); // It is being written.
+    let began = Instant::now();
+    registrar.leave();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+/// Goal: a registrar that is dropped ends its thread, also where no name server answers. Method: nobody counts its servers any
+/// more, when the thread is gone.
+#[test]
+fn a_dropped_registrar_ends() {
+    let (listener, server) = listen();
+    drop(listener);
+    let (registrar, _tables) = start(&[server]);
+    std::thread::sleep(Duration::from_millis(50));
+    let standing = std::sync::Arc::downgrade(&registrar.standing);
+    drop(registrar);
+    let began = Instant::now();
+    while standing.upgrade().is_some() {
+        assert!(began.elapsed() < Duration::from_secs(5), "its thread is still there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
