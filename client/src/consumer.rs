@@ -114,6 +114,7 @@ impl PushConsumer {
         })
         .await; // Whether all ended or the time did: the shutdown goes on.
         share.shell.with(|core, now| core.push_stop(&self.config.group, now));
+        share.shell.saved().await;
         registry::leave(&share.client_id).await;
     }
 

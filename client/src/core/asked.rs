@@ -119,8 +119,7 @@ impl Instance {
         let broker = command.ext("brokerName").unwrap_or("");
         let message = incoming::records(&command.body, broker).into_iter().next();
         let message = message.ok_or("the message to consume does not read")?;
-        self.consume_directly(&group, message, direct, now);
-        Ok(())
+        self.consume_directly(&group, message, direct, now)
     }
 }
 

@@ -58,8 +58,10 @@ impl Instance {
             pull_from: HashMap::new(),
             tasks: HashMap::new(),
             busy: 0,
+            direct: 0,
             ready: VecDeque::new(),
             next_rebalance: Duration::MAX,
+            rebalanced: None,
             started_ms: now.wall_ms,
             stats: BTreeMap::new(),
         };
@@ -165,8 +167,7 @@ impl Instance {
         };
         if !state.is_clustering() {
             let (group, json) = (group.clone(), crate::offset_file::write(&state.offsets));
-            self.actions.push_back(Action::SaveOffsets { group, json });
-            return;
+            return self.save(&group, json);
         }
         let group = group.clone();
         let offsets: Vec<(MessageQueue, i64)> =
@@ -174,6 +175,11 @@ impl Instance {
         for (queue, offset) in offsets {
             self.commit(&group, &queue, offset, now);
         }
+    }
+
+    /// Has the offsets of a broadcasting group kept.
+    pub fn save(&mut self, group: &str, json: String) {
+        self.actions.push_back(Action::SaveOffsets { group: Arc::from(group), json });
     }
 
     /// Tells the broker how far a clustering group has come in a queue.

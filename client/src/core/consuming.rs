@@ -37,6 +37,7 @@ impl Instance {
         let (run, queue) = match kind {
             Kind::Run { run, queue } => (run, queue),
             Kind::Direct(direct) => {
+                state.direct -= 1;
                 return self.consumed_directly(direct, is_orderly, result, now.mono - began, now);
             }
             kind @ Kind::SendingBack { .. } => {
@@ -134,11 +135,18 @@ impl Instance {
         mut message: MessageExt,
         direct: Direct,
         now: Time,
-    ) {
+    ) -> Result<(), String> {
+        if let Some(state) = self.groups.get_mut(group) {
+            if state.direct >= DIRECT_MAX {
+                return Err(format!("the listener has {DIRECT_MAX} such messages already"));
+            }
+            state.direct += 1;
+        }
         if let Some(topic) = message.message.property(property::RETRY_TOPIC) {
             message.message.topic = topic.to_owned();
         }
         self.start_task(group, vec![Arc::new(message)], Kind::Direct(direct), now);
+        Ok(())
     }
 
     /// Messages a listener has held for longer than it may go back to be tried elsewhere.
@@ -395,4 +403,6 @@ fn is_busy_with(state: &PushGroup, queue: &MessageQueue) -> bool {
 }
 
 const SEND_BACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Messages that administrators may have given to a listener at once: they come beside `consume_threads`.
+const DIRECT_MAX: usize = 64;
 const AGAIN_PAUSE: Duration = Duration::from_secs(5);

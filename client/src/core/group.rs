@@ -39,9 +39,13 @@ pub(super) struct PushGroup {
     pub tasks: HashMap<TaskId, Task>,
     /// Calls of the listener under way, those for administrators not counted.
     pub busy: usize,
+    /// Those for administrators.
+    pub direct: usize,
     /// Runs that have messages for the listener, in the order they take turns.
     pub ready: VecDeque<RunId>,
     pub next_rebalance: Duration,
+    /// When the last one began; `None` before the first.
+    pub rebalanced: Option<Duration>,
     pub started_ms: i64,
     pub stats: BTreeMap<Arc<str>, Stats>,
 }

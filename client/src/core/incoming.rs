@@ -21,7 +21,9 @@ pub fn records(body: &[u8], broker: &str) -> Vec<MessageExt> {
         };
         rest = rest.get(record.bytes.len()..).unwrap_or_default();
         match message(&record, broker, &mut room) {
-            Ok(message) if record.sys_flag & sys_flag::INNER_BATCH != 0 => unwrap(&message, &mut messages),
+            Ok(message) if record.sys_flag & sys_flag::INNER_BATCH != 0 => {
+                unwrap(&message, &mut messages, &mut room);
+            }
             Ok(message) => messages.push(message),
             Err(error) => {
                 // Given on as it is: that somebody should look at it is better than that nobody knows.
@@ -71,7 +73,8 @@ fn assemble(record: &RecordView<'_>, broker: &str, body: Bytes) -> MessageExt {
 }
 
 /// Several messages stored as one: each gets an offset of its own from the first on.
-fn unwrap(whole: &MessageExt, messages: &mut Vec<MessageExt>) {
+/// `room` is what this answer may still unpack to.
+fn unwrap(whole: &MessageExt, messages: &mut Vec<MessageExt>, room: &mut u64) {
     let mut outer = whole.clone();
     outer.message.properties.clear();
     let offsets = (0..).map_while(|number| whole.queue_offset.checked_add(number));
@@ -87,6 +90,12 @@ fn unwrap(whole: &MessageExt, messages: &mut Vec<MessageExt>) {
                 return;
             }
         };
+        let takes = MESSAGE_BYTES + inner.body.len() + PROPERTY_GROWTH * inner.properties.len();
+        let Some(left) = room.checked_sub(takes as u64) else {
+            log::error!("the batch at {} unpacks to more than what is left of 256 MiB", whole.queue_offset);
+            return;
+        };
+        *room = left;
         let mut message = outer.clone();
         message.message.body = Bytes::copy_from_slice(inner.body);
         message.message.flag = inner.flag;
@@ -125,6 +134,10 @@ pub(super) fn inflate(body: &[u8], flags: i32, bytes_max: u64) -> io::Result<Vec
 pub(super) const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Messages of an answer: more than a frame has room for, but for batches that unpack to very many.
 const MESSAGES_MAX: usize = 1 << 18;
+/// What a message of a batch takes beside its body, and what a byte of its properties takes once they are read: the shortest
+/// property has 4 bytes and becomes two texts in a table.
+const MESSAGE_BYTES: usize = 512;
+const PROPERTY_GROWTH: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -185,6 +198,55 @@ mod tests {
         assert_eq!(messages[7].body(), &packed[..]);
     }
 
+    /// A batch of `count` messages of one byte, each with `properties`, as one compressed record.
+    fn packed_batch(count: usize, properties: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        batch::push(&mut body, &batch::BatchMessage { flag: 0, body: b"x", properties });
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(1));
+        zlib.write_all(&body.repeat(count)).unwrap();
+        let flags = sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP | sys_flag::COMPRESSED;
+        record_bytes("T", 0, 0, &zlib.finish().unwrap(), b"", flags)
+    }
+
+    /// Goal: batches that unpack to very many messages, or to few with very many properties, take a bounded memory; and
+    /// the messages before the bound come out.
+    #[test]
+    fn unpacked_batches_are_bounded() {
+        let many = packed_batch(600_000, b"");
+        let messages = records(&many.repeat(3), "a");
+        assert!((100_000..=MESSAGES_MAX).contains(&messages.len()), "{}", messages.len());
+        assert_eq!(messages[9].queue_offset, 9);
+        let property = |number: usize| {
+            let text = |number: usize| char::from(b'A' + (number % 26) as u8);
+            [text(number / 26 / 26), text(number / 26), text(number), '\u{1}', 'v', '\u{2}']
+        };
+        let properties: String = (0..5_000).flat_map(property).collect();
+        assert_eq!(properties.len(), 30_000);
+        let messages = records(&packed_batch(4_000, properties.as_bytes()), "a");
+        let read: usize = messages.iter().map(|message| message.message.properties.len()).sum();
+        assert!((100_000..2_000_000).contains(&read), "{read} properties of 20 million");
+    }
+
+    /// Goal: no kind of compression unpacks to more than it may, to the byte.
+    #[test]
+    fn each_compression_is_bounded() {
+        let text = vec![7; 100_000];
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(9));
+        zlib.write_all(&text).unwrap();
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        lz4.write_all(&text).unwrap();
+        let zstd = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
+        for (packed, kind) in [
+            (zlib.finish().unwrap(), sys_flag::COMPRESSION_ZLIB),
+            (lz4.finish().unwrap(), sys_flag::COMPRESSION_LZ4),
+            (zstd, sys_flag::COMPRESSION_ZSTD),
+        ] {
+            assert_eq!(inflate(&packed, kind, 100_000).unwrap(), text);
+            assert!(inflate(&packed, kind, 99_999).is_err());
+            assert!(inflate(&packed, kind, 0).is_err());
+        }
+    }
+
     /// Goal: the messages of a batch at the last offset all come out.
     #[test]
     fn a_batch_at_the_last_offset_is_unwrapped() {
@@ -196,7 +258,7 @@ mod tests {
         let mut whole = crate::core::testing::message_at("T", 0, 0);
         (whole.queue_offset, whole.message.body) = (i64::MAX, body.into());
         let mut messages = Vec::new();
-        unwrap(&whole, &mut messages);
+        unwrap(&whole, &mut messages, &mut 10_000);
         assert_eq!(messages.len(), 1, "behind the last offset there is none");
     }
 

@@ -58,6 +58,8 @@ pub struct Instance {
     /// Bytes of the messages in `sends`.
     pub(super) sends_bytes: usize,
     pub(super) requests: Requests,
+    /// Checks of transactions under way.
+    pub(super) checks: usize,
     pub(super) groups: BTreeMap<Arc<str>, PushGroup>,
     /// Groups of pull consumers, which do nothing by themselves but are told to brokers.
     pub(super) pull_groups: BTreeMap<Arc<str>, crate::config::PullConsumerConfig>,
@@ -91,6 +93,7 @@ impl Instance {
             sends: HashMap::new(),
             sends_bytes: 0,
             requests: Requests::default(),
+            checks: 0,
             groups: BTreeMap::new(),
             pull_groups: BTreeMap::new(),
             id_last: 0,
@@ -208,6 +211,11 @@ impl Instance {
         now: Time,
     ) {
         self.request(addr, command, Waiter::Outside(token), timeout, now);
+    }
+
+    /// Whether a one-way request waits for its connection: after `close` it would be lost.
+    pub fn has_words_waiting(&self) -> bool {
+        self.links.has_oneway_waiting()
     }
 
     /// Stops everything: closes the links, fails what is under way. The instance is not to be used again.

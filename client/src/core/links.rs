@@ -176,6 +176,11 @@ impl Links {
         self.by_id.values().filter(|link| !link.is_up).map(|link| link.since + limit).min()
     }
 
+    /// Whether something nobody will be answered waits for a connection that is being made.
+    pub fn has_oneway_waiting(&self) -> bool {
+        self.by_id.values().any(|link| link.waiting.iter().any(|one| one.oneway))
+    }
+
     pub fn all(&self) -> Vec<LinkId> {
         self.ids(|_| true)
     }

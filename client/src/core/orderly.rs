@@ -16,7 +16,7 @@ use crate::message::{MessageExt, MessageQueue};
 use protocol::RemotingCommand;
 use protocol::body::{Body, LockBatchRequestBody, LockBatchResponseBody, UnlockBatchRequestBody};
 use protocol::code::{request, response};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,23 +211,23 @@ pub(super) fn is_locked(state: &mut PushGroup, run: RunId, now: Time) -> bool {
     locked_at.is_some_and(|at| now.mono < at + LOCK_TRUSTED)
 }
 
-fn read_granted(answer: Result<RemotingCommand, ClientError>, group: &str) -> Vec<MessageQueue> {
+fn read_granted(answer: Result<RemotingCommand, ClientError>, group: &str) -> BTreeSet<MessageQueue> {
     let answer = match answer {
         Ok(answer) if answer.code == response::SUCCESS => answer,
         Ok(answer) => {
             log::warn!("{group}: a broker refused to lock queues: {} {:?}", answer.code, answer.remark);
-            return Vec::new();
+            return BTreeSet::new();
         }
         Err(error) => {
             log::warn!("{group}: queues could not be locked: {error}");
-            return Vec::new();
+            return BTreeSet::new();
         }
     };
     let body = match LockBatchResponseBody::decode(&answer.body) {
         Ok(body) => body,
         Err(error) => {
             log::warn!("{group}: the answer to a lock does not read: {error}");
-            return Vec::new();
+            return BTreeSet::new();
         }
     };
     body.lock_ok_mq_set.iter().map(crate::message::from_body).collect()

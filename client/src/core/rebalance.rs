@@ -22,10 +22,13 @@ use std::time::Duration;
 impl Instance {
     /// Shares out again `after` this long, or sooner if that was planned already.
     pub(super) fn rebalance_soon(&mut self, group: &Arc<str>, after: Duration, now: Time) {
-        let at = now.mono + after;
-        if let Some(state) = self.groups.get_mut(group)
-            && at < state.next_rebalance
-        {
+        let Some(state) = self.groups.get_mut(group) else {
+            return;
+        };
+        // A broker that says "the members changed" without end has us ask all brokers no faster than this.
+        let earliest = state.rebalanced.map_or(Duration::ZERO, |at| at + REBALANCE_LEAST);
+        let at = (now.mono + after).max(earliest);
+        if at < state.next_rebalance {
             state.next_rebalance = at;
             self.timers.set(at, Timer::Rebalance { group: group.clone() });
         }
@@ -48,6 +51,7 @@ impl Instance {
             return; // An earlier plan, already carried out.
         }
         state.next_rebalance = Duration::MAX;
+        state.rebalanced = Some(now.mono);
         let is_clustering = state.is_clustering();
         let topics: Vec<Arc<str>> = state.subscriptions.keys().cloned().collect();
         self.rebalance_soon(group, REBALANCE_EVERY, now);
@@ -319,5 +323,6 @@ fn read_members(answer: &RemotingCommand) -> Result<Vec<String>, ClientError> {
 }
 
 const REBALANCE_EVERY: Duration = Duration::from_secs(20);
+const REBALANCE_LEAST: Duration = Duration::from_millis(5);
 const REBALANCE_AGAIN: Duration = Duration::from_secs(1);
 const OFFSET_TIMEOUT: Duration = Duration::from_secs(5);

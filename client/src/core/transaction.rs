@@ -60,6 +60,7 @@ impl Instance {
 
     /// The listener's answer to a check.
     pub fn checked(&mut self, check: &Check, state: TransactionState, now: Time) {
+        self.check_dropped();
         let Some(addr) = self.links.addr(check.link).cloned() else {
             return; // The connection it was asked over is gone; the broker will ask again.
         };
@@ -77,6 +78,9 @@ impl Instance {
 
     /// CHECK_TRANSACTION_STATE came in.
     pub(super) fn check_asked(&mut self, link: LinkId, command: &RemotingCommand) {
+        if self.checks >= CHECKS_MAX {
+            return log::debug!("{CHECKS_MAX} checks are under way; the broker will ask again");
+        }
         let header: CheckTransactionStateRequestHeader<'_> = match command.header() {
             Ok(header) => header,
             Err(error) => return log::warn!("a transaction check without its header: {error}"),
@@ -100,9 +104,18 @@ impl Instance {
             transaction_id: header.transaction_id.map(owned),
             message,
         };
+        self.checks += 1;
         self.actions.push_back(Action::Check(Box::new(check)));
     }
+
+    /// A check has no listener to go to.
+    pub fn check_dropped(&mut self) {
+        self.checks = self.checks.saturating_sub(1);
+    }
 }
+
+/// Checks that may wait for their listener at once (checkRequestHoldMax).
+const CHECKS_MAX: usize = 2000;
 
 fn end_request(group: &str, state: TransactionState) -> RemotingCommand {
     let commit_or_rollback = match state {

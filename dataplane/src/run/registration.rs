@@ -35,7 +35,8 @@ pub fn register(config: &Config, newest: watch::Receiver<Option<Tables>>) -> Res
         period: Duration::from_millis(config.register_name_server_period),
         answer_wait_max: Duration::from_millis(config.register_broker_timeout_mills),
     };
-    Registrar::start(&config.namesrv_addr.0, identity, pace, newest, &mut Rng::from_os()).map_err(RunError::Thread)
+    Registrar::start(&config.namesrv_addr.0, identity, pace, newest, &mut Rng::from_os())
+        .map_err(RunError::Thread)
 }
 
 /// Both ends of the questions for routes; none where there is no name server to ask.

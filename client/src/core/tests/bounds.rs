@@ -4,7 +4,7 @@ use super::consuming::{Shelf, config, serving};
 use crate::config::{ClientConfig, ProducerConfig};
 use crate::core::offsets::Offsets;
 use crate::core::testing::*;
-use crate::core::{How, Order, Payload, Subscription};
+use crate::core::{Consumed, How, Order, Payload, Subscription, TransactionState};
 use crate::error::ClientError;
 use crate::message::{Message, MessageQueue};
 use protocol::RemotingCommand;
@@ -212,4 +212,78 @@ fn a_place_before_the_first_is_not_believed() {
         assert!((10..50).contains(&world.count(request::PULL_MESSAGE)));
         assert_eq!(shelf.borrow().committed.get(&0), Some(&5));
     }
+}
+
+fn consuming() -> World {
+    let shelf = Shelf::shared(1, 0);
+    let mut world = World::new(&["T"], one_broker(1));
+    world.peer(BROKER_A, serving(shelf));
+    let subscriptions = vec![Subscription::tags("T", "*").unwrap()];
+    world.core.push_start(config(), false, subscriptions, Offsets::default(), world.now).unwrap();
+    world.pass(Duration::from_secs(2));
+    world
+}
+
+/// Goal: a broker that gives a listener message after message past its limits is refused, and heard again once it has room.
+#[test]
+fn messages_to_consume_at_once_are_bounded() {
+    let mut world = consuming();
+    let mut command =
+        RemotingCommand::request(request::CONSUME_MESSAGE_DIRECTLY).field("consumerGroup", "CG");
+    command.body = record_bytes("T", 0, 7, b"m", b"", 0).into();
+    for _ in 0..200 {
+        world.tell(BROKER_A, &command);
+    }
+    assert_eq!(world.tasks.len(), 64);
+    let answers = |world: &World, code: i32| {
+        let answers = world.asked.iter().filter(|(_, _, said)| said.is_response() && said.code == code);
+        answers.count()
+    };
+    assert_eq!((answers(&world, response::SUCCESS), answers(&world, response::SYSTEM_ERROR)), (0, 136));
+    for _ in 0..64 {
+        world.consume("CG", Consumed::Done);
+    }
+    world.tell(BROKER_A, &command);
+    assert_eq!((answers(&world, response::SUCCESS), world.tasks.len()), (64, 1));
+}
+
+/// Goal: a broker that asks about transactions faster than the listener answers does not fill memory with its questions.
+#[test]
+fn checks_of_transactions_are_bounded() {
+    let mut world = world(one_broker(1), usize::MAX, usize::MAX);
+    let mut command = RemotingCommand::request(request::CHECK_TRANSACTION_STATE)
+        .oneway()
+        .field("tranStateTableOffset", 1)
+        .field("commitLogOffset", 2);
+    command.body = record_bytes("T", 0, 7, b"m", b"PGROUP\x01PG\x02", 0).into();
+    for _ in 0..2500 {
+        world.tell(BROKER_A, &command);
+    }
+    assert_eq!(world.checks.len(), 2000);
+    let check = world.checks[0].clone();
+    world.core.checked(&check, TransactionState::Commit, world.now);
+    world.tell(BROKER_A, &command);
+    world.tell(BROKER_A, &command);
+    assert_eq!(world.checks.len(), 2001);
+    assert_eq!(world.count(request::END_TRANSACTION), 1);
+}
+
+/// Goal: "the members changed" without end does not have us ask without end, and the last change is not missed.
+#[test]
+fn rebalances_are_paced() {
+    let mut world = consuming();
+    let before = world.count(request::GET_CONSUMER_LIST_BY_GROUP);
+    let tell =
+        RemotingCommand::request(request::NOTIFY_CONSUMER_IDS_CHANGED).field("consumerGroup", "CG").oneway();
+    for _ in 0..1000 {
+        world.tell(BROKER_A, &tell);
+        world.pass(Duration::from_micros(100));
+    }
+    world.tell(BROKER_A, &tell);
+    let told_at = world.now.mono;
+    world.pass(Duration::from_millis(10));
+    let asked = world.count(request::GET_CONSUMER_LIST_BY_GROUP) - before;
+    assert!((10..=25).contains(&asked), "{asked} questions in 100 ms");
+    let last = world.asked.iter().rev().find(|(_, _, said)| said.code == request::GET_CONSUMER_LIST_BY_GROUP);
+    assert!(last.is_some_and(|(at, ..)| *at >= told_at));
 }
