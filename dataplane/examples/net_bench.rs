@@ -9,7 +9,7 @@
 //! flight (p50, p99, p99.9), requests of 1 KiB answered by 64 bytes with 8 × 64 in flight (messages a second, and the
 //! server's busy nanoseconds for each), bytes in, bytes out. With loss, of segments both ways and on the TAP only, a row ends
 //! with what our side did about it; the client's answers to loss are the kernel's, and depend on the route (`ip route ..
-//! rto_min 4ms`).
+//! rto_min 4ms`). So does its congestion control, and with it the rows with many requests in flight: by half, when it is BBR.
 
 use dataplane::device::mac_for;
 use dataplane::device::tap::{Tap, TapConfig};
@@ -69,6 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => return Err(format!("unknown flag {arg}").into()),
         }
     }
+    let control = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    println!("clients send as {} does, unless their route says otherwise", control.trim());
     println!(
         "{:8} {:>7} {:>7} {:>7} | {:>9} {:>7} | {:>7} {:>7}",
         "net", "p50 us", "p99", "p99.9", "msg/s", "ns/msg", "in GB/s", "out"
