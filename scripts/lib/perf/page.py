@@ -101,7 +101,8 @@ All servers of a table take turns within one run, each round with a broker start
 other. `tap`, `xdp`: our TCP stack over a TAP device, and by AF_XDP over a veth pair (generic copying: no NIC with zero copy is here). `kernel`: the same
 broker over the kernel's sockets on loopback; `kernel-veth`: over the same veth pair as `xdp`, with segments of up to 64 KiB; `kernel-veth-mtu`: with
 segments of the MTU, as `xdp` has them. Java is the official broker 5.5.0 over loopback (G1, 4 GiB heap, its sends may queue for 20 s), free to use both
-cores, warmed up for 12 s and stopped while others have their turn. Requests have binary headers.
+cores, warmed up for 12 s and stopped while others have their turn. `bare-tap`, `bare-xdp`: our stack without a broker. Requests have binary
+headers. The load's own TCP is the kernel's, with cubic over the TAP, as `afterburner up` sets its route, and elsewhere with the host's default, here {machine['congestion_control']}.
 
 """
 

@@ -102,7 +102,8 @@ def machine():
 
     memory = int(first("/proc/meminfo", "MemTotal").split()[0]) >> 20
     return {"cpu": first("/proc/cpuinfo", "model name"), "cores": len(os.sched_getaffinity(0)), "memory_gib": memory,
-            "kernel": first("/proc/sys/kernel/osrelease"), "hypervisor": "hypervisor" in first("/proc/cpuinfo", "flags").split()}
+            "kernel": first("/proc/sys/kernel/osrelease"), "congestion_control": first("/proc/sys/net/ipv4/tcp_congestion_control"),
+            "hypervisor": "hypervisor" in first("/proc/cpuinfo", "flags").split()}
 
 
 def moment():
