@@ -8,7 +8,7 @@
 //! The order is that of a safe end at any moment: readers stop looking below the new min before a file goes, and whatever points
 //! below it is made right by the next start as well. Nothing here frees the blocks of a large file: that is the trash's.
 
-use crate::cold::ColdStore;
+use crate::cold::{ColdStore, is_due};
 use crate::error::MediumError;
 use crate::marks::NewMin;
 use crate::offsets::PhysicalOffset;
@@ -22,16 +22,25 @@ pub(crate) struct Cleaning {
     files: usize,
     /// The next queue to be trimmed.
     trimming: Option<usize>,
+    /// When all queues are to be trimmed once more, since that failed with some.
+    trim_again_ms: Option<i64>,
     /// The log could not be written for want of space.
     pub no_space: bool,
+    /// When something failed last, and what was told of it when.
+    failed_ms: Option<i64>,
+    told: Option<(String, i64)>,
 }
 
 impl ColdStore {
-    /// One bounded piece. Returns whether there is more.
+    /// One bounded piece. Returns whether there is more. After a failure there is a pause.
     pub(crate) fn clean_some(&mut self, now_ms: i64) -> bool {
+        if self.cleaning.failed_ms.is_some_and(|since_ms| !is_due(now_ms, since_ms, RETRY_MS)) {
+            return false;
+        }
         let done = self.try_clean(now_ms);
+        self.cleaning.failed_ms = done.is_err().then_some(now_ms);
         done.unwrap_or_else(|error| {
-            log::error!("old files cannot be deleted: {error}");
+            self.cleaning.tell(&error, now_ms);
             false
         })
     }
@@ -65,8 +74,12 @@ impl ColdStore {
                 marks.new_mins.push(NewMin { topic: topic.into(), queue_id, min });
             };
             let log_min = self.disk.log.min();
-            self.cleaning.trimming =
-                self.disk.queues.trim_some(from, QUEUES_PER_STEP, log_min, &mut moved)?;
+            let (next, trimmed) = self.disk.queues.trim_some(from, QUEUES_PER_STEP, log_min, &mut moved);
+            self.cleaning.trimming = next;
+            if trimmed.is_err() {
+                self.cleaning.trim_again_ms = Some(now_ms.saturating_add(TRIM_AGAIN_MS));
+            }
+            trimmed?;
             if self.cleaning.trimming.is_none()
                 && let Some(index) = &mut self.disk.index
             {
@@ -74,13 +87,20 @@ impl ColdStore {
             }
             return Ok(self.cleaning.trimming.is_some());
         }
+        if let Some(again_ms) = self.cleaning.trim_again_ms
+            && (now_ms >= again_ms || again_ms - now_ms > TRIM_AGAIN_MS)
+        {
+            self.cleaning.trim_again_ms = None;
+            self.cleaning.trimming = Some(0);
+            return Ok(true);
+        }
         if !self.is_round_due(now_ms) {
             return Ok(false);
         }
         self.cleaning.last_ms = Some(now_ms);
-        let has_removed = self.round(now_ms)?;
+        let done = self.round(now_ms);
         self.cleaning.files = self.disk.log.starts().len();
-        Ok(has_removed)
+        done
     }
 
     /// Every so often; more often while the disk is full, since senders wait for it; and with each new file if there is a quota,
@@ -137,12 +157,15 @@ impl ColdStore {
             let start = self.disk.log.min();
             let min = start.plus(file_bytes);
             self.marks.set_min_physical(min);
-            self.disk.log.remove_first(&self.trash)?;
-            self.marks.count_removed(*cause, file_bytes);
-            log::info!("commitlog file {start} deleted, the log begins at {min} ({cause})");
-        }
-        if !causes.is_empty() {
-            self.cleaning.trimming = Some(0);
+            let removed = self.disk.log.remove_first(&self.trash);
+            if self.disk.log.min() == min {
+                self.marks.count_removed(*cause, file_bytes);
+                log::info!("commitlog file {start} deleted, the log begins at {min} ({cause})");
+                self.cleaning.trimming = Some(0);
+            } else {
+                self.marks.set_min_physical(start); // It is still there, to be read.
+            }
+            removed?;
         }
         Ok(!causes.is_empty())
     }
@@ -189,5 +212,22 @@ impl ColdStore {
     }
 }
 
+impl Cleaning {
+    /// Once a minute, as long as it is the same.
+    fn tell(&mut self, error: &MediumError, now_ms: i64) {
+        let text = error.to_string();
+        let is_known =
+            self.told.as_ref().is_some_and(|(told, at_ms)| *told == text && !is_due(now_ms, *at_ms, TELL_MS));
+        if !is_known {
+            log::error!("old files cannot be deleted: {text}");
+            self.told = Some((text, now_ms));
+        }
+    }
+}
+
+/// After a failure.
+const RETRY_MS: i64 = 1_000;
+const TRIM_AGAIN_MS: i64 = 60_000;
+const TELL_MS: i64 = 60_000;
 const QUEUES_PER_STEP: usize = 32;
 const FULL_INTERVAL_MS_MAX: i64 = 1_000;

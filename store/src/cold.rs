@@ -380,7 +380,7 @@ impl ColdStore {
 }
 
 /// Whether a period is over. A clock that was set back ends every period.
-fn is_due(now_ms: i64, last_ms: i64, period_ms: i64) -> bool {
+pub(crate) fn is_due(now_ms: i64, last_ms: i64, period_ms: i64) -> bool {
     now_ms < last_ms || now_ms - last_ms >= period_ms
 }
 

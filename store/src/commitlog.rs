@@ -316,7 +316,9 @@ impl LogFiles {
         assert!(self.current.as_ref().is_none_or(|(current, _)| *current != start));
         trash.take(&self.dir.join(name_of_offset(start)), self.file_bytes)?;
         self.starts.remove(0);
-        self.medium.sync_dir(&self.dir)
+        let synced = self.medium.sync_dir(&self.dir);
+        self.names_unsynced |= synced.is_err();
+        synced
     }
 
     pub fn file_bytes(&self) -> u64 {

@@ -18,7 +18,15 @@ use crate::medium::Medium;
 pub struct Trash {
     medium: Arc<dyn Medium>,
     dir: PathBuf,
-    files: Mutex<VecDeque<(PathBuf, u64)>>,
+    files: Mutex<VecDeque<Thrown>>,
+}
+
+struct Thrown {
+    path: PathBuf,
+    /// Bytes that are left of it.
+    bytes: u64,
+    /// It could not be taken away, which was told.
+    has_failed: bool,
 }
 
 impl Trash {
@@ -28,7 +36,8 @@ impl Trash {
         name.push(".trash");
         let dir = PathBuf::from(name);
         let left = medium.list(&dir)?;
-        let files = left.into_iter().map(|entry| (dir.join(&entry.name), entry.bytes)).collect();
+        let thrown = |path, bytes| Thrown { path, bytes, has_failed: false };
+        let files = left.into_iter().map(|entry| thrown(dir.join(&entry.name), entry.bytes)).collect();
         Ok(Self { medium, dir, files: Mutex::new(files) })
     }
 
@@ -36,11 +45,10 @@ impl Trash {
     pub(crate) fn take(&self, path: &Path, bytes: u64) -> Result<(), MediumError> {
         let Some(name) = path.file_name() else { return Ok(()) };
         let to = self.dir.join(name);
-        self.medium.create_dir(&self.dir)?;
-        match self.medium.rename(path, &to) {
-            Ok(()) => self.files().push_back((to, bytes)),
+        match self.medium.create_dir(&self.dir).and_then(|()| self.medium.rename(path, &to)) {
+            Ok(()) => self.files().push_back(Thrown { path: to, bytes, has_failed: false }),
             Err(error) => {
-                // Another file system, most likely.
+                // Another file system, or a disk too full for a directory.
                 log::info!("{error}: removed in one go");
                 self.medium.remove(path)?;
             }
@@ -48,22 +56,25 @@ impl Trash {
         Ok(())
     }
 
-    /// Gives one piece back. `false`: there is nothing to do.
+    /// Gives one piece back. `false`: there is nothing to do now; what could not be taken away is tried again by a later call.
     pub fn step(&self) -> bool {
-        let mut files = self.files();
-        let Some((path, bytes)) = files.front_mut() else { return false };
-        *bytes = bytes.saturating_sub(PIECE_BYTES);
-        let (path, left) = (path.clone(), *bytes);
-        if left == 0 {
-            files.pop_front();
-        }
-        drop(files);
+        let Some(mut file) = self.files().pop_front() else { return false };
+        let left = file.bytes.saturating_sub(PIECE_BYTES);
         let done = match left {
-            0 => self.medium.remove(&path),
-            _ => self.medium.shorten(&path, left),
+            0 => self.medium.remove(&file.path),
+            _ => self.medium.shorten(&file.path, left),
         };
-        if let Err(error) = done {
-            log::warn!("{error}: its space is not free yet");
+        match done {
+            Ok(()) if left == 0 => {}
+            Ok(()) => self.files().push_front(Thrown { bytes: left, ..file }),
+            Err(error) => {
+                if !std::mem::replace(&mut file.has_failed, true) {
+                    log::warn!("{error}: its space is not free yet");
+                }
+                // Others may go meanwhile.
+                self.files().push_back(file);
+                return false;
+            }
         }
         true
     }
@@ -72,7 +83,7 @@ impl Trash {
         self.files().is_empty()
     }
 
-    fn files(&self) -> MutexGuard<'_, VecDeque<(PathBuf, u64)>> {
+    fn files(&self) -> MutexGuard<'_, VecDeque<Thrown>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

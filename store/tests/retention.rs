@@ -322,3 +322,66 @@ fn a_kill_while_emptied_queues_go_is_no_loss() {
         }
     }
 }
+
+/// D-11. Goal: a disk too full for one more directory is made emptier all the same. Method: nothing can be written or created there.
+#[test]
+fn a_disk_without_room_for_the_trash_is_emptied() {
+    let mut world = World::lived(1, config(Retention::default()), 1_500);
+    world.medium.set_fault(Some(Fault { path_part: "commitlog", what: FaultKind::Full }));
+    (0..5).for_each(|_| world.append());
+    settle(&mut world);
+    assert!(removed(&world, Cause::Forced) > 0);
+    assert!(world.running.as_ref().unwrap().0.is_disk_full(), "it cannot be written still");
+    world.medium.set_fault(None);
+    settle(&mut world);
+    world.live(100);
+    world.check_over_a_kill();
+}
+
+/// D-11. Goal: files that cannot be deleted stop nothing and are tried again, not all the time; when they can, all goes that should.
+/// Method: a quota; names of the log, its trash, the queues cannot be changed; count the calls.
+#[test]
+fn files_that_cannot_be_deleted_are_tried_again() {
+    let faults = [
+        ("/store/commitlog", FaultKind::Names),
+        ("/store/commitlog/0", FaultKind::Names),
+        ("consumequeue", FaultKind::Names),
+        ("commitlog.trash", FaultKind::Names),
+    ];
+    for (path_part, what) in faults {
+        let retention =
+            Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 10, ..Retention::default() };
+        let mut world = World::lived(4, config(Retention { bytes_max: None, ..retention.clone() }), 1_500);
+        world.close();
+        world.config.retention = retention;
+        world.open().unwrap();
+        world.medium.set_fault(Some(Fault { path_part, what }));
+        settle(&mut world);
+        settle(&mut world);
+        let calls = world.medium.calls();
+        let (store, cold) = world.running.as_mut().unwrap();
+        assert!(!store.is_read_only() && !store.is_disk_full(), "{path_part}");
+        for _ in 0..1_000 {
+            cold.step(world.now_ms);
+            if !cold.trash().is_empty() {
+                cold.trash().step();
+            }
+        }
+        let calls = world.medium.calls() - calls;
+        assert!(calls <= 1_000 + 100, "{path_part}: {calls} calls in 1,000 steps of no time");
+        if !path_part.contains("trash") {
+            assert!(calls < 100, "{path_part}: {calls} calls in 1,000 steps of no time");
+        }
+        world.live(100);
+        world.check();
+        world.medium.set_fault(None);
+        world.now_ms += 61_000;
+        settle(&mut world);
+        settle(&mut world);
+        let (logs, trash) = (files(&world, "/store/commitlog/"), files(&world, "/store/commitlog.trash"));
+        assert!(logs.len() <= 5 && trash.is_empty(), "{path_part}: {logs:?} {trash:?}");
+        let queue = files(&world, "/store/consumequeue/TopicA/0");
+        assert!(!queue.contains(&"/store/consumequeue/TopicA/0/00000000000000000000".into()), "{path_part}");
+        world.check_over_a_kill();
+    }
+}

@@ -199,8 +199,11 @@ impl IndexFiles {
         let dir = dir_of(&self.config.root);
         loop {
             let expired = self.shared.lock().take_expired(log_min.0);
-            let Some(name) = expired else { return Ok(()) };
-            self.medium.remove(&dir.join(name))?;
+            let Some(expired) = expired else { return Ok(()) };
+            if let Err(error) = self.medium.remove(&dir.join(&expired.0)) {
+                self.shared.lock().put_back(expired);
+                return Err(error);
+            }
         }
     }
 

@@ -63,10 +63,15 @@ impl State {
     }
 
     /// Takes out the oldest full file if its messages lie before `log_min`, but not the newest of all files.
-    pub fn take_expired(&mut self, log_min: i64) -> Option<String> {
+    pub fn take_expired(&mut self, log_min: i64) -> Option<(String, IndexHeader)> {
         let others = usize::from(self.current.is_none());
         let is_expired = self.full.first().is_some_and(|(_, header)| header.end_physical < log_min);
-        (is_expired && self.full.len() > others).then(|| self.full.remove(0).0)
+        (is_expired && self.full.len() > others).then(|| self.full.remove(0))
+    }
+
+    /// It could not be removed.
+    pub fn put_back(&mut self, expired: (String, IndexHeader)) {
+        self.full.insert(0, expired);
     }
 }
 

@@ -160,7 +160,9 @@ pub fn open(
         let log =
             LogBounds { min: disk.log.min(), end, clean, index_timestamp: disk.checkpoint.index_timestamp };
         let mut index = IndexFiles::load(Arc::clone(&medium), &config, &log)?;
-        index.expire(log.min)?;
+        if let Err(error) = index.expire(log.min) {
+            log::warn!("{error}: the next deletion tries again");
+        }
         disk.index = Some(index);
     }
 

@@ -91,12 +91,19 @@ impl Medium for SimMedium {
 
     fn create_dir(&self, dir: &Path) -> Result<(), MediumError> {
         let mut world = self.whole_call("create", dir)?;
+        if !world.dirs.contains(dir) {
+            world.check_fault(FaultKind::Names, "create", dir)?;
+            if world.fault_at(dir) == Some(FaultKind::Full) {
+                return Err(MediumError::at("create", dir)(io::ErrorKind::StorageFull.into()));
+            }
+        }
         world.dirs.extend(dir.ancestors().map(PathBuf::from));
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), MediumError> {
         let mut world = self.whole_call("rename", from)?;
+        world.check_fault(FaultKind::Names, "rename", from)?;
         if !to.parent().is_none_or(|dir| world.dirs.contains(dir)) {
             return Err(MediumError::at("rename", from)(io::ErrorKind::NotFound.into()));
         }
@@ -110,6 +117,7 @@ impl Medium for SimMedium {
 
     fn remove(&self, path: &Path) -> Result<(), MediumError> {
         let mut world = self.whole_call("remove", path)?;
+        world.check_fault(FaultKind::Names, "remove", path)?;
         if world.names.remove(path).is_some() {
             world.renamed.push(NameChange::Remove(path.to_path_buf()));
         }
@@ -118,6 +126,7 @@ impl Medium for SimMedium {
 
     fn remove_dir(&self, dir: &Path) -> Result<(), MediumError> {
         let mut world = self.whole_call("remove", dir)?;
+        world.check_fault(FaultKind::Names, "remove", dir)?;
         let gone: Vec<_> = world.names.keys().filter(|path| path.starts_with(dir)).cloned().collect();
         world.names.retain(|path, _| !path.starts_with(dir));
         world.renamed.extend(gone.into_iter().map(NameChange::Remove));
@@ -128,6 +137,7 @@ impl Medium for SimMedium {
 
     fn shorten(&self, path: &Path, bytes: u64) -> Result<(), MediumError> {
         let mut world = self.whole_call("shorten", path)?;
+        world.check_fault(FaultKind::Names, "shorten", path)?;
         if let Some(id) = world.names.get(path).copied() {
             world.files.get_mut(&id).expect("names point at files").content.truncate(bytes as usize);
         }

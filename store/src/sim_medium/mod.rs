@@ -73,6 +73,8 @@ pub enum FaultKind {
     Full,
     /// The sync fails; of what was written some is on the disk, and the rest never will be, though reads still show it.
     Sync,
+    /// Names cannot be changed: no file is removed, shortened or renamed, and no directory created or removed.
+    Names,
     /// Hot memory that is there cannot be mapped, as under another user.
     Map,
     /// Every call takes so long.
