@@ -12,7 +12,7 @@ use crate::cold::{ColdStore, is_due};
 use crate::error::MediumError;
 use crate::marks::NewMin;
 use crate::offsets::PhysicalOffset;
-use crate::retention::{Candidate, Round, Space, hour_of};
+use crate::retention::{Candidate, Round, Space, believed, hour_of, is_in_future};
 
 /// Where the cleaning is.
 #[derive(Default)]
@@ -139,7 +139,7 @@ impl ColdStore {
     fn round(&mut self, now_ms: i64) -> Result<bool, MediumError> {
         let space = self.fullest()?;
         self.mark_full(space);
-        let candidates = self.candidates()?;
+        let candidates = self.candidates(now_ms)?;
         let files = self.disk.log.starts().len() as u64;
         let file_bytes = self.disk.log.file_bytes();
         let round = Round {
@@ -194,21 +194,26 @@ impl ColdStore {
     }
 
     /// The oldest files that nobody needs for going on.
-    fn candidates(&mut self) -> Result<Vec<Candidate>, MediumError> {
+    fn candidates(&mut self, now_ms: i64) -> Result<Vec<Candidate>, MediumError> {
         let kept_from = self.marks.written_to().min(self.marks.synced_to());
         // What the hot log holds is compared with the files by a restart; and the last file stays, come what may.
         let needed =
             PhysicalOffset(kept_from.0 - (self.config.hot_segment_bytes() * self.config.hot_segments) as i64);
         let starts: Vec<_> = self.disk.log.starts().to_vec();
-        let mut candidates = Vec::new();
-        for next in starts.iter().skip(1).take(self.config.retention.files_per_round) {
-            if PhysicalOffset(*next) > needed {
+        let starts = starts.iter().copied().map(PhysicalOffset);
+        let count = starts.clone().skip(1).take_while(|next| *next <= needed).count();
+        let count = count.min(self.config.retention.files_per_round);
+        let mut times = Vec::new();
+        for next in starts {
+            let time = self.reader().store_time(next).ok().flatten().filter(|time| *time > 0);
+            times.push(time);
+            // One from the future is judged by the first behind it that is not.
+            if times.len() > count && time.is_some_and(|time| !is_in_future(time, now_ms)) {
                 break;
             }
-            let last_ms = self.reader().store_time(PhysicalOffset(*next)).ok().flatten();
-            candidates.push(Candidate { last_ms: last_ms.filter(|last_ms| *last_ms > 0) });
         }
-        Ok(candidates)
+        let believed = believed(&times, now_ms);
+        Ok(believed.into_iter().skip(1).take(count).map(|last_ms| Candidate { last_ms }).collect())
     }
 }
 

@@ -108,6 +108,7 @@ impl ColdStore {
         if self.failure.is_some() {
             return Work::Idle;
         }
+        self.note_now(now_ms);
         match self.try_step(now_ms) {
             Ok(work) => work,
             Err(Failure::Medium(error) | Failure::TakeIn(TakeInError::Medium(error)))
@@ -169,6 +170,7 @@ impl ColdStore {
 
     /// Writes out all that was published when this was called.
     pub fn catch_up(&mut self, now_ms: i64) {
+        self.note_now(now_ms);
         while self.failure.is_none() && (self.ahead.is_under_way() || self.waiting().0 > 0) {
             let done = match self.ahead.is_under_way() {
                 true => self.finish_one(now_ms),
@@ -323,6 +325,11 @@ impl ColdStore {
             FlushMode::Sync => self.marks.synced_to(),
         };
         self.disk.index.as_mut().is_some_and(|index| index.settle(level, now_ms))
+    }
+
+    fn note_now(&mut self, now_ms: i64) {
+        self.disk.now_ms = now_ms;
+        self.marks.set_now_ms(now_ms);
     }
 
     fn flush_index(&mut self, now_ms: i64) {

@@ -11,6 +11,7 @@ use crate::dispatch::unit_of;
 use crate::error::MediumError;
 use crate::index::IndexFiles;
 use crate::offsets::PhysicalOffset;
+use crate::retention::is_in_future;
 
 pub(crate) struct Disk {
     pub log: LogFiles,
@@ -19,8 +20,10 @@ pub(crate) struct Disk {
     /// None while recovering, and with messageIndexEnable=false.
     pub index: Option<IndexFiles>,
     pub delay_levels_ms: Vec<i64>,
-    /// Store time of the newest record dispatched.
+    /// Store time of the newest record dispatched that does not lie in the future.
     pub store_timestamp: i64,
+    /// What the future comes after; unknown while recovering.
+    pub now_ms: i64,
     /// All records before it were dispatched.
     pub looked_to: PhysicalOffset,
 }
@@ -186,7 +189,10 @@ impl Disk {
         let unit = unit_of(brief, labels, &self.delay_levels_ms);
         let dispatched = self.queues.dispatch(brief, unit);
         if dispatched != Dispatched::Gap {
-            self.store_timestamp = self.store_timestamp.max(brief.store_timestamp);
+            // A checkpoint that lay beyond unsynced records would have recovery begin behind them.
+            if !is_in_future(brief.store_timestamp, self.now_ms) {
+                self.store_timestamp = brief.store_timestamp;
+            }
         }
         dispatched
     }

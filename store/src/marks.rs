@@ -16,6 +16,8 @@ pub struct Marks {
     written_to: CachePadded<AtomicI64>,
     synced_to: AtomicI64,
     min_physical: AtomicI64,
+    /// What the time was when the cold side looked last; 0: it has not.
+    now_ms: AtomicI64,
     /// Why nothing is appended: bits.
     closed: AtomicU8,
     writer_gone: AtomicBool,
@@ -67,6 +69,18 @@ impl Marks {
 
     pub fn set_min_physical(&self, to: PhysicalOffset) {
         self.min_physical.store(to.0, Ordering::Release);
+    }
+
+    /// What the future comes after.
+    pub fn now_ms(&self) -> i64 {
+        match self.now_ms.load(Ordering::Relaxed) {
+            0 => i64::MAX,
+            now_ms => now_ms,
+        }
+    }
+
+    pub fn set_now_ms(&self, now_ms: i64) {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// A write or sync failed: nothing is appended any more.

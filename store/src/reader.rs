@@ -23,6 +23,7 @@ use crate::marks::Marks;
 use crate::medium::Medium;
 use crate::offsets::{LogRange, PhysicalOffset, QueueOffset, Unit};
 use crate::read_ahead::{Block, ReadAhead};
+use crate::retention::is_in_future;
 use crate::shared::SharedBytes;
 
 /// Which end SEARCH_OFFSET_BY_TIMESTAMP wants.
@@ -255,7 +256,7 @@ impl ColdReader {
     }
 
     /// By store time, among the messages that are written out. `offsets` are the queue's; nothing before the time gives
-    /// their start, nothing after it their end.
+    /// their start, nothing after it their end. Times in the future, of a clock that had jumped, are passed over.
     pub fn search_by_time(
         &mut self,
         topic: &str,
@@ -264,24 +265,35 @@ impl ColdReader {
         timestamp: i64,
         boundary: Boundary,
     ) -> Result<QueueOffset, StoreError> {
+        let now_ms = self.marks.now_ms();
         let (mut low, mut high) = (offsets.start.0, offsets.end.0);
         while low < high {
             let middle = low + (high - low) / 2;
-            let stored = match self.entry(topic, queue_id, QueueOffset(middle))? {
-                Some(unit) => self.store_time(unit.physical)?,
-                None => None,
-            };
+            let (mut probe, mut ahead) = (middle, 1);
+            let mut stored = self.time_of(topic, queue_id, probe)?;
+            while stored.is_some_and(|stored| is_in_future(stored, now_ms)) && probe + ahead < high {
+                probe += ahead;
+                ahead *= 2;
+                stored = self.time_of(topic, queue_id, probe)?;
+            }
             // What cannot be read counts as old, so that the search goes on behind it.
             let is_before = stored.is_none_or(|stored| match boundary {
                 Boundary::Lower => stored < timestamp,
                 Boundary::Upper => stored <= timestamp,
             });
-            if is_before { low = middle + 1 } else { high = middle }
+            if is_before { low = probe + 1 } else { high = middle }
         }
         Ok(match boundary {
             Boundary::Lower => QueueOffset(low),
             Boundary::Upper => QueueOffset((low - 1).max(offsets.start.0)),
         })
+    }
+
+    fn time_of(&mut self, topic: &str, queue_id: i32, offset: i64) -> Result<Option<i64>, StoreError> {
+        match self.entry(topic, queue_id, QueueOffset(offset))? {
+            Some(unit) => self.store_time(unit.physical),
+            None => Ok(None),
+        }
     }
 
     /// Makes `queues` those of one queue.

@@ -168,6 +168,36 @@ impl Retention {
     }
 }
 
+/// When each file's first message was stored, as far as that can be believed; `first_ms` is what they say. One from the
+/// future counts as old as the first one behind it that is not, and none as earlier than one before it: a clock that had jumped must
+/// neither keep files for ever nor delete them at once.
+pub(crate) fn believed(first_ms: &[Option<i64>], now_ms: i64) -> Vec<Option<i64>> {
+    let mut later = now_ms;
+    let mut times: Vec<_> = first_ms
+        .iter()
+        .rev()
+        .map(|time| {
+            let time = (*time)?;
+            later = if is_in_future(time, now_ms) { later } else { time };
+            Some(later)
+        })
+        .collect();
+    times.reverse();
+    let mut latest = i64::MIN;
+    for time in times.iter_mut().flatten() {
+        latest = latest.max(*time);
+        *time = latest;
+    }
+    times
+}
+
+/// Whether a store time was told by a clock that was wrong. Threads read the clock at times a little apart.
+pub(crate) fn is_in_future(time_ms: i64, now_ms: i64) -> bool {
+    time_ms.saturating_sub(CLOCK_SLACK_MS) > now_ms
+}
+
+const CLOCK_SLACK_MS: i64 = 60_000;
+
 pub(crate) fn hour_of(now_ms: i64, utc_offset_ms: i64) -> u8 {
     ((now_ms + utc_offset_ms).div_euclid(HOUR_MS).rem_euclid(24)) as u8
 }
@@ -215,6 +245,11 @@ mod tests {
         assert_eq!(tame.decide(&round(&files[2..], 9_900, 200)), []);
         let unknown = [Candidate { last_ms: None }];
         assert_eq!(decide(&Round { local_hour: 4, ..round(&unknown, 10, 100) }), []);
+        let times = [Some(10), Some(i64::MAX), None, Some(1), Some(20), Some(i64::MAX)];
+        assert_eq!(
+            believed(&times, 30),
+            [10, 10, -1, 10, 20, 30].map(|time| Some(time).filter(|time| *time > 0))
+        );
         assert_eq!(hour_of(-1, 0), 23);
         assert_eq!(hour_of(0, 8 * HOUR_MS), 8);
     }

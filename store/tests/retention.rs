@@ -6,7 +6,10 @@ mod world;
 use std::path::{Path, PathBuf};
 
 use store::sim_medium::{Fault, FaultKind};
-use store::{AppendError, Cause, FlushMode, Haste, PhysicalOffset, Retention, Space, StoreConfig};
+use store::{
+    AppendError, Boundary, Cause, FlushMode, Haste, PhysicalOffset, QueueOffset, Retention, Space,
+    StoreConfig,
+};
 use world::{World, draft, small_config};
 
 const FILE: i64 = 64 << 10;
@@ -383,5 +386,66 @@ fn files_that_cannot_be_deleted_are_tried_again() {
         let queue = files(&world, "/store/consumequeue/TopicA/0");
         assert!(!queue.contains(&"/store/consumequeue/TopicA/0/00000000000000000000".into()), "{path_part}");
         world.check_over_a_kill();
+    }
+}
+
+/// D-11, D-3, B-5. Goal: one message of a clock that had jumped neither keeps old files for ever nor has new ones deleted at once, is not
+/// where a search by time ends, and moves no checkpoint beyond what is synced. Method: such messages amid others, those that begin files
+/// among them; the jump is ten years, both ways.
+#[test]
+fn a_clock_that_has_jumped_is_not_believed() {
+    const JUMP_MS: i64 = 10 * 365 * 24 * HOUR_MS;
+    for jump_ms in [JUMP_MS, -JUMP_MS] {
+        let retention =
+            Retention { reserved_ms: 2 * HOUR_MS, hours: (0..24).collect(), ..Retention::default() };
+        let mut world = World::new(5, config(retention));
+        world.open().unwrap();
+        world.uniform = Some(200);
+        let mut jumps = 0;
+        for nth in 0..1_500 {
+            let end = world.running.as_ref().unwrap().0.published().0;
+            let size = world.kept.iter().flatten().map(|kept| i64::from(kept.size)).max().unwrap_or(0);
+            // The first messages of every other file, and some others.
+            if FILE - end % FILE < size + 8 && end / FILE % 2 == 0 || nth % 97 == 50 {
+                world.now_ms += jump_ms;
+                world.append();
+                world.now_ms -= jump_ms;
+                jumps += 1;
+            }
+            world.act();
+        }
+        assert!(jumps >= 10);
+        (0..20).for_each(|_| world.append());
+        settle(&mut world);
+        assert_eq!(removed(&world, Cause::Time), 0, "nothing is old");
+
+        if jump_ms > 0 {
+            let (_, cold) = world.running.as_mut().unwrap();
+            for (queue_id, kept) in (0..).zip(&world.kept[..2]) {
+                let sane: Vec<_> =
+                    kept.iter().enumerate().filter(|(_, kept)| kept.stored_ms <= world.now_ms).collect();
+                for (_, wanted) in sane.iter().step_by(17) {
+                    let ends = QueueOffset(0)..QueueOffset(kept.len() as i64);
+                    let (topic, time) = ("TopicA", wanted.stored_ms);
+                    let found = cold
+                        .search_by_time(topic, queue_id, ends, time, Boundary::Lower, world.now_ms)
+                        .unwrap();
+                    let first = sane.iter().find(|(_, kept)| kept.stored_ms >= time).unwrap().0;
+                    // Those of the future just before it are as good.
+                    let between = &kept[found.0 as usize..first];
+                    assert!(between.iter().all(|kept| kept.stored_ms > world.now_ms), "{found} for {first}");
+                }
+            }
+        }
+        let medium: std::sync::Arc<dyn store::Medium> = std::sync::Arc::new(world.medium.clone());
+        let seen = store::inspect::inspect(&medium, Path::new("/store"), None).unwrap();
+        assert!(
+            seen.checkpoint.physic_msg_timestamp <= world.now_ms
+                && seen.checkpoint.logics_msg_timestamp <= world.now_ms
+        );
+        world.now_ms += 3 * HOUR_MS;
+        settle(&mut world);
+        (0..20).for_each(|_| settle(&mut world));
+        assert!(files(&world, "/store/commitlog/").len() <= 4, "all is old");
     }
 }

@@ -225,8 +225,8 @@ fn load_disk(
     let checkpoint = Checkpoint::load(Arc::clone(medium), config.root.join("checkpoint"))?;
     let store_timestamp = checkpoint.physic_timestamp;
     let delay_levels_ms = config.delay_levels_ms.clone();
-    let looked_to = PhysicalOffset(0);
-    Ok(Disk { log, queues, checkpoint, index: None, delay_levels_ms, store_timestamp, looked_to })
+    let (looked_to, now_ms) = (PhysicalOffset(0), i64::MAX);
+    Ok(Disk { log, queues, checkpoint, index: None, delay_levels_ms, store_timestamp, now_ms, looked_to })
 }
 
 /// The segments of this store that follow each other up to the newest, oldest first.
