@@ -111,7 +111,7 @@ mod tests {
 
     fn table(value: &str) -> KvTable {
         let mut kv = KvTable::default();
-        kv.put("N".into(), "k\"é".into(), Some(value.into()));
+        kv.put("N".into(), "k\"é".into(), Some(value.into())).unwrap();
         kv
     }
 

@@ -6,7 +6,8 @@
 //! effects: files are replaced off the tasks' threads, one at a time; brokers are told over a connection of their own
 //! ```
 //!
-//! Bodies are decoded before the lock is taken, and nothing waits while holding it. A connection that breaks the
+//! Bodies are decoded before the lock is taken, large and compressed ones beside the tasks and few at a time, as each may
+//! take 256 MiB; nothing waits while holding the lock. A connection that breaks the
 //! framing is closed, alone; one on which nothing moves for serverChannelMaxIdleTimeSeconds too. An idle connection
 //! holds no buffer.
 
@@ -22,7 +23,7 @@ use protocol::frame::{self, Found, Frame};
 use protocol::{RemotingCommand, WireError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::namesrv::liveness::{Channel, Millis};
@@ -41,6 +42,8 @@ struct Shared {
     clock: Instant,
     /// Held while a file is replaced, so that the newest text is the last one written.
     files: tokio::sync::Mutex<()>,
+    /// Turns to decode a large body.
+    decoding: Semaphore,
     /// Dropping a sender closes its connection.
     connections: Mutex<HashMap<Channel, oneshot::Sender<()>>>,
 }
@@ -58,6 +61,7 @@ impl Server {
             state: RwLock::new(state),
             clock: Instant::now(),
             files: tokio::sync::Mutex::new(()),
+            decoding: Semaphore::new(DECODING_MAX),
             connections: Mutex::new(HashMap::new()),
         };
         Ok(Self { listener, shared: Arc::new(shared) })
@@ -196,7 +200,7 @@ impl Shared {
         }
         let opaque = command.opaque;
         let oneway = command.is_oneway();
-        let reply = match read(command).await {
+        let reply = match self.read_request(command).await {
             Err(refusal) => refusal.into(),
             Ok(Request::Query(query)) => self.read().look(query, self.now()),
             Ok(Request::Change(change)) => {
@@ -217,6 +221,18 @@ impl Shared {
             outbox.extend_from_slice(&into_command(reply, opaque).encode(frame.codec));
         }
         Ok(())
+    }
+
+    /// Decodes beside the tasks what would hold their thread for long: a registration of thousands of topics, and whatever
+    /// is compressed, which may be small and become large.
+    async fn read_request(&self, command: RemotingCommand) -> Result<Request, Refusal> {
+        let is_packed = command.ext("compressed").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        if command.body.len() < BIG_BODY_BYTES && !is_packed {
+            return Request::read(&command);
+        }
+        let _turn = self.decoding.acquire().await.expect("it is never closed");
+        let decode = move || Request::read(&command);
+        tokio::task::spawn_blocking(decode).await.expect("decoding does not panic")
     }
 
     /// Writes the files that are out of date.
@@ -277,15 +293,6 @@ impl Shared {
     }
 }
 
-/// Decodes beside the tasks what would hold their thread for long: a registration of thousands of topics.
-async fn read(command: RemotingCommand) -> Result<Request, Refusal> {
-    if command.body.len() < BIG_BODY_BYTES {
-        return Request::read(&command);
-    }
-    let decode = move || Request::read(&command);
-    tokio::task::spawn_blocking(decode).await.expect("decoding does not panic")
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -325,6 +332,7 @@ async fn send_oneway(address: &str, frame: &[u8]) -> io::Result<()> {
 const OUTBOX_BYTES_MAX: usize = 256 << 10;
 /// About 300 topics, a millisecond of decoding.
 const BIG_BODY_BYTES: usize = 64 << 10;
+const DECODING_MAX: usize = 4;
 const READ_BYTES_MIN: usize = 4 << 10;
 /// Long enough for file descriptors to come free again, short enough that nobody notices.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -183,6 +183,46 @@ fn a_closed_connection_takes_its_broker() {
     }
 }
 
+/// Goal: a small registration that unpacks to very much holds up nobody else. Method: a dozen of 20
+/// MiB to a server with one thread, and a question behind them, which is answered before they are.
+#[test]
+fn compressed_bodies_hold_up_nobody() {
+    let server = Running::start("packed", &[]);
+    let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..128 {
+        packer.write_all(&[0; 1 << 20]).unwrap();
+    }
+    let fields = [
+        ("clusterName", "C"),
+        ("brokerName", "b"),
+        ("brokerAddr", "1.2.3.4:5"),
+        ("brokerId", "0"),
+        ("compressed", "true"),
+    ];
+    let mut registration = ask(request::REGISTER_BROKER, &fields);
+    registration.version = 500;
+    // Cut to a size that is otherwise decoded at once; what is missing is noticed at the end.
+    let packed = packer.finish().unwrap();
+    registration.body = packed[..packed.len().min(20 << 10)].to_vec().into();
+    let mut strangers: Vec<Connection> = (0..12).map(|_| server.connect()).collect();
+    strangers.iter_mut().for_each(|stranger| stranger.send(&registration));
+    let mut friend = server.connect();
+    friend.send(&ask(request::GET_BROKER_CLUSTER_INFO, &[]));
+    assert_eq!(friend.receive().code, 0);
+    let last = strangers.last_mut().unwrap();
+    last.stream.set_nonblocking(true).unwrap();
+    assert_eq!(
+        last.stream.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "it waits for its turn"
+    );
+    last.stream.set_nonblocking(false).unwrap();
+    for stranger in &mut strangers {
+        stranger.stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        assert_eq!(stranger.receive().code, 1);
+    }
+}
+
 /// Goal: a connection on which nothing moves is closed; one on which something moves is not.
 #[test]
 fn idle_connections_are_closed() {

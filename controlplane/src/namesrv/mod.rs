@@ -23,7 +23,7 @@ use protocol::body::{
 use protocol::code::response;
 
 use crate::config::{Config, Settings};
-use kv::{KvTable, ORDER_TOPIC_CONFIG};
+use kv::{Full, KvTable, ORDER_TOPIC_CONFIG};
 use liveness::{Channel, Millis};
 use request::{Change, Query};
 use route::{MinIdChange, Registered, RouteTable};
@@ -156,9 +156,13 @@ impl NameServer {
                 Reply::ok()
             }
             Change::PutKv { namespace, key, value } => {
-                self.kv.put(namespace.clone(), key.clone(), value.clone());
-                effects.kv_changed = true;
-                Reply::ok()
+                match self.kv.put(namespace.clone(), key.clone(), value.clone()) {
+                    Ok(()) => {
+                        effects.kv_changed = true;
+                        Reply::ok()
+                    }
+                    Err(Full) => Reply::error(KV_FULL),
+                }
             }
             Change::DeleteKv { namespace, key } => {
                 effects.kv_changed = self.kv.delete(namespace, key);
@@ -296,4 +300,6 @@ fn disabled() -> Reply {
     Reply::error("disable")
 }
 
+const KV_FULL: &str =
+    "the KV settings have no room for it: 8 MiB of names, keys and values are the most; delete some first";
 const SEE_FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
