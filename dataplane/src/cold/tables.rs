@@ -10,13 +10,14 @@ use std::path::Path;
 
 use protocol::body::{self, Body};
 use store::{ColdReader, Medium, MediumError, QueueFound, QueueOffset, StoreError, config_files};
+use thiserror::Error;
 
 use crate::broker::group_config::GroupConfig;
 use crate::broker::groups::Groups;
 use crate::broker::offsets::{ConsumerOffsets, StoredOffset};
 use crate::broker::persist_ops::PersistOps;
 use crate::broker::topic_config::{PERM_READ, PERM_WRITE, TopicConfig};
-use crate::broker::topics::{TopicSettings, Topics};
+use crate::broker::topics::{QUEUES_MAX, TopicSettings, Topics};
 use crate::config::Config;
 
 use super::mirror::{ConfigFile, Mirror};
@@ -45,6 +46,44 @@ pub fn load(medium: &dyn Medium, dir: &Path) -> Result<Mirror, MediumError> {
     mirror.offsets = one(medium, dir, ConfigFile::ConsumerOffsets)?;
     mirror.delays = one(medium, dir, ConfigFile::DelayOffsets)?;
     Ok(mirror)
+}
+
+/// A number in a file that no table may have: queues are walked through, and each is a file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{file}: the {kind} \"{name}\" has {field} {value}, where 0 to {QUEUES_MAX} are possible; correct the number or take the entry out of the \
+     file, and start again (nothing was changed; {file}.bak is the version before)"
+)]
+pub struct TableFault {
+    file: &'static str,
+    kind: &'static str,
+    name: String,
+    field: &'static str,
+    value: i32,
+}
+
+/// Whether a broker can be started with these tables.
+pub fn check(mirror: &Mirror) -> Result<(), TableFault> {
+    let queues = 0..=QUEUES_MAX;
+    for topic in mirror.topics.topic_config_table.values() {
+        for (field, value) in
+            [("readQueueNums", topic.read_queue_nums), ("writeQueueNums", topic.write_queue_nums)]
+        {
+            if !queues.contains(&value) {
+                let (file, name) = (ConfigFile::Topics.name(), topic.topic_name.clone());
+                return Err(TableFault { file, kind: "topic", name, field, value });
+            }
+        }
+    }
+    // Fewer than none are none, which administrators may have said.
+    for group in mirror.groups.subscription_group_table.values() {
+        let value = group.retry_queue_nums;
+        if value > QUEUES_MAX {
+            let (file, name) = (ConfigFile::SubscriptionGroups.name(), group.group_name.clone());
+            return Err(TableFault { file, kind: "group", name, field: "retryQueueNums", value });
+        }
+    }
+    Ok(())
 }
 
 /// Makes the shard's tables out of the mirror's. A table without a version gets one that begins now.
@@ -201,6 +240,41 @@ mod tests {
         assert_eq!(again.delay_offsets, [(3, 5)]);
         assert!(again.ops.is_empty(), "nothing was missing the second time");
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// Goal: a number that would be walked through 2^31 times stops the start, with words that say where it is and what to do; the largest
+    /// that may be does not. Method: files as they might lie there, each field in turn.
+    #[test]
+    fn numbers_out_of_range_stop_the_start() {
+        let medium = SimMedium::new(1);
+        let dir = Path::new("/config");
+        medium.create_dir(dir).unwrap();
+        let check_with = |file: &str, text: String| {
+            config_files::replace(&medium, &dir.join(file), text.as_bytes()).unwrap();
+            check(&load(&medium, dir).unwrap())
+        };
+        for (field, other) in [("readQueueNums", "writeQueueNums"), ("writeQueueNums", "readQueueNums")] {
+            let topics = |queues: i64| {
+                let topic = format!(r#"{{"topicName":"T","{field}":{queues},"{other}":8}}"#);
+                check_with("topics.json", format!(r#"{{"topicConfigTable":{{"T":{topic}}}}}"#))
+            };
+            for wrong in [i64::from(i32::MAX), 65_536, -1] {
+                let said = topics(wrong).unwrap_err().to_string();
+                let wanted = format!(
+                    r#"topics.json: the topic "T" has {field} {wrong}, where 0 to 65535 are possible; correct the number"#
+                );
+                assert!(said.starts_with(&wanted), "{said}");
+            }
+            assert_eq!(topics(65_535), Ok(()));
+        }
+        let groups = |queues: i64| {
+            let group = format!(r#"{{"groupName":"G","retryQueueNums":{queues}}}"#);
+            check_with("subscriptionGroup.json", format!(r#"{{"subscriptionGroupTable":{{"G":{group}}}}}"#))
+        };
+        let said = groups(i64::from(i32::MAX)).unwrap_err().to_string();
+        let wanted = r#"subscriptionGroup.json: the group "G" has retryQueueNums 2147483647, where"#;
+        assert!(said.starts_with(wanted), "{said}");
+        assert_eq!(groups(65_535), Ok(()));
     }
 
     /// D-8. Goal: each of the four files, damaged in any way, falls back to its `.bak`, and what the damaged one held last is all that is

@@ -4,6 +4,7 @@ use super::network::Device;
 use super::settings::Config;
 use super::shards;
 use super::value::{BrokerRole, Setting};
+use crate::broker::topics::QUEUES_MAX;
 
 /// Each fault with its fix.
 pub(super) fn faults(config: &Config) -> Vec<String> {
@@ -40,7 +41,10 @@ fn check_role(config: &Config, demand: &mut Demand<'_>) {
         (10_000..=60_000).contains(&config.register_name_server_period),
         "registerNameServerPeriod: write a number of ms from 10000 to 60000",
     );
-    demand(config.default_topic_queue_nums > 0, "defaultTopicQueueNums: write at least 1");
+    demand(
+        (1..=QUEUES_MAX as u32).contains(&config.default_topic_queue_nums),
+        "defaultTopicQueueNums: write 1 to 65535",
+    );
 }
 
 fn check_sizes(config: &Config, demand: &mut Demand<'_>) {

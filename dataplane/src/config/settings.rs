@@ -136,7 +136,7 @@ settings! {
     "autoCreateTopicEnable" auto_create_topic_enable: bool = true, start;
     /// make unknown consumer groups when a client names them
     "autoCreateSubscriptionGroup" auto_create_subscription_group: bool = true, change;
-    /// queues of the template topic TBW102
+    /// queues of the template topic TBW102, 65535 at most
     "defaultTopicQueueNums" default_topic_queue_nums: u32 = 8, start;
     /// 6: read and write; 4: read; 2: write
     "brokerPermission" broker_permission: Permission = Permission(6), change;

@@ -2,6 +2,8 @@
 
 use store::{MediumError, StoreError};
 
+use crate::cold::tables::TableFault;
+
 /// Why a broker does not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -9,6 +11,8 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Medium(#[from] MediumError),
+    #[error("config/{0}")]
+    Table(#[from] TableFault),
     #[error("cannot listen on port {port}: {error}; stop who uses it, or set another listenPort")]
     Listen { port: u16, error: std::io::Error },
     #[error("cannot start a thread: {0}")]

@@ -26,6 +26,7 @@ pub fn load(
     now_ms: i64,
 ) -> Result<(StartTables, Mirror), RunError> {
     let mut mirror = tables::load(medium, config_dir)?;
+    tables::check(&mirror)?;
     medium.create_dir(config_dir)?;
     let mut loaded = tables::start(config, &mirror, now_ms);
     let tables_ms = mirror.topics.data_version.timestamp;
