@@ -20,9 +20,11 @@ use protocol::body::{
 };
 use protocol::code::response;
 
+use crate::broker::client::check_client_id;
 use crate::broker::topic_config::PERM_READ;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::lane::{LaneIn, LaneOut, lane};
+use crate::limits::NAME_BYTES_MAX;
 use crate::outbox::{Body, Outbox};
 
 /// What a name server is asked.
@@ -73,6 +75,17 @@ impl Broker {
     /// Code 400.
     pub(super) fn query_assignment(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let asked: QueryAssignmentRequestBody = req.json()?;
+        // It is kept until the route has come.
+        check_client_id(&asked.client_id)?;
+        if [&asked.topic, &asked.consumer_group, &asked.strategy_name]
+            .iter()
+            .any(|name| name.len() > NAME_BYTES_MAX)
+        {
+            let remark = format!(
+                "a topic, group or strategy to deal by has a name of more than {NAME_BYTES_MAX} bytes"
+            );
+            return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+        }
         let Some(routes) = &mut self.routes else {
             // No name server at all: this broker is the whole cluster.
             self.assign(req.reply_to(), &asked, RouteAnswer::Unknown, out);

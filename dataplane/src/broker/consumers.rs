@@ -19,6 +19,7 @@ pub use protocol::body::{ConsumeFromWhere, ConsumeType, MessageModel};
 use crate::net::ConnId;
 
 use super::client::Client;
+use crate::limits::SUBSCRIPTIONS_BYTES_MAX;
 
 /// How a group consumes; every heartbeat says it anew and the last one wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,13 @@ impl Subscription {
         *self.expression_type == *TAG
     }
 
+    /// Memory that it takes, near enough.
+    pub fn bytes(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + TEXT_BYTES).sum();
+        let texts = self.topic.len() + self.expression_type.len() + self.sub_string.len();
+        texts + tags + size_of_val(&*self.codes) + SUBSCRIPTION_BYTES
+    }
+
     /// Whether a message with this tags code may match; the client compares the tag's text again.
     pub fn matches_code(&self, tags_code: i64) -> bool {
         self.is_all() || self.codes.binary_search(&(tags_code as i32)).is_ok()
@@ -74,6 +82,8 @@ pub struct ConsumerGroup {
     pub kind: GroupKind,
     members: Vec<Member>,
     subscriptions: HashMap<Arc<str>, Subscription>,
+    /// What they take.
+    bytes: usize,
 }
 
 impl ConsumerGroup {
@@ -117,6 +127,7 @@ impl ConsumerGroup {
             }
         }
         *revision += u64::from(changed);
+        self.bytes = self.subscriptions.values().map(Subscription::bytes).sum();
         changed
     }
 }
@@ -126,6 +137,8 @@ impl ConsumerGroup {
 pub struct Consumers {
     groups: HashMap<Arc<str>, ConsumerGroup>,
     by_conn: HashMap<ConnId, BTreeSet<Arc<str>>>,
+    /// What the subscriptions of all groups take.
+    bytes: usize,
     /// Moves on with every change of a group's kind or subscriptions.
     revision: u64,
 }
@@ -145,7 +158,8 @@ impl Consumers {
         if !self.groups.contains_key(group) {
             let name: Arc<str> = group.into();
             let members = Vec::new();
-            let empty = ConsumerGroup { name: name.clone(), kind, members, subscriptions: HashMap::new() };
+            let subscriptions = HashMap::new();
+            let empty = ConsumerGroup { name: name.clone(), kind, members, subscriptions, bytes: 0 };
             self.groups.insert(name, empty);
         }
         let known = self.groups.get_mut(group).expect("inserted above when it was missing");
@@ -169,7 +183,9 @@ impl Consumers {
             }
         }
         if let Some(listed) = listed {
+            self.bytes -= known.bytes;
             changed |= known.subscribe(listed, &mut self.revision);
+            self.bytes += known.bytes;
         }
         changed
     }
@@ -197,6 +213,7 @@ impl Consumers {
         known.members.retain(|member| member.conn != conn);
         let left = known.members.len() < before;
         if known.members.is_empty() {
+            self.bytes -= known.bytes;
             self.groups.remove(group);
         }
         if let Some(names) = self.by_conn.get_mut(&conn) {
@@ -224,6 +241,15 @@ impl Consumers {
         members.filter(|member| now_ms - member.seen_ms > silence_ms_max).map(|member| member.conn).collect()
     }
 
+    /// Whether groups may subscribe so much: names, and bytes of what each would have. Less than they have is always possible.
+    pub fn has_room_for<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, usize)>) -> bool {
+        let more = |(name, bytes): (&str, usize)| {
+            bytes.saturating_sub(self.groups.get(name).map_or(0, |group| group.bytes))
+        };
+        let more: usize = wanted.into_iter().map(more).sum();
+        more == 0 || self.bytes + more <= SUBSCRIPTIONS_BYTES_MAX
+    }
+
     pub fn group(&self, name: &str) -> Option<&ConsumerGroup> {
         self.groups.get(name)
     }
@@ -232,6 +258,10 @@ impl Consumers {
         self.groups.values()
     }
 }
+
+/// What a text takes besides its bytes, and a subscription besides its texts.
+const TEXT_BYTES: usize = 32;
+const SUBSCRIPTION_BYTES: usize = 256;
 
 /// The expression type of plain tags, also when none is given.
 pub const TAG: &str = "TAG";
@@ -322,6 +352,39 @@ pub mod tests {
             assert!(consumers.unregister(&group, conn(1)));
         }
         assert_eq!(consumers.groups().count(), 0);
+    }
+
+    /// Goal: what groups subscribe is bounded over all of them; who has some keeps it, and what leaves makes room. Method: groups with a
+    /// MiB of expressions each, until no more is let in.
+    #[test]
+    fn subscriptions_are_bounded() {
+        let mut consumers = Consumers::default();
+        let client = client("1");
+        let long = |topics: usize| -> Vec<Subscription> {
+            let one = |at: usize| Subscription {
+                sub_string: "x".repeat(1 << 16).into(),
+                ..subscription(&at.to_string(), 1)
+            };
+            (0..topics).map(one).collect()
+        };
+        let bytes = |listed: &[Subscription]| listed.iter().map(Subscription::bytes).sum::<usize>();
+        let mib = bytes(&long(16));
+        let mut groups = 0;
+        while consumers.has_room_for([(&*groups.to_string(), mib)]) {
+            consumers.register(&groups.to_string(), clustering(), Some(long(16)), conn(1), &client, 0);
+            groups += 1;
+        }
+        assert!((250..=256).contains(&groups), "{groups}");
+        assert!(!consumers.has_room_for([("0", mib), ("new", mib)]));
+        assert!(!consumers.has_room_for([("0", mib + (2 << 20))]));
+        assert!(consumers.has_room_for([("0", mib), ("1", 0), ("new", 300)]));
+        consumers.register("0", clustering(), Some(long(1)), conn(1), &client, 0);
+        assert!(consumers.unregister("1", conn(1)));
+        assert!(consumers.has_room_for([("new", mib)]));
+        while let Some(group) = consumers.a_group_of(conn(1)) {
+            consumers.unregister(&group, conn(1));
+        }
+        assert_eq!(consumers.bytes, 0);
     }
 
     /// Goal: silence is measured from the last heartbeat of each connection, repeated ones included.

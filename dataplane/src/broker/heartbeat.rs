@@ -30,7 +30,7 @@ use super::consumers::{GroupKind, MessageModel, Subscription, TAG};
 use super::filter::check_subscription;
 use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use super::{Broker, Refusal, Request};
-use crate::limits::{CONSUMER_GROUPS_PER_CONN_MAX, NAME_BYTES_MAX};
+use crate::limits::{CONSUMER_GROUPS_PER_CONN_MAX, NAME_BYTES_MAX, SUBSCRIPTIONS_BYTES_MAX};
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -134,10 +134,20 @@ impl Broker {
             );
             return Err(Refusal::new(response::SYSTEM_ERROR, remark));
         }
-        data.consumer_data_set
-            .iter()
-            .flat_map(|group| &group.subscription_data_set)
-            .try_for_each(check_subscription)
+        for group in &data.consumer_data_set {
+            group.subscription_data_set.iter().try_for_each(check_subscription)?;
+        }
+        let wanted = data.consumer_data_set.iter().map(|group| {
+            let subscribed = group.subscription_data_set.iter().map(|data| subscription(data).bytes());
+            (group.group_name.as_str(), subscribed.sum::<usize>())
+        });
+        if !self.consumers.has_room_for(wanted) {
+            let remark = format!(
+                "no room for more subscriptions: those of all consumer groups take {SUBSCRIPTIONS_BYTES_MAX} bytes at most"
+            );
+            return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+        }
+        Ok(())
     }
 
     /// One consumer group of a heartbeat. True when it changed.

@@ -3,7 +3,7 @@
 use protocol::RemotingCommand;
 use protocol::body::{
     Body, CheckClientRequestBody, CreateTopicListRequestBody, LockBatchRequestBody, LockBatchResponseBody,
-    MessageQueue, SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig,
+    MessageQueue, QueryAssignmentRequestBody, SubscriptionGroupConfig, SubscriptionGroupList, TopicConfig,
 };
 use protocol::code::request;
 
@@ -218,4 +218,29 @@ fn held_pulls_are_bounded() {
     holds.closed(ConnId { slot: 0, generation: 1 });
     assert_eq!(holds.len(), 3);
     assert_eq!(park_all(holds, 0, "a"), 8_192);
+}
+
+/// Goal: names that no group can have are not kept: neither among the offsets (314) nor while a route is asked for (400). Method: long
+/// ones, which the official broker takes.
+#[test]
+fn names_that_nobody_has_are_not_kept() {
+    let mut world = World::new();
+    world.topic("T", 1);
+    let conn = world.connect();
+    let broker = &mut world.shard.broker;
+    broker.offsets.commit("G", "T", 0, 7);
+    let clone = |target: &str| {
+        let clone = RemotingCommand::request(request::CLONE_GROUP_OFFSET).field("srcGroup", "G");
+        clone.field("destGroup", target).field("topic", "T").field("offline", false)
+    };
+    for wrong in ["g".repeat(121), "a b".to_owned(), String::new()] {
+        assert_eq!(world.call(conn, clone(&wrong)).code, 29, "{wrong}");
+        assert_eq!(world.shard.broker.offsets.committed(&wrong, "T", 0), None);
+    }
+    world.done(conn, clone("H"));
+    assert_eq!(world.shard.broker.offsets.committed("H", "T", 0), Some(7));
+    let asked = QueryAssignmentRequestBody { topic: "t".repeat(256), ..Default::default() };
+    let refused = world.call(conn, RemotingCommand::request(request::QUERY_ASSIGNMENT).body(asked.encode()));
+    let remark = "a topic, group or strategy to deal by has a name of more than 255 bytes";
+    assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
 }

@@ -12,7 +12,9 @@ use protocol::version::Language;
 use store::{Boundary, QueueOffset};
 
 use super::super::errands::{Question, Stretch};
+use super::super::groups::is_group_name;
 use super::super::{Broker, Refusal, ReplyTo, Request};
+use super::invalid;
 use crate::outbox::{Body, Outbox};
 
 /// A reset on its way: targets that are known, and queues whose target the files must tell.
@@ -78,6 +80,14 @@ impl Broker {
     pub(super) fn clone_offsets(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let header = CloneGroupOffsetRequestHeader::read(&req.header.fields)?;
         let (source, target) = (header.src_group.to_cow(), header.dest_group.to_cow());
+        // A name that no group can have would be kept, in memory and in consumerOffset.json.
+        if self.groups.get(&target).is_none() && !is_group_name(&target) {
+            let shown: String = target.chars().take(protocol::names::GROUP_LEN_MAX_BROKER).collect();
+            return Err(invalid(format!(
+                "the group name[{shown}] is blank, too long or has other characters than {}",
+                protocol::names::LEGAL_PATTERN
+            )));
+        }
         let named = header.topic.map(|topic| topic.to_cow()).filter(|topic| !topic.trim().is_empty());
         let topics: Vec<Arc<str>> = match named {
             Some(topic) => vec![topic.as_ref().into()],
