@@ -449,3 +449,39 @@ fn a_clock_that_has_jumped_is_not_believed() {
         assert!(files(&world, "/store/commitlog/").len() <= 4, "all is old");
     }
 }
+
+/// D-11. Goal: a hole amid a queue's files takes nothing away but itself: when old messages are deleted the queue begins with the first that
+/// is left, before the hole. Method: zeros where a search for it looks first; enough messages behind; then the quota.
+#[test]
+fn a_hole_in_a_queue_does_not_hide_what_is_before_it() {
+    let retention = Retention { bytes_max: Some(6 * FILE as u64), ..Retention::default() };
+    let mut world = World::new(6, config(Retention::default()));
+    world.uniform = Some(300);
+    world.open().unwrap();
+    world.live(2_500);
+    settle(&mut world);
+    world.close();
+    let entries = world.kept[0].len() as u64;
+    assert!(entries > 600);
+    for offset in entries / 2 - 60..entries / 2 + 60 {
+        let path = format!("/store/consumequeue/TopicA/0/{:020}", offset * 20 / 1_000 * 1_000);
+        let file = store::Medium::open(&world.medium, Path::new(&path)).unwrap().unwrap();
+        file.write_at(offset * 20 % 1_000, &[0; 20]).unwrap();
+    }
+    let before = world.kept[0][entries as usize / 4].physical.0;
+    let files = before / FILE;
+    world.config.retention =
+        Retention { files_per_round: files as usize, bytes_max: Some(1), interval_ms: HOUR_MS, ..retention };
+    world.open().unwrap();
+    let (_, cold) = world.running.as_mut().unwrap();
+    for _ in 0..20 {
+        cold.step(world.now_ms);
+    }
+    let (store, _) = world.running.as_mut().unwrap();
+    store.take_news();
+    let min = store.min_physical();
+    assert!(min.0 > 0 && min.0 <= before);
+    let index = store.find_queue("TopicA", 0).unwrap();
+    let first = world.kept[0].iter().filter(|kept| kept.physical < min).count();
+    assert_eq!(store.offsets(index).start, QueueOffset(first as i64));
+}

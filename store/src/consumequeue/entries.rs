@@ -25,12 +25,35 @@ impl QueueFiles {
         }
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.read_entry(index, middle)? {
+            // A hole says nothing: what lies behind it does.
+            let (behind, unit) = self.entry_from(index, middle, high)?;
+            match unit {
                 Some(unit) if passes(&unit) => high = middle,
-                _ => low = middle + 1,
+                _ => low = behind + 1,
             }
         }
         Ok(low)
+    }
+
+    /// The first entry of `from..to` that was written, and its offset; without one the last offset.
+    fn entry_from(&mut self, index: usize, from: i64, to: i64) -> Result<(i64, Option<Unit>), MediumError> {
+        let mut at = from;
+        let mut entries = vec![0; ENTRY_BYTES];
+        while at < to {
+            let there = self.read_bytes(index, at as u64 * 20, &mut entries)?;
+            let (found, _) = entries[..there].as_chunks::<ENTRY_BYTES>();
+            if found.is_empty() {
+                break;
+            }
+            for entry in found {
+                match decode_entry(entry) {
+                    Some(unit) if at < to => return Ok((at, Some(unit))),
+                    _ => at += 1,
+                }
+            }
+            entries.resize(HOLE_BYTES, 0);
+        }
+        Ok((to - 1, None))
     }
 
     pub(super) fn read_entry(&mut self, index: usize, offset: i64) -> Result<Option<Unit>, MediumError> {
@@ -151,6 +174,7 @@ impl QueueFiles {
     }
 }
 
+const HOLE_BYTES: usize = 64_000;
 /// Open queue files, at most.
 const OPEN_FILES_MAX: usize = 128;
 /// A queue's collecting buffer is kept if it is no larger than this.
