@@ -57,7 +57,7 @@ pub use index::format::IndexShape;
 pub use index::keys::KeyKind;
 pub use index::query::{IndexEnd, KeyQuery};
 pub use marks::Removed;
-pub use medium::Medium;
+pub use medium::{HotKind, Medium};
 pub use offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
 pub use read_ahead::ReadAhead;
 pub use reader::{Boundary, ColdPull, ColdReader, KeysFound, PullLimits};

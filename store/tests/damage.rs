@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use store::sim_medium::{Fault, FaultKind};
-use store::{Medium, StoreConfig};
+use store::{HotFound, HotKind, Medium, StoreConfig};
 use world::{TOPICS, World, small_config};
 
 /// Why the store does not open.
@@ -30,7 +30,7 @@ fn a_hot_log_that_cannot_be_read_is_not_passed_over() {
     world.open().unwrap();
     (0..40).for_each(|_| world.append());
     world.kill();
-    world.medium.set_fault(Some(Fault { path_part: "/hot", what: FaultKind::Map }));
+    world.medium.set_fault(Some(Fault { path_part: "/dev/shm", what: FaultKind::Map }));
     assert!(refusal(&world).contains("hotlog"));
     world.medium.set_fault(None);
     world.open().unwrap();
@@ -238,6 +238,58 @@ fn an_old_queue_that_was_damaged_is_made_again_after_a_kill() {
                 assert_eq!(recovery.scanned_records as usize == all, how > 0, "{seed} {how} {recovery:?}");
             }
             world.check();
+        }
+    }
+}
+
+/// D-1. Goal: where the best place for the hot log cannot be mapped the next one is taken, with a word about it; what is acknowledged there
+/// survives a kill; and the better one is taken again when it can be. Method: that place fails, is well again, fails.
+#[test]
+fn another_place_for_the_hot_log_is_as_good() {
+    let mut world = World::new(45, small_config());
+    let failing = || Some(Fault { path_part: "/dev/shm", what: FaultKind::Map });
+    world.medium.set_fault(failing());
+    let recovery = world.open().unwrap();
+    assert_eq!(recovery.hot_kind, HotKind::Disk);
+    assert!(recovery.remarks.iter().any(|remark| remark.contains("tmpfs")), "{:?}", recovery.remarks);
+    world.live(100);
+    world.check();
+    world.kill();
+    let recovery = world.open().unwrap();
+    assert_eq!((recovery.hot_kind, recovery.hot), (HotKind::Tmpfs, HotFound::Replayed));
+    world.check();
+    world.live(100);
+    world.close();
+    world.medium.set_fault(failing());
+    assert_eq!(world.open().unwrap().hot_kind, HotKind::Disk);
+    world.check();
+    world.live(100);
+    world.check_over_a_kill();
+}
+
+/// D-2. Goal: a `hotlog` that names a directory which no store has made for itself costs nobody that directory. Method: one with files in
+/// it, after a stop and after a kill.
+#[test]
+fn a_directory_that_is_not_the_hot_logs_is_left_alone() {
+    for clean in [true, false] {
+        let mut world = World::lived(46, small_config(), 100);
+        world.check();
+        world.stop(clean);
+        let name = Path::new("/store/hotlog");
+        let text = String::from_utf8(world.medium.content(name).unwrap()).unwrap();
+        let named: String = text.split("\"dir\":\"").nth(1).unwrap().split('"').next().unwrap().into();
+        let own = Path::new(&named).file_name().unwrap().to_str().unwrap();
+        let others = [format!("/precious/{own}.d/work"), "/precious/work".into()];
+        for other in &others {
+            let other = Path::new(other);
+            world.medium.create(other, 9).unwrap();
+            let dir = other.parent().unwrap().to_str().unwrap();
+            let damaged = text.replace(&named, dir);
+            let file = world.medium.create(name, damaged.len() as u64).unwrap();
+            file.write_at(0, damaged.as_bytes()).unwrap();
+            world.open().unwrap();
+            assert_eq!(world.medium.content(other).unwrap().len(), 9);
+            world.close();
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::retention::Space;
 
 impl Medium for SimMedium {
     fn hot_places(&self, _bytes: usize, _held: &Path) -> Vec<HotPlace> {
-        vec![HotPlace { dir: PathBuf::from("/hot"), kind: HotKind::Tmpfs }]
+        vec![HotPlace { dir: PathBuf::from("/dev/shm"), kind: HotKind::Tmpfs }]
     }
 
     fn hot_kind(&self, _dir: &Path) -> HotKind {
@@ -24,7 +24,9 @@ impl Medium for SimMedium {
 
     fn map_hot(&self, path: &Path, bytes: usize, create: bool) -> Result<Option<HotMap>, MediumError> {
         let mut world = self.whole_call("map", path)?;
-        world.check_fault(FaultKind::Map, "map", path)?;
+        if create || world.hot.contains_key(path) {
+            world.check_fault(FaultKind::Map, "map", path)?;
+        }
         if let Some(map) = world.hot.get(path).filter(|map| map.bytes() == bytes) {
             assert!(map.is_alone());
             return Ok(Some(map.again()));

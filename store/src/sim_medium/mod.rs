@@ -75,7 +75,7 @@ pub enum FaultKind {
     Sync,
     /// Names cannot be changed: no file is removed, shortened or renamed, and no directory created or removed.
     Names,
-    /// Hot memory that is there cannot be mapped, as under another user.
+    /// Hot memory cannot be mapped, neither what is there, as under another user, nor any new.
     Map,
     /// Every call takes so long.
     Slow { ms: u64 },
