@@ -111,6 +111,8 @@ pub const OLD_RECORDS_READ_BYTES_MAX: u32 = 256 * 1024;
 
 /// Errands that may be under way with the cold thread; at the bound requests that would make one wait unread.
 pub const ERRANDS_MAX: usize = 4096;
+/// Bytes of names and values that a request leaves with its errand: with more it is refused. All errands together keep 256 MiB so.
+pub const ERRAND_TEXT_BYTES_MAX: usize = 64 * 1024;
 /// Capacity of the lanes to and from the cold thread.
 pub const COLD_LANE_MAX: usize = 1024;
 /// Cold answers taken in one turn.

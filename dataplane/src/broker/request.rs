@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use protocol::body::Body;
+use protocol::code::response;
 use protocol::frame::Codec;
-use protocol::header::Header;
+use protocol::header::{Header, Text};
 use protocol::headers::SendFields;
 
 use crate::answer::{Refusal, ReplyTo};
-use crate::limits::{JSON_BYTES_MAX, JSON_VALUES_MAX};
+use crate::limits::{ERRAND_TEXT_BYTES_MAX, JSON_BYTES_MAX, JSON_VALUES_MAX};
 use crate::net::ConnId;
 use crate::time::TurnTime;
 
@@ -26,6 +27,21 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     pub now: &'a TurnTime,
 }
+
+/// What a request leaves behind while the cold thread reads for it has a length.
+pub fn check_kept<'t>(texts: impl IntoIterator<Item = Text<'t>>) -> Result<(), Refusal> {
+    let len: usize = texts.into_iter().map(|text| text.raw().len() + TEXT_BYTES).sum();
+    if len > ERRAND_TEXT_BYTES_MAX {
+        let remark = format!(
+            "the fields of this request have more bytes than the {ERRAND_TEXT_BYTES_MAX} they may have"
+        );
+        return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+    }
+    Ok(())
+}
+
+/// What a text takes besides its bytes.
+const TEXT_BYTES: usize = 32;
 
 impl Request<'_> {
     /// The body, where it is JSON: of bounded length and with a bounded number of values, since what comes of them takes many times

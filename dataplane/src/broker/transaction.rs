@@ -18,6 +18,7 @@ use protocol::properties::{self, key};
 use protocol::record::{RecordDraft, RecordView, sys_flag};
 use store::{Appended, PhysicalOffset, QueueOffset, UnitAt};
 
+use crate::broker::request::check_kept;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::config::FlushDiskType;
 use crate::outbox::{Body, Outbox};
@@ -49,6 +50,7 @@ impl Broker {
             sys_flag::TRANSACTION_ROLLBACK => false,
             _ => return Ok(()), // The producer does not know yet, and hears nothing either.
         };
+        check_kept([header.producer_group])?;
         let end = EndTransaction {
             to: req.reply_to(),
             producer_group: header.producer_group.to_cow().into_owned(),

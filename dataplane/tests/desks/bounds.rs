@@ -244,3 +244,38 @@ fn names_that_nobody_has_are_not_kept() {
     let remark = "a topic, group or strategy to deal by has a name of more than 255 bytes";
     assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
 }
+
+/// Goal: what waits for the files keeps no megabytes of what a client says: up to 4,096 requests may wait. Method: the codes that keep texts,
+/// with a long one.
+#[test]
+fn errands_keep_no_long_texts() {
+    let mut world = World::new();
+    world.topic("T", 1);
+    let conn = world.connect();
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &["P"]));
+    let long = "k".repeat(64 << 10);
+    let end = RemotingCommand::request(request::END_TRANSACTION)
+        .field("producerGroup", &*long)
+        .field("tranStateTableOffset", 0)
+        .field("commitLogOffset", 0)
+        .field("commitOrRollback", 8)
+        .field("fromTransactionCheck", false)
+        .field("msgId", "m")
+        .field("transactionId", "t");
+    let query = RemotingCommand::request(request::QUERY_MESSAGE)
+        .field("topic", "T")
+        .field("key", &*long)
+        .field("maxNum", 1)
+        .field("beginTimestamp", 0)
+        .field("endTimestamp", i64::MAX);
+    let consume = RemotingCommand::request(request::CONSUME_MESSAGE_DIRECTLY)
+        .field("consumerGroup", "G")
+        .field("clientId", "c")
+        .field("msgId", "7F00000100002A9F0000000000000000")
+        .field("more", &*long);
+    for command in [end, query, consume] {
+        let refused = world.call(conn, command);
+        let remark = "the fields of this request have more bytes than the 65536 they may have";
+        assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
+    }
+}

@@ -13,6 +13,7 @@ use super::super::calls::Call;
 use super::super::errands::Question;
 use super::super::relay::unreachable_client;
 use super::super::{Broker, Refusal, ReplyTo, Request};
+use crate::broker::request::check_kept;
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
 
@@ -46,6 +47,7 @@ impl Broker {
         let Some((_, physical)) = ids::parse_offset_id(&msg_id) else {
             return refused(format!("{msg_id} is no offset message id"));
         };
+        check_kept(req.header.fields.iter().flat_map(|(name, value)| [name, value]))?;
         let mut fields: Vec<(String, String)> = req
             .header
             .fields

@@ -13,6 +13,7 @@ use store::{IndexEnd, KeyKind, KeysFound};
 
 use super::super::errands::{KeyAsk, Question};
 use super::super::{Broker, Refusal, ReplyTo, Request};
+use crate::broker::request::check_kept;
 use crate::outbox::{Body, Outbox};
 
 /// A query that waits for its messages.
@@ -32,6 +33,7 @@ impl Broker {
             Some(kind) if &*kind.to_cow() == "T" => KeyKind::Tag,
             _ => KeyKind::Key,
         };
+        check_kept([header.topic, header.key])?;
         let ask = KeyAsk {
             topic: header.topic.to_cow().as_ref().into(),
             key: header.key.to_cow().into_owned(),
