@@ -575,7 +575,8 @@ mod tests {
             Ok(())
         });
         shell.close().await;
-        let (mut peer, _) = listener.accept().await.unwrap();
+        let came = tokio::time::timeout(Duration::from_secs(5), listener.accept()).await;
+        let (mut peer, _) = came.expect("a connection was made").unwrap();
         let mut got = Vec::new();
         let read = tokio::time::timeout(Duration::from_secs(5), peer.read_to_end(&mut got)).await;
         read.expect("the connection has an end").unwrap();
