@@ -102,7 +102,7 @@ other. `tap`, `xdp`: our TCP stack over a TAP device, and by AF_XDP over a veth 
 broker over the kernel's sockets on loopback; `kernel-veth`: over the same veth pair as `xdp`, with segments of up to 64 KiB; `kernel-veth-mtu`: with
 segments of the MTU, as `xdp` has them. Java is the official broker 5.5.0 over loopback (G1, 4 GiB heap, its sends may queue for 20 s), free to use both
 cores, warmed up for 12 s and stopped while others have their turn. `bare-tap`, `bare-xdp`: our stack without a broker. Requests have binary
-headers. The load's own TCP is the kernel's, with cubic over the TAP, as `afterburner up` sets its route, and elsewhere with the host's default, here {machine['congestion_control']}.
+headers. The load's own TCP is the kernel's, with cubic over the TAP, as `afterburner up` sets its route, and elsewhere with the host's default, here {machine.get('congestion_control') or 'not told'}.
 
 """
 
