@@ -17,7 +17,7 @@ use protocol::headers::SendFields;
 use crate::broker::{Broker, Request, Served};
 use crate::config::FlushDiskType;
 use crate::limits::{REQUESTS_PER_TURN_MAX, RX_BURST_MAX, TX_BURST_MAX};
-use crate::net::{Net, NetEvent};
+use crate::net::{Net, NetEvent, NetTx};
 use crate::outbox::Outbox;
 use crate::session::{Ends, Sessions, Silent, Verdict};
 use crate::sight::Sight;
@@ -66,6 +66,7 @@ impl<N: Net> Shard<N> {
         self.sweep(now);
         work += self.drain();
         self.broker.hand_over();
+        self.net.split().1.hurry(self.outbox.is_short());
         work += self.net.egress(now, TX_BURST_MAX);
         self.follow_sends(now);
         work += self.show(now, work == 0);

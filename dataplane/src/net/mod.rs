@@ -132,6 +132,10 @@ pub trait NetTx {
     /// Ends at once with a reset; queued bytes are dropped. `Closed` is the next event.
     fn abort(&mut self, conn: ConnId);
 
+    /// Somebody waits for turns to end, or nobody does any more: while one does, a network that is slow to take much takes less
+    /// of it in a turn.
+    fn hurry(&mut self, _somebody_waits: bool) {}
+
     fn info(&self, conn: ConnId) -> Option<ConnInfo>;
 }
 

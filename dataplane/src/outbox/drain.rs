@@ -42,6 +42,11 @@ impl Outbox {
         lines
     }
 
+    /// Somebody asks for little, and would wait for what is moved of the rest.
+    pub fn is_short(&self) -> bool {
+        self.short_drains > 0
+    }
+
     /// How much the lines with much may move now.
     fn bytes_of_this_turn(&mut self) -> usize {
         let little_answers = std::mem::take(&mut self.little_answers);

@@ -3,7 +3,7 @@
 use crate::wire::{Out, PEER_MAC, Seg};
 use crate::world::{World, seg};
 use dataplane::net::packet::flag;
-use dataplane::net::{Net, NetEvent};
+use dataplane::net::{Net, NetEvent, NetTx};
 use dataplane::time::Clock;
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn reassembly() {
 }
 
 /// Goal: a small answer does not wait for a large one of another connection, nor does a turn last as long as that takes.
-/// Method: the large one is given first, to a peer that takes it at once; one turn.
+/// Method: the large one is given first, to a peer that takes it at once; one turn. In a hurry the next one sends less.
 #[test]
 fn small_answers_go_before_large_ones() {
     let mut world = World::new();
@@ -99,12 +99,18 @@ fn small_answers_go_before_large_ones() {
 
     world.stack.send(large, &[2; 200_000]);
     world.stack.send(small, b"small");
-    let now = world.clock.read();
-    world.stack.egress(&now, 1_000);
-    let outs: Vec<Out> = world.drain().iter().map(|frame| Out::parse(frame)).collect();
+    let mut turn = |hurries: bool| {
+        world.stack.split().1.hurry(hurries);
+        let now = world.clock.read();
+        world.stack.egress(&now, 1_000);
+        let outs: Vec<Out> = world.drain().iter().map(|frame| Out::parse(frame)).collect();
+        (outs.iter().map(|out| out.data.len()).sum::<usize>(), outs)
+    };
+    let (bytes, outs) = turn(false);
     assert_eq!(outs[0].data, b"small");
-    let bytes: usize = outs.iter().map(|out| out.data.len()).sum();
     assert!((40_000..60_000).contains(&bytes), "{bytes} bytes in one turn");
+    let (bytes, _) = turn(true);
+    assert!((4_000..6_000).contains(&bytes), "{bytes} bytes in one turn in a hurry");
 }
 
 /// Goal: a peer that stops reading stops us, is probed, and gets the rest when it reads again.

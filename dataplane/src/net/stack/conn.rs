@@ -172,6 +172,8 @@ pub struct StackTx {
     pub conns_len: usize,
     /// When this turn is.
     pub now_ns: u64,
+    /// Somebody waits for turns to end.
+    pub hurries: bool,
     pub stamps: Stamps,
     slab: Slab,
     conns_max: usize,
@@ -189,6 +191,7 @@ impl StackTx {
             events: EventQueue::with_capacity(conns_max),
             conns_len: 0,
             now_ns: 0,
+            hurries: false,
             stamps: Stamps::with_capacity(conns_max),
             slab,
             conns_max,
@@ -475,6 +478,10 @@ impl NetTx for StackTx {
         } else if self.is_reset(conn) {
             self.bury(conn.slot);
         }
+    }
+
+    fn hurry(&mut self, somebody_waits: bool) {
+        self.hurries = somebody_waits;
     }
 
     fn info(&self, conn: ConnId) -> Option<ConnInfo> {

@@ -48,12 +48,21 @@ impl Core {
                 }
             }
             bytes += self.tx.conns[slot as usize].snd_next.wrapping_sub(from);
-            if bytes >= BULK_BYTES_PER_TURN || frames >= frames_max as u32 {
+            if bytes >= self.bulk_bytes_per_turn() || frames >= frames_max as u32 {
                 break;
             }
         }
         self.counters.frames_out += u64::from(frames);
         frames
+    }
+
+    /// A device that cuts nothing takes much in small frames, and a turn as long as all of them.
+    fn bulk_bytes_per_turn(&self) -> u32 {
+        if self.tx.hurries && self.caps.tso_bytes_max.is_none() {
+            BULK_BYTES_IN_HURRY
+        } else {
+            BULK_BYTES_PER_TURN
+        }
     }
 
     /// One connection's turn. Unless it is done, it stays marked, for the caller to put into a queue.
@@ -103,6 +112,7 @@ impl Core {
         if conn.phase != Phase::Handshake {
             *frames += self.speak_again(slot, tx, now);
         }
+        let bulk_bytes = self.bulk_bytes_per_turn();
         let conn = &mut self.tx.conns[slot as usize];
         let stack_now = conn.clock.at(now.mono_ns);
         let mut sent = conn.sent();
@@ -119,7 +129,7 @@ impl Core {
             if next.is_none_or(|at| at > stack_now) || sent.frames == frames_before {
                 break Progress::Done;
             }
-            if sent.frames >= FRAMES_PER_CONN_MAX || sent.snd_next.wrapping_sub(from) >= BULK_BYTES_PER_TURN {
+            if sent.frames >= FRAMES_PER_CONN_MAX || sent.snd_next.wrapping_sub(from) >= bulk_bytes {
                 break Progress::More;
             }
         };
@@ -151,5 +161,7 @@ const FRAMES_PER_CONN_MAX: u32 = 4;
 const LITTLE_BYTES_MAX: usize = 16 * 1024;
 /// One large frame, or some dozens of small ones: as long as that the others wait.
 const BULK_BYTES_PER_TURN: u32 = 48 * 1024;
+/// Three frames of an Ethernet: about 3 us by AF_XDP.
+const BULK_BYTES_IN_HURRY: u32 = 4 * 1024;
 /// smoltcp wants something now that it cannot do now.
 const RETRY_NANOS: u64 = 1_000_000;
