@@ -17,6 +17,7 @@ use crate::config::StoreConfig;
 use crate::config_files;
 use crate::error::{MediumError, StoreError};
 use crate::medium::{HotKind, HotPlace, Medium};
+use crate::progress::Progress;
 
 /// What a directory may use of hot logs.
 pub(crate) struct Claim {
@@ -113,6 +114,7 @@ impl Identity {
         &self,
         medium: &Arc<dyn Medium>,
         config: &StoreConfig,
+        progress: &mut Progress,
     ) -> Result<(Self, HotPlace, Vec<HotMap>, Vec<String>), StoreError> {
         let segment_bytes = config.hot_segment_bytes();
         let places = match &config.hot_dir {
@@ -130,7 +132,7 @@ impl Identity {
             let segments = config.hot_segments;
             let boot = medium.boot_id();
             let identity = Self { dir: place.dir.clone(), segments, segment_bytes, boot, ..self.clone() };
-            match identity.map_all(&**medium) {
+            match identity.map_all(&**medium, progress) {
                 Ok(maps) => {
                     for entry in medium.list(&place.dir)? {
                         // Left of a run with more segments.
@@ -158,9 +160,15 @@ impl Identity {
         Ok(config_files::replace(medium, &root.join(NAME), &text)?)
     }
 
-    fn map_all(&self, medium: &dyn Medium) -> Result<Vec<HotMap>, MediumError> {
-        let map = |index| medium.map_hot(&self.dir.join(segment_name(index)), self.segment_bytes, true);
-        (0..self.segments).map(|index| Ok(map(index)?.expect("created when there was none"))).collect()
+    /// Every page is touched: of gibibytes that takes seconds.
+    fn map_all(&self, medium: &dyn Medium, progress: &mut Progress) -> Result<Vec<HotMap>, MediumError> {
+        let mib = |segments: usize| ((segments * self.segment_bytes) >> 20) as u64;
+        let map = |index: usize| {
+            progress.at("memory for the hot log", mib(index), mib(self.segments), "MiB");
+            let map = medium.map_hot(&self.dir.join(segment_name(index)), self.segment_bytes, true)?;
+            Ok(map.expect("created when there was none"))
+        };
+        (0..self.segments).map(map).collect()
     }
 }
 

@@ -32,7 +32,7 @@ impl Progress {
         self.told_ms = now_ms;
         let percent = 100 * done.min(total) / total.max(1);
         let seconds = (now_ms - self.began_ms) / 1_000;
-        Some(format!("recovering for {seconds} s: {what} {percent} % ({done} of {total} {units})"))
+        Some(format!("starting for {seconds} s: {what} {percent} % ({done} of {total} {units})"))
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(progress.line("commitlog", 1, 200, "MiB"), None);
         medium.advance_ms(1_200);
         let line = progress.line("commitlog", 50, 200, "MiB");
-        assert_eq!(line.as_deref(), Some("recovering for 1 s: commitlog 25 % (50 of 200 MiB)"));
+        assert_eq!(line.as_deref(), Some("starting for 1 s: commitlog 25 % (50 of 200 MiB)"));
         assert_eq!(progress.line("commitlog", 51, 200, "MiB"), None);
         medium.advance_ms(1_000);
         assert!(progress.line("consume queues", 0, 0, "queues").unwrap().contains(" 0 % (0 of 0 queues)"));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use protocol::record::{RECORD_BYTES_MIN, RecordView, sys_flag};
 
 use crate::config::StoreConfig;
-use crate::consumequeue::is_real;
+use crate::consumequeue::{hole, is_real};
 use crate::dispatch::{ENTRY_BYTES, decode_entry};
 use crate::error::StoreError;
 use crate::files::Files;
@@ -144,11 +144,17 @@ impl ColdReader {
                 break;
             }
             for entry in found {
-                let Some(unit) =
-                    decode_entry(entry).filter(|unit| !is_real(unit) || unit.end() <= written_to)
-                else {
-                    break 'entries;
+                let Some(unit) = decode_entry(entry) else {
+                    let Some(behind) = self.behind_hole(pull.next, offsets.end, written_to)? else {
+                        break 'entries;
+                    };
+                    pull.passed_over += (behind.0 - pull.next.0) as u32;
+                    pull.next = behind;
+                    continue 'entries;
                 };
+                if is_real(&unit) && unit.end() > written_to {
+                    break 'entries;
+                }
                 if !is_real(&unit) {
                     pull.passed_over += 1;
                 } else if wants(unit.tags_code) {
@@ -174,6 +180,20 @@ impl ColdReader {
         }
         self.streams.note(topic, queue_id, pull.next.0);
         Ok(pull)
+    }
+
+    /// The first entry behind zeros that are a hole: one behind them is written out, so they should have been long before. None:
+    /// they are not, or not for certain.
+    fn behind_hole(
+        &mut self,
+        from: QueueOffset,
+        end: QueueOffset,
+        written_to: PhysicalOffset,
+    ) -> Result<Option<QueueOffset>, StoreError> {
+        let queues = &mut self.queues;
+        let behind = hole::first_written(from.0, end.0, |at, out| queues.read(at, out))?;
+        let behind = behind.filter(|(_, unit)| is_real(unit) && unit.end() <= written_to);
+        Ok(behind.map(|(at, _)| QueueOffset(at)))
     }
 
     /// The record that begins at `physical`. `None`: nothing begins there, or it is not written out yet.
@@ -271,6 +291,17 @@ impl ColdReader {
             let middle = low + (high - low) / 2;
             let (mut probe, mut ahead) = (middle, 1);
             let mut stored = self.time_of(topic, queue_id, probe)?;
+            if stored.is_none()
+                && let Some(behind) =
+                    self.behind_hole(QueueOffset(probe), offsets.end, self.marks.written_to())?
+            {
+                if behind.0 >= high {
+                    high = middle; // What lies there is known to be late enough.
+                    continue;
+                }
+                probe = behind.0;
+                stored = self.time_of(topic, queue_id, probe)?;
+            }
             while stored.is_some_and(|stored| is_in_future(stored, now_ms)) && probe + ahead < high {
                 probe += ahead;
                 ahead *= 2;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use store::sim_medium::{Fault, FaultKind};
-use store::{HotFound, HotKind, Medium, StoreConfig};
+use store::{Boundary, HotFound, HotKind, Medium, PullLimits, QueueOffset, StoreConfig};
 use world::{TOPICS, World, small_config};
 
 /// Why the store does not open.
@@ -291,5 +291,50 @@ fn a_directory_that_is_not_the_hot_logs_is_left_alone() {
             assert_eq!(world.medium.content(other).unwrap().len(), 9);
             world.close();
         }
+    }
+}
+
+/// D-6. Goal: a hole amid a queue's files takes nothing from readers but itself: they go on behind it, and a search by time finds what is before
+/// it. Method: zeros over a few files of a queue, far from its end; pulls from its beginning; searches for the times of messages on both
+/// sides.
+#[test]
+fn readers_go_on_behind_a_hole_in_a_queue() {
+    let mut world = World::new(6, small_config());
+    world.uniform = Some(300);
+    world.open().unwrap();
+    world.live(2_500);
+    world.close();
+    let entries = world.kept[0].len();
+    assert!(entries > 600);
+    let hole = entries / 2 - 60..entries / 2 + 60;
+    for offset in hole.clone() {
+        let path = format!("/store/consumequeue/TopicA/0/{:020}", offset * 20 / 1_000 * 1_000);
+        write(&world, Path::new(&path), offset as u64 * 20 % 1_000, &[0; 20]);
+    }
+    world.open().unwrap();
+    let (_, cold) = world.running.as_mut().unwrap();
+    let limits = PullLimits { messages: 32, bytes: 40_000, entries: 100, ..PullLimits::default() };
+    let (mut next, mut got, mut passed_over) = (0, Vec::new(), 0);
+    while next < entries {
+        let range = QueueOffset(next as i64)..QueueOffset(entries as i64);
+        let pull = cold.reader().read_pull("TopicA", 0, range, &limits, &mut |_| true).unwrap();
+        assert!(pull.next.0 > next as i64, "stuck at {next}");
+        passed_over += pull.passed_over as usize;
+        got.push(pull.bytes);
+        next = pull.next.0 as usize;
+    }
+    let left = world.kept[0].iter().enumerate().filter(|(offset, _)| !hole.contains(offset));
+    let expected: usize = left.map(|(_, kept)| kept.size as usize).sum();
+    assert_eq!((got.concat().len(), passed_over), (expected, hole.len()));
+
+    let all = QueueOffset(0)..QueueOffset(entries as i64);
+    for wanted in [10, entries / 4, hole.start - 1, hole.end, entries - 10] {
+        let stored_ms = world.kept[0][wanted].stored_ms;
+        let first = world.kept[0].iter().position(|kept| kept.stored_ms == stored_ms).unwrap();
+        let found =
+            cold.reader().search_by_time("TopicA", 0, all.clone(), stored_ms, Boundary::Lower).unwrap();
+        let is_in_hole = |offset: usize| (hole.start..=hole.end).contains(&offset);
+        let is_right = found.0 == first as i64 || is_in_hole(first) && is_in_hole(found.0 as usize);
+        assert!(is_right, "{found} for the time of {first}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::QueueFiles;
+use super::{QueueFiles, hole};
 use crate::commitlog::name_of_offset;
 use crate::dispatch::{BLANK_UNIT, ENTRY_BYTES, decode_entry, encode_entry};
 use crate::error::MediumError;
@@ -37,23 +37,8 @@ impl QueueFiles {
 
     /// The first entry of `from..to` that was written, and its offset; without one the last offset.
     fn entry_from(&mut self, index: usize, from: i64, to: i64) -> Result<(i64, Option<Unit>), MediumError> {
-        let mut at = from;
-        let mut entries = vec![0; ENTRY_BYTES];
-        while at < to {
-            let there = self.read_bytes(index, at as u64 * 20, &mut entries)?;
-            let (found, _) = entries[..there].as_chunks::<ENTRY_BYTES>();
-            if found.is_empty() {
-                break;
-            }
-            for entry in found {
-                match decode_entry(entry) {
-                    Some(unit) if at < to => return Ok((at, Some(unit))),
-                    _ => at += 1,
-                }
-            }
-            entries.resize(HOLE_BYTES, 0);
-        }
-        Ok((to - 1, None))
+        let found = hole::first_written(from, to, |at, out| self.read_bytes(index, at, out))?;
+        Ok(found.map_or((to - 1, None), |(at, unit)| (at, Some(unit))))
     }
 
     pub(super) fn read_entry(&mut self, index: usize, offset: i64) -> Result<Option<Unit>, MediumError> {
@@ -174,7 +159,6 @@ impl QueueFiles {
     }
 }
 
-const HOLE_BYTES: usize = 64_000;
 /// Open queue files, at most.
 const OPEN_FILES_MAX: usize = 128;
 /// A queue's collecting buffer is kept if it is no larger than this.

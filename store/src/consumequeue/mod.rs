@@ -11,6 +11,7 @@
 pub(crate) mod census;
 mod emptied;
 mod entries;
+pub(crate) mod hole;
 pub(crate) mod load;
 mod repair;
 mod sync;

@@ -168,7 +168,7 @@ pub fn open(
 
     // From here on the old hot log is not needed any more: all of it is in the files.
     let identity = claim.identity;
-    let (taken, place, maps, remarks) = identity.take_hot(&medium, &config)?;
+    let (taken, place, maps, remarks) = identity.take_hot(&medium, &config, &mut progress)?;
     if identity.is_own_dir() && identity.dir != taken.dir {
         medium.remove_dir(&identity.dir)?;
     }

@@ -1,0 +1,37 @@
+//! Zeros amid a queue's files: entries that a fault of the disk has taken. What lies behind them is as good as ever.
+
+use crate::dispatch::{ENTRY_BYTES, decode_entry};
+use crate::error::MediumError;
+use crate::offsets::Unit;
+
+/// The first entry of `from..to` that was written, and its offset. `read` reads bytes of the queue's files.
+pub(crate) fn first_written(
+    from: i64,
+    to: i64,
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<usize, MediumError>,
+) -> Result<Option<(i64, Unit)>, MediumError> {
+    let mut at = from;
+    let mut entries = vec![0; ENTRY_BYTES];
+    while at < to {
+        let there = read(at as u64 * ENTRY_BYTES as u64, &mut entries)?;
+        let (found, _) = entries[..there].as_chunks::<ENTRY_BYTES>();
+        if found.is_empty() {
+            break;
+        }
+        for entry in found {
+            if at >= to {
+                break;
+            }
+            if let Some(unit) = decode_entry(entry) {
+                return Ok(Some((at, unit)));
+            }
+            at += 1;
+        }
+        // Mostly the first one is there.
+        entries.resize(AT_ONCE_BYTES, 0);
+    }
+    Ok(None)
+}
+
+const AT_ONCE_BYTES: usize = 64_000;
+const _: () = assert!(AT_ONCE_BYTES.is_multiple_of(ENTRY_BYTES));
