@@ -56,6 +56,8 @@ pub struct Outbox {
     /// Answers with little since the last drain, and how many drains to come are short ones on account of earlier ones.
     little_answers: usize,
     short_drains: u32,
+    /// .. and how many turns of any kind: what is in the send rings already leaves in others.
+    hurried_turns: u32,
     /// Connections whose reader waited for a full line that has room again.
     resumed: Vec<ConnId>,
     /// Ranges that left the hot log before they were sent.

@@ -44,14 +44,16 @@ impl Outbox {
 
     /// Somebody asks for little, and would wait for what is moved of the rest.
     pub fn is_short(&self) -> bool {
-        self.short_drains > 0
+        self.hurried_turns > 0
     }
 
     /// How much the lines with much may move now.
     fn bytes_of_this_turn(&mut self) -> usize {
         let little_answers = std::mem::take(&mut self.little_answers);
+        self.hurried_turns = self.hurried_turns.saturating_sub(1);
         if little_answers > 0 {
             self.short_drains = SHORT_DRAINS;
+            self.hurried_turns = SHORT_DRAINS;
         }
         if self.bulky.is_empty() || self.short_drains == 0 {
             return DRAIN_BYTES_MAX;
