@@ -9,11 +9,17 @@
 //!
 //! The lock is held for a step of the core and for handing out what it decided, never across a wait.
 
-use crate::core::{Action, Addr, Answer, Check, Consumed, Instance, LinkId, Settings, TaskId, Time, Token};
-use crate::core::{TransactionState, offsets::Offsets};
+mod kept;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use self::wire::Wire;
+use crate::core::{
+    Action, Answer, Check, Consumed, Instance, LinkId, Settings, TaskId, Time, Token, TransactionState,
+};
 use crate::error::ClientError;
 use crate::message::{MessageExt, MessageQueue};
-use bytes::{Buf, BytesMut};
 use protocol::RemotingCommand;
 use protocol::code::response;
 use std::collections::{BTreeMap, HashMap};
@@ -24,11 +30,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
 /// Calls a listener with messages.
@@ -107,16 +110,9 @@ struct Inner {
     is_saving: bool,
 }
 
-/// The shell's side of a connection.
-struct Wire {
-    out: mpsc::UnboundedSender<Vec<u8>>,
-    link_task: AbortHandle,
-    writer: Option<JoinHandle<()>>,
-}
-
 impl Shell {
     pub fn start(settings: Settings) -> Arc<Shell> {
-        let offset_dir = offset_dir(&settings.client_id);
+        let offset_dir = kept::offset_dir(&settings.client_id);
         Shell::start_in(offset_dir, settings)
     }
 
@@ -200,25 +196,6 @@ impl Shell {
         self.lock().checkers.insert(group.to_owned(), checker);
     }
 
-    /// Waits until the offsets of broadcasting groups are in their files, for as long as a disk may take.
-    pub async fn saved(&self) {
-        let all = async {
-            loop {
-                let saved = self.saved.notified();
-                if !self.lock().is_saving {
-                    return;
-                }
-                saved.await;
-            }
-        };
-        if tokio::time::timeout(SAVE_WAIT, all).await.is_err() {
-            log::error!(
-                "the offsets in {} could not be kept within {SAVE_WAIT:?}",
-                self.offset_dir.display()
-            );
-        }
-    }
-
     /// Ends everything; waits a moment for what was said or written last to get out.
     pub async fn close(self: &Arc<Shell>) {
         self.saved().await;
@@ -249,25 +226,6 @@ impl Shell {
         }
     }
 
-    /// The offsets a broadcasting group kept from its last life.
-    pub fn kept_offsets(&self, group: &str) -> Result<Offsets, ClientError> {
-        let path = self.offset_dir.join(group).join("offsets.json");
-        for path in [path.clone(), path.with_extension("json.bak")] {
-            match std::fs::read(&path) {
-                Ok(text) => match crate::offset_file::read(&text) {
-                    Ok(offsets) => return Ok(offsets),
-                    Err(reason) => log::warn!("{} does not read: {reason}", path.display()),
-                },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let what = format!("the offsets in {}", path.display());
-                    return Err(ClientError::Io { what, reason: error.to_string() });
-                }
-            }
-        }
-        Ok(Offsets::default())
-    }
-
     pub fn runtime(&self) -> Handle {
         self.runtime.clone()
     }
@@ -284,15 +242,10 @@ impl Shell {
     fn carry_out(self: &Arc<Shell>, inner: &mut Inner) {
         while let Some(action) = inner.core.next_action() {
             match action {
-                Action::Connect { link, addr } => {
-                    let (out, frames) = mpsc::unbounded_channel();
-                    let task = self.runtime.spawn(self.clone().run_link(link, addr, frames));
-                    inner.links.insert(link, Wire { out, link_task: task.abort_handle(), writer: None });
-                }
+                Action::Connect { link, addr } => self.open_wire(inner, link, addr),
                 Action::Write { link, bytes } => {
                     if let Some(wire) = inner.links.get(&link) {
-                        // A writer that is gone has said so, or is about to: the core hears of it.
-                        let _ = wire.out.send(bytes);
+                        wire.write(bytes);
                     }
                 }
                 Action::Close { link } => self.close_wire(inner, link),
@@ -336,28 +289,6 @@ impl Shell {
         }
     }
 
-    /// For a moment the writer brings out what it has, and the reader goes on, so that the peer's last words do not reset the
-    /// connection under ours. A peer that stands still would hold both, and what is to be written, for ever.
-    fn close_wire(self: &Arc<Shell>, inner: &mut Inner, link: LinkId) {
-        let Some(Wire { out, link_task, writer }) = inner.links.remove(&link) else {
-            return;
-        };
-        drop(out);
-        match writer {
-            Some(writer) => {
-                let writing = writer.abort_handle();
-                inner.closing.retain(|writer| !writer.is_finished());
-                inner.closing.push(writer);
-                self.runtime.spawn(async move {
-                    tokio::time::sleep(CLOSE_WAIT).await;
-                    link_task.abort();
-                    writing.abort();
-                });
-            }
-            None => link_task.abort(), // Still connecting.
-        }
-    }
-
     async fn run_timer(self: Arc<Shell>) {
         loop {
             let at = {
@@ -376,100 +307,6 @@ impl Shell {
             }
             self.with(|core, now| core.tick(now));
         }
-    }
-
-    /// Makes a connection and reads it to its end.
-    async fn run_link(self: Arc<Shell>, link: LinkId, addr: Addr, frames: mpsc::UnboundedReceiver<Vec<u8>>) {
-        let connected = async {
-            let stream = TcpStream::connect(&*addr).await?;
-            stream.set_nodelay(true)?;
-            Ok::<TcpStream, io::Error>(stream)
-        };
-        let (mut reader, writer) = match connected.await {
-            Ok(stream) => stream.into_split(),
-            Err(error) => return self.down(link, &error.to_string()),
-        };
-        let writer = self.runtime.spawn(self.clone().run_writer(link, writer, frames));
-        {
-            let mut inner = self.lock();
-            match inner.links.get_mut(&link) {
-                Some(wire) => wire.writer = Some(writer),
-                None => return writer.abort(), // Given up meanwhile.
-            }
-            let now = self.now();
-            inner.core.link_up(link, now);
-            self.carry_out(&mut inner);
-        }
-        let mut bytes = BytesMut::with_capacity(READ_BYTES);
-        let reason = loop {
-            bytes.reserve(READ_BYTES);
-            match reader.read_buf(&mut bytes).await {
-                Ok(0) => break "the peer closed it".to_owned(),
-                Ok(_) => {}
-                Err(error) => break error.to_string(),
-            }
-            let taken = self.with(|core, now| core.received(link, &bytes, now));
-            bytes.advance(taken);
-            if !self.lock().links.contains_key(&link) {
-                bytes.clear(); // Closed on our side: what still comes is for nobody.
-            }
-        };
-        self.down(link, &reason);
-    }
-
-    async fn run_writer(
-        self: Arc<Shell>,
-        link: LinkId,
-        mut writer: OwnedWriteHalf,
-        mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
-    ) {
-        while let Some(mut batch) = frames.recv().await {
-            // What has piled up meanwhile goes with it, in one call of the kernel.
-            while batch.len() < WRITE_BYTES
-                && let Ok(next) = frames.try_recv()
-            {
-                batch.extend_from_slice(&next);
-            }
-            if let Err(error) = writer.write_all(&batch).await {
-                return self.down(link, &error.to_string());
-            }
-            self.with(|core, _| core.written(link, batch.len()));
-        }
-        // The other side may have gone first; then there is nothing to end.
-        let _ = writer.shutdown().await;
-    }
-
-    /// Writes what is unsaved, one file after another, so that the newest offsets are the last ones written.
-    async fn run_saver(self: Arc<Shell>) {
-        loop {
-            let (group, json) = {
-                let mut inner = self.lock();
-                match inner.unsaved.pop_first() {
-                    Some(unsaved) => unsaved,
-                    None => {
-                        inner.is_saving = false;
-                        self.saved.notify_waiters();
-                        return;
-                    }
-                }
-            };
-            let dir = self.offset_dir.join(&*group);
-            let place = dir.display().to_string();
-            let saved = tokio::task::spawn_blocking(move || save_offsets(&dir, &json)).await;
-            if let Err(error) = saved.unwrap_or_else(|error| Err(io::Error::other(error))) {
-                log::error!("the offsets of {group} could not be kept in {place}: {error}");
-            }
-        }
-    }
-
-    fn down(self: &Arc<Shell>, link: LinkId, reason: &str) {
-        let mut inner = self.lock();
-        if let Some(writer) = inner.links.remove(&link).and_then(|wire| wire.writer) {
-            writer.abort(); // The peer has gone: there is nobody to bring it out to.
-        }
-        let now = self.now();
-        inner.core.link_down(link, reason, now);
-        self.carry_out(&mut inner);
     }
 
     async fn consume(
@@ -518,154 +355,7 @@ pub(crate) fn wall_nanos() -> u128 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos()
 }
 
-fn offset_dir(client_id: &str) -> PathBuf {
-    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
-    home.join(".rocketmq_offsets").join(client_id)
-}
-
-/// Written beside and renamed, with the one before kept: a crash leaves one of them whole.
-fn save_offsets(dir: &std::path::Path, json: &str) -> io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    let path = dir.join("offsets.json");
-    let fresh = path.with_extension("json.tmp");
-    std::fs::write(&fresh, json)?;
-    if path.exists() {
-        std::fs::rename(&path, path.with_extension("json.bak"))?;
-    }
-    std::fs::rename(&fresh, &path)
-}
-
-const READ_BYTES: usize = 64 * 1024;
-const WRITE_BYTES: usize = 256 * 1024;
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 const CLOSE_POLL: Duration = Duration::from_millis(2);
-const SAVE_WAIT: Duration = Duration::from_secs(10);
 /// An address nobody has (TEST-NET-1): the way there is the default route.
 const ELSEWHERE: &str = "192.0.2.1:9";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::net::TcpListener;
-
-    fn settings(write_bytes_max: usize) -> Settings {
-        let config = crate::config::ClientConfig::new("127.0.0.1:1");
-        Settings {
-            config: crate::config::ClientConfig { write_bytes_max, ..config },
-            client_id: "here@1".to_owned(),
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            pid: 1,
-            seed: 1,
-        }
-    }
-
-    fn shell(write_bytes_max: usize) -> Arc<Shell> {
-        Shell::start(settings(write_bytes_max))
-    }
-
-    /// Goal: what was told on the way out gets there, also when the connection was still to be made.
-    #[tokio::test]
-    async fn the_last_words_get_out() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr: Addr = listener.local_addr().unwrap().to_string().into();
-        let shell = shell(1 << 20);
-        let _pending = shell.ask(|core, token, now| {
-            let command = RemotingCommand::request(15).oneway().field("commitOffset", 7);
-            core.call(token, &addr, command, Duration::from_secs(3), now);
-            Ok(())
-        });
-        shell.close().await;
-        let came = tokio::time::timeout(Duration::from_secs(5), listener.accept()).await;
-        let (mut peer, _) = came.expect("a connection was made").unwrap();
-        let mut got = Vec::new();
-        let read = tokio::time::timeout(Duration::from_secs(5), peer.read_to_end(&mut got)).await;
-        read.expect("the connection has an end").unwrap();
-        assert!(String::from_utf8_lossy(&got).contains("commitOffset"), "{} bytes came", got.len());
-    }
-
-    /// Goal: the offsets that a broadcasting group had last are the ones in its file, once we are closed. Method: a thousand
-    /// versions of three groups, as fast as can be, then the end at once.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_newest_offsets_are_kept() {
-        let dir = std::env::temp_dir().join(format!("ab-offsets-{}", std::process::id()));
-        let settings = settings(1 << 20);
-        let shell = Shell::start_in(dir.clone(), settings);
-        for number in 1..=1000 {
-            for group in ["a", "b", "c"] {
-                let queue = crate::message::MessageQueue::new("T", "x", 0);
-                let json = crate::offset_file::write(&[(queue, number)].into_iter().collect());
-                shell.with(|core, _| core.save(group, json));
-            }
-        }
-        shell.close().await;
-        for group in ["a", "b", "c"] {
-            let kept: Vec<i64> =
-                shell.kept_offsets(group).unwrap().iter().map(|(_, offset)| offset).collect();
-            assert_eq!(kept, [1000], "{group}");
-        }
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-
-    /// Goal: what waits for a peer that does not read is bounded, and the bound is gone once it reads. Method: one-way requests
-    /// of 1 MiB until one is refused; then the peer reads all that was taken, and another one.
-    #[tokio::test]
-    async fn what_waits_for_a_peer_is_bounded() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr: Addr = listener.local_addr().unwrap().to_string().into();
-        let shell = shell(4 << 20);
-        let tell = || {
-            shell.ask(|core, token, now| {
-                let command = RemotingCommand::request(10).oneway().body(vec![7; 1 << 20]);
-                core.call(token, &addr, command, Duration::from_secs(60), now);
-                Ok(())
-            })
-        };
-        let first = tell();
-        let (mut peer, _) = listener.accept().await.unwrap();
-        first.reply().await.unwrap();
-        let mut taken = 1;
-        let refusal = loop {
-            match tell().reply().await {
-                Ok(_) => taken += 1,
-                Err(error) => break error,
-            }
-            assert!(taken < 64, "the kernel has room for some of it, not for all");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        };
-        assert!(matches!(refusal, ClientError::TooFast { max, .. } if max == 4 << 20), "{refusal}");
-        let mut rest = vec![0; taken << 20];
-        peer.read_exact(&mut rest).await.unwrap();
-        let again = tokio::time::timeout(Duration::from_secs(20), async {
-            while tell().reply().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        again.await.expect("there is room again");
-    }
-
-    /// Goal: a broker that stands still does not keep a connection, its thread of writing and what was to be written for ever,
-    /// once the connection was given up. Method: 64 MiB to a peer that reads nothing until we have closed: it gets a part of
-    /// it and then the end.
-    #[tokio::test]
-    async fn a_peer_that_does_not_read_keeps_nothing() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr: Addr = listener.local_addr().unwrap().to_string().into();
-        let shell = shell(128 << 20);
-        for _ in 0..8 {
-            let command = RemotingCommand::request(10).body(vec![7; 8 << 20]);
-            let _pending = shell.ask(|core, token, now| {
-                core.call(token, &addr, command, Duration::from_secs(60), now);
-                Ok(())
-            });
-        }
-        let (mut peer, _) = listener.accept().await.unwrap();
-        peer.read_exact(&mut [0; 1024]).await.unwrap();
-        shell.close().await;
-        tokio::time::sleep(CLOSE_WAIT).await;
-        let (mut got, mut bytes) = (0, vec![0; 1 << 20]);
-        while let Ok(len @ 1..) = peer.read(&mut bytes).await {
-            got += len;
-        }
-        assert!(got < 60 << 20, "{got} bytes came after the end");
-    }
-}
