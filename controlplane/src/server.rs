@@ -9,7 +9,7 @@
 //! Bodies are decoded before the lock is taken, large and compressed ones beside the tasks and few at a time, as each may
 //! take 256 MiB; nothing waits while holding the lock. A connection that breaks the
 //! framing is closed, alone; one on which nothing moves for serverChannelMaxIdleTimeSeconds too. An idle connection
-//! holds no buffer.
+//! holds no buffer, and what all hold of large requests that are not whole is bounded (inbox.rs).
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
+use crate::inbox::Inboxes;
 use crate::namesrv::liveness::{Channel, Millis};
 use crate::namesrv::request::{Refusal, Request};
 use crate::namesrv::route::MinIdChange;
@@ -43,7 +44,8 @@ struct Shared {
     /// Held while a file is replaced, so that the newest text is the last one written.
     files: tokio::sync::Mutex<()>,
     /// Turns to decode a large body.
-    decoding: Semaphore,
+    decoding: Arc<Semaphore>,
+    inboxes: Mutex<Inboxes>,
     /// Dropping a sender closes its connection.
     connections: Mutex<HashMap<Channel, oneshot::Sender<()>>>,
 }
@@ -61,7 +63,8 @@ impl Server {
             state: RwLock::new(state),
             clock: Instant::now(),
             files: tokio::sync::Mutex::new(()),
-            decoding: Semaphore::new(DECODING_MAX),
+            decoding: Arc::new(Semaphore::new(DECODING_MAX)),
+            inboxes: Mutex::new(Inboxes::new(INBOX_BYTES_SUM_MAX)),
             connections: Mutex::new(HashMap::new()),
         };
         Ok(Self { listener, shared: Arc::new(shared) })
@@ -131,6 +134,103 @@ enum Close {
     Io(#[from] io::Error),
     #[error("nothing moved for too long")]
     Idle,
+    #[error("requests that are not whole take too much memory")]
+    NoRoom,
+}
+
+/// What has come over a connection and is not answered yet.
+struct Inbox<'a> {
+    shared: &'a Shared,
+    channel: Channel,
+    bytes: BytesMut,
+    /// Of the buffer, what was answered and lies before `bytes`.
+    gap_len: usize,
+    is_counted: bool,
+}
+
+impl<'a> Inbox<'a> {
+    fn new(shared: &'a Shared, channel: Channel) -> Self {
+        Self { shared, channel, bytes: BytesMut::new(), gap_len: 0, is_counted: false }
+    }
+
+    /// The request at its front is there to be answered.
+    fn got_whole(&self) {
+        if self.is_counted {
+            lock(&self.shared.inboxes).got_whole(self.channel);
+        }
+    }
+
+    fn answered(&mut self, bytes_len: usize) {
+        self.bytes.advance(bytes_len);
+        self.gap_len += bytes_len;
+    }
+
+    /// Says what it holds, and has others closed when all together hold too much.
+    fn count(&mut self) -> Result<(), Close> {
+        let bytes = self.gap_len + self.bytes.capacity();
+        if bytes > INBOX_BYTES_FREE {
+            self.is_counted = true;
+            let mut inboxes = lock(&self.shared.inboxes);
+            let closed = inboxes.holds(self.channel, bytes);
+            let news = inboxes.take_news(self.shared.now());
+            drop(inboxes);
+            if let Some(count) = news {
+                log::warn!(
+                    "large requests that do not become whole took more than {} MiB: connections closed, those that \
+                     stood still for longest first: {count}",
+                    INBOX_BYTES_SUM_MAX >> 20
+                );
+            }
+            for channel in &closed {
+                lock(&self.shared.connections).remove(channel);
+            }
+            if closed.contains(&self.channel) {
+                return Err(Close::NoRoom);
+            }
+        } else if self.is_counted {
+            self.is_counted = false;
+            lock(&self.shared.inboxes).lets_go(self.channel);
+        }
+        Ok(())
+    }
+
+    /// Gives back the memory of requests that were answered.
+    fn shrink(&mut self) -> Result<(), Close> {
+        let mut rest = BytesMut::new();
+        if !self.bytes.is_empty() {
+            rest.reserve(self.bytes.len() + READ_BYTES_MIN);
+            rest.extend_from_slice(&self.bytes);
+        }
+        self.bytes = rest;
+        self.gap_len = 0;
+        self.count()
+    }
+
+    /// Waits for bytes and takes them. Says `false` when the peer has closed.
+    async fn fill(&mut self, stream: &TcpStream, idle_limit: Duration) -> Result<bool, Close> {
+        if self.gap_len > 0 {
+            self.shrink()?;
+        }
+        loop {
+            timeout(idle_limit, stream.readable()).await.map_err(|_| Close::Idle)??;
+            self.bytes.reserve(READ_BYTES_MIN);
+            self.count()?;
+            match stream.try_read_buf(&mut self.bytes) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Inbox<'_> {
+    fn drop(&mut self) {
+        if self.is_counted {
+            lock(&self.shared.inboxes).lets_go(self.channel);
+        }
+    }
 }
 
 impl Shared {
@@ -138,52 +238,32 @@ impl Shared {
     async fn serve(self: &Arc<Self>, mut stream: TcpStream, channel: Channel) -> Result<(), Close> {
         stream.set_nodelay(true)?;
         let idle_limit = self.read().settings().idle_limit;
-        let mut inbox = BytesMut::new();
+        let mut inbox = Inbox::new(self, channel);
         let mut outbox = Vec::new();
         loop {
             let mut whole = true;
             while whole && outbox.len() < OUTBOX_BYTES_MAX {
-                let used_len = match frame::find(&inbox)? {
+                let used_len = match frame::find(&inbox.bytes)? {
                     Found::Need { .. } => 0,
                     Found::Whole { frame, bytes_len } => {
+                        inbox.got_whole();
                         self.answer(&frame, channel, &mut outbox).await?;
                         bytes_len
                     }
                 };
-                inbox.advance(used_len);
+                inbox.answered(used_len);
                 whole = used_len > 0;
             }
             if !outbox.is_empty() {
+                inbox.count()?; // Nothing of it is being answered while its peer takes its time to read.
                 timeout(idle_limit, stream.write_all(&outbox)).await.map_err(|_| Close::Idle)??;
                 outbox = Vec::new();
             }
             if whole {
                 continue;
             }
-            if inbox.is_empty() {
-                inbox = BytesMut::new();
-            }
-            if !self.fill(&stream, &mut inbox, idle_limit).await? {
+            if !inbox.fill(&stream, idle_limit).await? {
                 return Ok(());
-            }
-        }
-    }
-
-    /// Waits for bytes and takes them. Says `false` when the peer has closed.
-    async fn fill(
-        &self,
-        stream: &TcpStream,
-        inbox: &mut BytesMut,
-        idle_limit: Duration,
-    ) -> Result<bool, Close> {
-        loop {
-            timeout(idle_limit, stream.readable()).await.map_err(|_| Close::Idle)??;
-            inbox.reserve(READ_BYTES_MIN);
-            match stream.try_read_buf(inbox) {
-                Ok(0) => return Ok(false),
-                Ok(_) => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -230,8 +310,11 @@ impl Shared {
         if command.body.len() < BIG_BODY_BYTES && !is_packed {
             return Request::read(&command);
         }
-        let _turn = self.decoding.acquire().await.expect("it is never closed");
-        let decode = move || Request::read(&command);
+        let turn = Arc::clone(&self.decoding).acquire_owned().await.expect("it is never closed");
+        let decode = move || {
+            let _turn = turn; // Until it is decoded, though its connection be closed meanwhile.
+            Request::read(&command)
+        };
         tokio::task::spawn_blocking(decode).await.expect("decoding does not panic")
     }
 
@@ -334,6 +417,10 @@ const OUTBOX_BYTES_MAX: usize = 256 << 10;
 const BIG_BODY_BYTES: usize = 64 << 10;
 const DECODING_MAX: usize = 4;
 const READ_BYTES_MIN: usize = 4 << 10;
+/// What one connection may hold of a request without being counted: those are as many as there are descriptors.
+const INBOX_BYTES_FREE: usize = 2 * READ_BYTES_MIN;
+/// 16 of the largest requests at a time, or some hundred registrations of a thousand topics.
+const INBOX_BYTES_SUM_MAX: usize = 256 << 20;
 /// Long enough for file descriptors to come free again, short enough that nobody notices.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const NOTIFY_LIMIT: Duration = Duration::from_secs(3);

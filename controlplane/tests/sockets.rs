@@ -223,6 +223,33 @@ fn compressed_bodies_hold_up_nobody() {
     }
 }
 
+/// N-22. Goal: requests that never become whole do not take all memory, and keep nobody else out. Method: 20 strangers send
+/// 15 MiB of a request each and stop; those that stood still for longest are closed, and a large registration gets through.
+#[test]
+fn unfinished_requests_are_bounded() {
+    let server = Running::start("unfinished", &[]);
+    let mut start = vec![0; 15 << 20];
+    start[..8].copy_from_slice(&[0, 0xff, 0xff, 0xf0, 0, 0, 0, 2]);
+    let mut strangers: Vec<Connection> = (0..20)
+        .map(|_| {
+            let mut stranger = server.connect();
+            stranger.stream.write_all(&start).unwrap();
+            stranger
+        })
+        .collect();
+    for (number, stranger) in strangers[..3].iter_mut().enumerate() {
+        assert!(stranger.is_closed(), "stranger {number}");
+    }
+    let mut friend = server.connect();
+    let registration = Broker::default().registration();
+    let padding = " ".repeat(1 << 20);
+    let text = format!("{}{padding}", String::from_utf8_lossy(&registration.body));
+    assert_eq!(friend.call(&RemotingCommand { body: text.into(), ..registration }).code, 0);
+    let last = strangers.last_mut().unwrap();
+    last.stream.set_nonblocking(true).unwrap();
+    assert_eq!(last.stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "there is room for it");
+}
+
 /// Goal: a connection on which nothing moves is closed; one on which something moves is not.
 #[test]
 fn idle_connections_are_closed() {
