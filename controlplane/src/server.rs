@@ -33,6 +33,9 @@ use crate::namesrv::route::MinIdChange;
 use crate::namesrv::{Effects, NameServer, Reply};
 use crate::persist;
 
+#[cfg(test)]
+mod tests;
+
 pub struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
@@ -45,6 +48,8 @@ struct Shared {
     files: tokio::sync::Mutex<()>,
     /// Turns to decode a large body.
     decoding: Arc<Semaphore>,
+    /// Reads what a request asks. A field, so that a test can have one that panics.
+    decode: fn(&RemotingCommand) -> Result<Request, Refusal>,
     inboxes: Mutex<Inboxes>,
     /// Dropping a sender closes its connection.
     connections: Mutex<HashMap<Channel, oneshot::Sender<()>>>,
@@ -53,6 +58,13 @@ struct Shared {
 impl Server {
     /// Binds the address of the settings. Must be called inside a tokio runtime.
     pub fn bind(make: impl FnOnce(Millis) -> NameServer) -> io::Result<Self> {
+        Self::bind_with(make, Request::read)
+    }
+
+    fn bind_with(
+        make: impl FnOnce(Millis) -> NameServer,
+        decode: fn(&RemotingCommand) -> Result<Request, Refusal>,
+    ) -> io::Result<Self> {
         let state = make(0);
         let settings = state.settings();
         let socket = if settings.bind.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -64,6 +76,7 @@ impl Server {
             clock: Instant::now(),
             files: tokio::sync::Mutex::new(()),
             decoding: Arc::new(Semaphore::new(DECODING_MAX)),
+            decode,
             inboxes: Mutex::new(Inboxes::new(INBOX_BYTES_SUM_MAX)),
             connections: Mutex::new(HashMap::new()),
         };
@@ -98,21 +111,39 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             }
         };
         number += 1;
-        let channel = Channel(number);
-        let (closer, closed) = oneshot::channel();
-        lock(&shared.connections).insert(channel, closer);
-        let shared = Arc::clone(shared);
+        let (place, closed) = Place::take(shared, Channel(number));
         tokio::spawn(async move {
             tokio::select! {
                 _ = closed => {}
-                result = shared.serve(stream, channel) => if let Err(error) = result {
-                    log::info!("connection {} closed: {error}", channel.0);
+                result = place.shared.serve(stream, place.channel) => if let Err(error) = result {
+                    log::info!("connection {} closed: {error}", place.channel.0);
                 }
             }
-            lock(&shared.connections).remove(&channel);
-            let effects = shared.write().close(channel);
-            shared.tell(effects);
         });
+    }
+}
+
+/// The place of a connection in the tables. However its task ends, by a panic too, it leaves them with all that was
+/// registered over it.
+struct Place {
+    shared: Arc<Shared>,
+    channel: Channel,
+}
+
+impl Place {
+    /// Also gives what is ready when the connection is to be closed.
+    fn take(shared: &Arc<Shared>, channel: Channel) -> (Self, oneshot::Receiver<()>) {
+        let (closer, closed) = oneshot::channel();
+        lock(&shared.connections).insert(channel, closer);
+        (Self { shared: Arc::clone(shared), channel }, closed)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.shared.connections).remove(&self.channel);
+        let effects = self.shared.write().close(self.channel);
+        self.shared.tell(effects);
     }
 }
 
@@ -308,14 +339,15 @@ impl Shared {
     async fn read_request(&self, command: RemotingCommand) -> Result<Request, Refusal> {
         let is_packed = command.ext("compressed").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if command.body.len() < BIG_BODY_BYTES && !is_packed {
-            return Request::read(&command);
+            return (self.decode)(&command);
         }
         let turn = Arc::clone(&self.decoding).acquire_owned().await.expect("it is never closed");
-        let decode = move || {
+        let decode = self.decode;
+        let decoded = move || {
             let _turn = turn; // Until it is decoded, though its connection be closed meanwhile.
-            Request::read(&command)
+            decode(&command)
         };
-        tokio::task::spawn_blocking(decode).await.expect("decoding does not panic")
+        tokio::task::spawn_blocking(decoded).await.expect("decoding does not panic")
     }
 
     /// Writes the files that are out of date.
