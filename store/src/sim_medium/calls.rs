@@ -55,6 +55,7 @@ impl Medium for SimMedium {
     fn create(&self, path: &Path, bytes: u64) -> Result<Box<dyn MediumFile>, MediumError> {
         let (mut world, whole) = self.call("create", path)?;
         world.check_fault(FaultKind::Write, "create", path)?;
+        world.check_fault(FaultKind::Create, "create", path)?;
         let id = world.next_file;
         world.next_file += 1;
         // A kill between creating a file and sizing it leaves it empty.

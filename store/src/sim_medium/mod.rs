@@ -75,6 +75,8 @@ pub enum FaultKind {
     Sync,
     /// Names cannot be changed: no file is removed, shortened or renamed, and no directory created or removed.
     Names,
+    /// No file is created; those that are there can be written.
+    Create,
     /// Hot memory cannot be mapped, neither what is there, as under another user, nor any new.
     Map,
     /// Every call takes so long.

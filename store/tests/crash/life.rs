@@ -1,9 +1,10 @@
 //! One world: a few lives of one store, each with its own mischief and its own end, and what must hold after each.
 //!
 //! ```text
-//! in a life     appends, also while the cold half waits within a call to its medium; a disk that is slow, full, or fails
+//! in a life     appends, also while the cold half waits within a call to its medium; a disk that is slow, full, or fails,
+//!               or whose names cannot be changed
 //! its end       a clean stop, a kill -9 or a power cut; between two calls to the medium or within one
-//! the next one  may itself end while it recovers
+//! the next one  may itself end while it recovers, or because it cannot change names
 //! ```
 //!
 //! What must hold (D-1 to D-7, D-10, D-11): after a kill everything that was appended is there. After a power cut all below the highest
@@ -27,6 +28,8 @@ pub struct Tally {
     pub within_calls: u64,
     pub in_recovery: u64,
     pub faults: u64,
+    /// Starts refused because names could not be changed.
+    pub refused: u64,
     /// Messages that a power cut took, none of them below `synced_to`.
     pub cut_off: u64,
 }
@@ -41,6 +44,7 @@ impl Tally {
         self.within_calls += other.within_calls;
         self.in_recovery += other.in_recovery;
         self.faults += other.faults;
+        self.refused += other.refused;
         self.cut_off += other.cut_off;
     }
 }
@@ -48,6 +52,8 @@ impl Tally {
 struct Lives {
     world: World,
     dice: Random,
+    /// Of names that cannot be changed: a world without them is what it was before there were any.
+    name_dice: Random,
     tally: Tally,
     /// The highest `synced_to` that anybody has seen.
     promised: PhysicalOffset,
@@ -77,7 +83,9 @@ pub fn run(seed: u64, is_told: bool) -> Tally {
     world.uniform = (dice.below(3) == 0).then(|| 50 + dice.below(600));
     let lives = 2 + dice.below(6);
     let (tally, promised) = (Tally::default(), PhysicalOffset(0));
-    let mut lives_of = Lives { world, dice, tally, promised, is_cut: false, is_calm: false, is_told };
+    let name_dice = Random(seed ^ 0x0BAD_4A3E);
+    let mut lives_of =
+        Lives { world, dice, name_dice, tally, promised, is_cut: false, is_calm: false, is_told };
     lives_of.tell(|world| format!("{:?} every {} ms", world.config.flush, world.config.flush_interval_ms));
     lives_of.start();
     for _ in 0..lives {
@@ -133,9 +141,19 @@ impl Lives {
             1 => FaultKind::Sync,
             2 => FaultKind::Full,
             3 | 4 => FaultKind::Slow { ms: 1 + self.dice.below(200) },
-            _ => return None,
+            _ => return self.fault_of_names(),
         };
         let path_part = ["", "commitlog", "consumequeue", "index", "checkpoint"][self.dice.below(5) as usize];
+        Some(Fault { path_part, what })
+    }
+
+    fn fault_of_names(&mut self) -> Option<Fault> {
+        let what = match self.name_dice.below(6) {
+            0 => FaultKind::Names,
+            1 => FaultKind::Create,
+            _ => return None,
+        };
+        let path_part = NAMED[self.name_dice.below(NAMED.len() as u64) as usize];
         Some(Fault { path_part, what })
     }
 
@@ -195,7 +213,15 @@ impl Lives {
                 let calls = self.dice.below(80);
                 self.world.medium.kill_after(calls);
             }
-            if let Some(recovery) = self.world.open() {
+            let fault = if self.is_calm { None } else { self.fault_of_names() };
+            self.world.medium.set_fault(fault.clone());
+            let opened = self.world.open();
+            self.world.medium.set_fault(None);
+            if opened.is_none() && !self.world.medium.is_killed() {
+                self.tell(|_| format!("refused: {fault:?}"));
+                self.tally.refused += 1;
+            }
+            if let Some(recovery) = opened {
                 self.world.medium.kill_after(u64::MAX / 2);
                 self.tell(|world| {
                     let kept: Vec<_> = world.kept.iter().map(Vec::len).collect();
@@ -234,3 +260,7 @@ impl Lives {
         self.tally.cut_off += (before - after) as u64;
     }
 }
+
+/// Parts of the paths whose names cannot be changed.
+const NAMED: [&str; 9] =
+    ["", "commitlog", ".spare", ".trash", "consumequeue", "index", "checkpoint", "hotlog", "abort"];

@@ -11,7 +11,7 @@ use protocol::record::{RecordDraft, RecordView};
 use store::sim_medium::SimMedium;
 use store::{
     AppendError, BatchAppendError, ColdStore, IndexShape, KeyKind, KeyQuery, PhysicalOffset, PullLimits,
-    QueueOffset, Recovery, Store, StoreConfig, UnitAt, Work,
+    QueueOffset, Recovery, Store, StoreConfig, StoreError, UnitAt, Work,
 };
 
 pub const TOPICS: [(&str, i32); 4] = [("TopicA", 0), ("TopicA", 1), ("%RETRY%group", 0), ("T|b-2", 3)];
@@ -97,13 +97,14 @@ impl World {
         world
     }
 
-    /// `None`: killed meanwhile.
+    /// `None`: killed meanwhile, or refused because of a fault of the medium.
     pub fn open(&mut self) -> Option<Recovery> {
         match store::open(self.config.clone(), Arc::new(self.medium.clone())) {
             Ok((store, cold, recovery)) => {
                 self.running = Some((store, cold));
                 Some(recovery)
             }
+            Err(StoreError::Medium(error)) if error.source.to_string() == "broken" => None,
             Err(error) if self.medium.is_killed() => {
                 assert!(error.to_string().contains("killed"), "{error}");
                 None
