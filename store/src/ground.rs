@@ -46,6 +46,8 @@ enum Spare {
     None,
     Making(Filling),
     Ready,
+    /// There is one that cannot be had. No more of them until the next start.
+    Stuck,
 }
 
 /// The file that the log is in, to be filled from `at` on.
@@ -124,18 +126,29 @@ impl Ground {
         self.log_at.store(at, Ordering::Relaxed);
     }
 
-    /// Makes the spare file the one of this name, if there is one ready. `sync_spare_dir` is due before the name counts.
+    /// Makes the spare file the one of this name, if there is one ready. `sync_spare_dir` is due before the name counts. `false`: the
+    /// caller makes a file.
     pub(crate) fn take_spare(&self, path: &Path) -> Result<bool, MediumError> {
         let mut state = self.state();
         if !matches!(state.spare, Spare::Ready) {
             return Ok(false);
         }
-        state.spare = Spare::None;
-        self.has_spare.store(false, Ordering::Relaxed);
         // Before the first message there is no directory of the log.
-        self.medium.create_dir(path.parent().unwrap_or(path))?;
-        self.medium.rename(&self.spare_path, path)?;
-        Ok(true)
+        let dir = path.parent().unwrap_or(path);
+        match self.medium.create_dir(dir).and_then(|()| self.medium.rename(&self.spare_path, path)) {
+            Ok(()) => {
+                state.spare = Spare::None;
+                self.has_spare.store(false, Ordering::Relaxed);
+                Ok(true)
+            }
+            // To be tried again: a new file would find no space either.
+            Err(error) if error.is_no_space() => Err(error),
+            Err(error) => {
+                log::warn!("{error}: files of the log are not made ahead any more, until the next start");
+                state.spare = Spare::Stuck;
+                Ok(false)
+            }
+        }
     }
 
     /// What the spare file takes of the disk.
@@ -178,7 +191,7 @@ impl Ground {
                 }
                 other => other.map(|_| self.haste_of(*at)),
             },
-            (None, Spare::Ready) => {
+            (None, Spare::Ready | Spare::Stuck) => {
                 state.zeros = Vec::new(); // Not needed for a while.
                 Ok(Haste::None)
             }
@@ -187,7 +200,9 @@ impl Ground {
             log::info!("the log is written on sparse ground: {error}");
             state.off = true;
             state.current = None;
-            state.spare = Spare::None;
+            if matches!(state.spare, Spare::Making(_)) {
+                state.spare = Spare::None;
+            }
             Haste::None
         })
     }

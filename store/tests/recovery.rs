@@ -6,8 +6,8 @@ mod world;
 use std::path::Path;
 
 use store::sim_medium::{Fault, FaultKind};
-use store::{FlushMode, HotFound, QueueOffset};
-use world::{World, small_config};
+use store::{FlushMode, Haste, HotFound, QueueOffset, StoreConfig};
+use world::{World, log_files, small_config};
 
 /// D-1, D-5. Goal: all that was appended is there, hot or cold, without any kill. Method: random runs, checked at the end
 /// and after a clean stop, which leaves no hot log.
@@ -257,4 +257,57 @@ fn a_copy_leaves_the_original_alone() {
 fn copy(world: &World, to: &str) -> store::StoreConfig {
     world.medium.copy_dir(Path::new("/store"), Path::new(to));
     store::StoreConfig { root: to.into(), ..small_config() }
+}
+
+/// D-7, D-3. Goal: a spare file that cannot become the next one of the log stops nothing: files are made in the ordinary way, and no more of it
+/// is asked for. Only when they cannot be made either is the log read-only. Method: names fail there while files are begun, with a spare
+/// one ready; a power cut then.
+#[test]
+fn a_spare_file_that_cannot_be_renamed_stops_nothing() {
+    for seed in 0..4 {
+        let mut world = World::lived(seed, StoreConfig { flush: FlushMode::Sync, ..small_config() }, 50);
+        make_spare(&world);
+        let before = log_files(&world.medium).len();
+        world.medium.set_fault(Some(Fault { path_part: "commitlog.spare", what: FaultKind::Names }));
+        world.live(1_000);
+        let store = &world.running.as_ref().unwrap().0;
+        assert!(!store.is_read_only(), "seed {seed}");
+        let after = log_files(&world.medium).len();
+        assert!(after > before + 2, "{before} files and {after}");
+        world.check();
+        world.medium.set_fault(None);
+        world.live(300);
+        assert!(log_files(&world.medium).len() > after, "another file was made");
+        let spare = world.medium.content(Path::new("/store/commitlog.spare/next"));
+        assert!(spare.is_some(), "the one there is is not asked for any more");
+        (0..10).for_each(|_| world.step());
+        let synced = world.running.as_ref().unwrap().0.synced_to();
+        world.running = None;
+        world.medium.power_cut();
+        let recovery = world.open().unwrap();
+        assert!(recovery.max >= synced, "{} of {synced}", recovery.max);
+        for kept in &mut world.kept {
+            kept.retain(|kept| kept.physical < recovery.max);
+        }
+        world.check();
+        world.live(300);
+        world.check();
+        world.medium.set_fault(Some(Fault { path_part: "/store/commitlog", what: FaultKind::Names }));
+        make_spare(&world);
+        world.live(300);
+        assert!(!world.running.as_ref().unwrap().0.is_read_only());
+        world.medium.set_fault(Some(Fault { path_part: "/store/commitlog/", what: FaultKind::Create }));
+        world.live(300);
+        assert!(world.running.as_ref().unwrap().0.is_read_only());
+        world.check();
+        world.kill();
+        world.open().unwrap();
+        world.check();
+    }
+}
+
+/// What works ahead of the log does all that it can.
+fn make_spare(world: &World) {
+    let ground = world.running.as_ref().unwrap().1.ground().unwrap();
+    while ground.step() != Haste::None {}
 }
