@@ -4,7 +4,8 @@
 //!   API call ──► with / ask ──┐                         ┌──► Connect: a task per connection
 //!   bytes in ──► received ────┼──► core, under one lock ─┼──► Write: the connection's queue ──► its writer
 //!   timer    ──► tick ────────┘                         ├──► Answer: the waiting call
-//!                                                       └──► Consume, Check: a task that calls the listener
+//!                                                       ├──► Consume, Check: a task that calls the listener
+//!                                                       └──► Unpack: a thread that may take its time
 //! ```
 //!
 //! The lock is held for a step of the core and for handing out what it decided, never across a wait.
@@ -16,7 +17,8 @@ mod wire;
 
 use self::wire::Wire;
 use crate::core::{
-    Action, Answer, Check, Consumed, Instance, LinkId, Settings, TaskId, Time, Token, TransactionState,
+    Action, Answer, Check, Consumed, Instance, LinkId, Packed, Settings, TaskId, Time, Token,
+    TransactionState,
 };
 use crate::error::ClientError;
 use crate::message::{MessageExt, MessageQueue};
@@ -272,6 +274,9 @@ impl Shell {
                         inner.core.check_dropped();
                     }
                 },
+                Action::Unpack(packed) => {
+                    self.runtime.spawn(self.clone().unpack(packed));
+                }
                 Action::SaveOffsets { group, json } => {
                     inner.unsaved.insert(group, json);
                     if !inner.is_saving {
@@ -325,6 +330,14 @@ impl Shell {
             }
         };
         self.with(|core, now| core.consumed(&group, task, result, now));
+    }
+
+    async fn unpack(self: Arc<Shell>, packed: Packed) {
+        let unpacked = tokio::task::spawn_blocking(move || packed.unpack()).await;
+        if let Err(error) = &unpacked {
+            log::error!("what a broker sent could not be unpacked: {error}");
+        }
+        self.with(|core, now| core.unpacked(unpacked.ok(), now));
     }
 
     async fn check(self: Arc<Shell>, checker: Checker, check: Box<Check>) {

@@ -2,6 +2,7 @@
 
 use super::group::TaskId;
 use super::links::{Addr, LinkId};
+use super::unpacking::Packed;
 use crate::error::ClientError;
 use crate::message::{Message, MessageExt, MessageQueue};
 use crate::result::SendResult;
@@ -26,6 +27,8 @@ pub enum Action {
     Consume { group: Arc<str>, task: TaskId, messages: Vec<Arc<MessageExt>> },
     /// Ask the transaction listener of this producer group and say `checked`.
     Check(Box<Check>),
+    /// Unpack this where it holds nobody up and say `unpacked`. The next one comes when that was said.
+    Unpack(Packed),
     /// Keep the offsets of a broadcasting group in its local file.
     SaveOffsets { group: Arc<str>, json: String },
 }

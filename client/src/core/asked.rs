@@ -11,26 +11,82 @@
 //! | other | | 3, not supported |
 
 use super::group::{Direct, PushGroup, Run};
-use super::incoming;
 use super::instance::Instance;
 use super::links::LinkId;
 use super::subscription::Subscription;
 use super::time::Time;
-use crate::message::{from_body, to_body};
+use super::unpacking::{Packed, Then, Unpacked};
+use crate::message::{MessageExt, from_body, to_body};
+use bytes::Bytes;
 use protocol::RemotingCommand;
 use protocol::body::{
     Body, ConsumeStatus, ConsumerRunningInfo, GetConsumerStatusBody, ProcessQueueInfo, ResetOffsetBody,
 };
 use protocol::code::{request, response};
 use protocol::frame::Codec;
+use protocol::headers::ReplyMessageRequestHeader;
+use protocol::record::sys_flag;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 impl Instance {
     pub(super) fn asked(&mut self, link: LinkId, codec: Codec, command: RemotingCommand, now: Time) {
+        match self.packed_in(link, &command) {
+            Some(packed) => {
+                self.unpack(packed, Then::Asked { link, codec, command: Box::new(command) }, now);
+            }
+            None => {
+                let body = command.body.clone();
+                self.asked_unpacked(link, codec, &command, Ok(Unpacked::Body(Ok(body))), now);
+            }
+        }
+    }
+
+    /// What is to be unpacked of a request before it is looked at.
+    fn packed_in(&self, link: LinkId, command: &RemotingCommand) -> Option<Packed> {
+        let body = command.body.clone();
+        match command.code {
+            request::CHECK_TRANSACTION_STATE => {
+                let broker = self.links.addr(link).and_then(|addr| self.brokers.name_of(addr));
+                let broker = broker.map_or_else(|| Arc::from(""), |(name, _)| name.clone());
+                Some(Packed::Records { body, broker })
+            }
+            request::CONSUME_MESSAGE_DIRECTLY => {
+                let broker = Arc::from(command.ext("brokerName").unwrap_or(""));
+                Some(Packed::Records { body, broker })
+            }
+            request::PUSH_REPLY_MESSAGE_TO_CLIENT => {
+                let header: ReplyMessageRequestHeader<'_> = command.header().ok()?;
+                let flags = header.sys_flag;
+                (flags & sys_flag::COMPRESSED != 0).then_some(Packed::Body { body, flags })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn asked_unpacked(
+        &mut self,
+        link: LinkId,
+        codec: Codec,
+        command: &RemotingCommand,
+        unpacked: Result<Unpacked, &'static str>,
+        now: Time,
+    ) {
         let is_oneway = command.is_oneway();
         let opaque = command.opaque;
+        let (message, body) = match unpacked {
+            Ok(Unpacked::Records(messages)) => (messages.into_iter().next(), Ok(Bytes::new())),
+            Ok(Unpacked::Body(body)) => (None, body),
+            Err(reason) => {
+                log::warn!("request {} of a broker is not heard, as {reason}", command.code);
+                let refusal = RemotingCommand::response(response::SYSTEM_ERROR, opaque).remark(reason);
+                if !is_oneway {
+                    self.respond(link, codec, &refusal, now);
+                }
+                return;
+            }
+        };
         let answer = match command.code {
             request::NOTIFY_CONSUMER_IDS_CHANGED => {
                 let group = command.ext("consumerGroup").unwrap_or("");
@@ -41,20 +97,22 @@ impl Instance {
                 Ok(Vec::new())
             }
             request::CHECK_TRANSACTION_STATE => {
-                self.check_asked(link, &command);
+                self.check_asked(link, command, message);
                 Ok(Vec::new())
             }
-            request::RESET_CONSUMER_CLIENT_OFFSET => self.reset_asked(&command, now),
-            request::GET_CONSUMER_STATUS_FROM_CLIENT => self.status_asked(&command),
-            request::GET_CONSUMER_RUNNING_INFO => self.running_info_asked(&command),
+            request::RESET_CONSUMER_CLIENT_OFFSET => self.reset_asked(command, now),
+            request::GET_CONSUMER_STATUS_FROM_CLIENT => self.status_asked(command),
+            request::GET_CONSUMER_RUNNING_INFO => self.running_info_asked(command),
             request::CONSUME_MESSAGE_DIRECTLY => {
                 let direct = Direct { link, codec, opaque };
-                match self.consume_asked(&command, direct, now) {
+                match self.consume_asked(command, message, direct, now) {
                     Ok(()) => return, // Answered when the listener is done.
                     Err(reason) => Err(reason),
                 }
             }
-            request::PUSH_REPLY_MESSAGE_TO_CLIENT => self.reply_pushed(&command).map(|()| Vec::new()),
+            request::PUSH_REPLY_MESSAGE_TO_CLIENT => {
+                body.and_then(|body| self.reply_pushed(command, body)).map(|()| Vec::new())
+            }
             code => {
                 log::warn!("a broker asks {code}, which is nothing a client answers");
                 let remark = format!(" request type {code} not supported");
@@ -110,14 +168,18 @@ impl Instance {
         Ok(running_info(state, &self.config().name_servers.join(";")).encode())
     }
 
-    fn consume_asked(&mut self, command: &RemotingCommand, direct: Direct, now: Time) -> Result<(), String> {
+    fn consume_asked(
+        &mut self,
+        command: &RemotingCommand,
+        message: Option<MessageExt>,
+        direct: Direct,
+        now: Time,
+    ) -> Result<(), String> {
         let group = command.ext("consumerGroup").unwrap_or("");
         let Some((group, _)) = self.groups.get_key_value(group) else {
             return Err(format!("The Consumer Group <{group}> not exist in this consumer"));
         };
         let group: Arc<str> = group.clone();
-        let broker = command.ext("brokerName").unwrap_or("");
-        let message = incoming::records(&command.body, broker).into_iter().next();
         let message = message.ok_or("the message to consume does not read")?;
         self.consume_directly(&group, message, direct, now)
     }

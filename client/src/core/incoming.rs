@@ -35,6 +35,18 @@ pub fn records(body: &[u8], broker: &str) -> Vec<MessageExt> {
     messages
 }
 
+/// Whether any of the records is compressed.
+pub(super) fn has_compressed(body: &[u8]) -> bool {
+    let mut rest = body;
+    while let Ok(record) = RecordView::parse(rest) {
+        if record.sys_flag & sys_flag::COMPRESSED != 0 {
+            return true;
+        }
+        rest = rest.get(record.bytes.len()..).unwrap_or_default();
+    }
+    false
+}
+
 /// `room` is what bodies of this answer may still unpack to.
 fn message(record: &RecordView<'_>, broker: &str, room: &mut u64) -> io::Result<MessageExt> {
     let body = if record.sys_flag & sys_flag::COMPRESSED != 0 {

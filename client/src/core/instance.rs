@@ -13,6 +13,7 @@ use super::rng::Rng;
 use super::route::{Brokers, Route};
 use super::time::Time;
 use super::timers::Timers;
+use super::unpacking::Unpacking;
 use super::waiter::{Lookup, Requests, Timer, Waiter};
 use crate::config::ClientConfig;
 use crate::error::ClientError;
@@ -48,6 +49,7 @@ pub struct Instance {
     pub(super) calls: Calls<Waiter>,
     pub(super) timers: Timers<Timer>,
     pub(super) actions: VecDeque<Action>,
+    pub(super) unpacking: Unpacking,
     pub(super) routes: BTreeMap<Arc<str>, Route>,
     pub(super) lookups: HashMap<Arc<str>, Lookup>,
     pub(super) brokers: Brokers,
@@ -84,6 +86,7 @@ impl Instance {
             calls: Calls::new(),
             timers: Timers::new(),
             actions: VecDeque::new(),
+            unpacking: Unpacking::default(),
             routes: BTreeMap::new(),
             lookups: HashMap::new(),
             brokers: Brokers::default(),
@@ -221,6 +224,7 @@ impl Instance {
     /// Stops everything: closes the links, fails what is under way. The instance is not to be used again.
     pub fn close(&mut self, now: Time) {
         self.is_closed = true;
+        self.unpacking = Unpacking::default();
         for link in self.links.all() {
             self.drop_link(link, "the client was shut down", now);
         }

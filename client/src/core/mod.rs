@@ -14,7 +14,7 @@
 //! | plumbing | instance.rs, action.rs (what the shell is to do), waiter.rs (who waits for what), links.rs (connections), calls.rs (opaque → waiter), timers.rs, time.rs, rng.rs |
 //! | where things are | route.rs (one topic's route), lookup.rs (asking name servers), beats.rs (heartbeats) |
 //! | sending | order.rs (what is to be sent), producer.rs, send.rs (one send's life), outgoing.rs (message → request), queue_choice.rs, fault.rs, validate.rs, transaction.rs, request_reply.rs |
-//! | consuming | group.rs (a group's state), subscription.rs, consumer.rs, rebalance.rs, assign.rs, pulling.rs, pace.rs (how soon again), consuming.rs, orderly.rs, process_queue.rs, offsets.rs, incoming.rs |
+//! | consuming | group.rs (a group's state), subscription.rs, consumer.rs, rebalance.rs, assign.rs, pulling.rs, pace.rs (how soon again), consuming.rs, orderly.rs, process_queue.rs, offsets.rs, incoming.rs, unpacking.rs (what takes long) |
 //! | being asked | asked.rs (what brokers ask of clients) |
 //!
 //! *Invariants*: nothing here reads a clock or a random source of its own; no step blocks; every token that came in
@@ -54,6 +54,7 @@ mod request_reply;
 mod send;
 mod subscription;
 mod transaction;
+mod unpacking;
 mod waiter;
 
 #[cfg(test)]
@@ -72,3 +73,4 @@ pub use request_reply::reply_to;
 pub use subscription::Subscription;
 pub use time::Time;
 pub use transaction::TransactionState;
+pub use unpacking::Packed;

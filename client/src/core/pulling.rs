@@ -12,9 +12,9 @@
 //! A broker that answers at once and leads nowhere is asked ever more slowly (pace.rs).
 
 use super::group::{PushGroup, RunId};
-use super::incoming;
 use super::instance::Instance;
 use super::time::Time;
+use super::unpacking::{Packed, Then};
 use super::waiter::{Timer, Waiter};
 use crate::error::ClientError;
 use crate::message::{MessageExt, MessageQueue, property};
@@ -109,12 +109,12 @@ impl Instance {
         let Some((queue, held)) = state.run(run) else {
             return; // Given up meanwhile: whoever holds it now will pull these messages.
         };
-        held.is_pulling = false;
         let queue = queue.clone();
         let read = answer.and_then(|answer| read_pull(&answer).map(|header| (answer, header)));
         let (answer, header) = match read {
             Ok(read) => read,
             Err(error) => {
+                held.is_pulling = false;
                 log::warn!("{group} could not pull {queue}: {error}");
                 let pause = match error {
                     ClientError::Refused { code: response::FLOW_CONTROL, .. } => FLOW_PAUSE,
@@ -127,9 +127,36 @@ impl Instance {
         if answer.code == response::PULL_OFFSET_MOVED {
             return self.restart_at(group, &queue, header.next_begin_offset, now);
         }
-        let messages = match answer.code {
-            response::SUCCESS => received(state, group, &queue, &answer, &header),
-            _ => Vec::new(),
+        if answer.code != response::SUCCESS {
+            return self.pulled(group, run, &header, Ok(Vec::new()), now);
+        }
+        let packed = Packed::Records { body: answer.body, broker: queue.broker_name };
+        self.unpack(packed, Then::Pulled { group: group.clone(), run, header }, now);
+    }
+
+    /// What a pull brought is unpacked.
+    pub(super) fn pulled(
+        &mut self,
+        group: &Arc<str>,
+        run: RunId,
+        header: &PullMessageResponseHeader,
+        messages: Result<Vec<MessageExt>, &'static str>,
+        now: Time,
+    ) {
+        let Some(state) = self.groups.get_mut(group) else {
+            return;
+        };
+        let Some((queue, held)) = state.run(run) else {
+            return; // Given up meanwhile.
+        };
+        held.is_pulling = false;
+        let queue = queue.clone();
+        let messages = match messages {
+            Ok(messages) => wanted(state, group, &queue, messages, header),
+            Err(reason) => {
+                log::warn!("{group} pulls {queue} again, as {reason}");
+                return self.pull_later(group, run, self.config().pull_delay_on_error, now);
+            }
         };
         let Some((_, held)) = state.run(run) else {
             return;
@@ -181,15 +208,14 @@ impl Instance {
     }
 }
 
-/// The messages of a found answer that are wanted, as a listener is to see them.
-fn received(
+/// Those of the messages that are wanted, as a listener is to see them.
+fn wanted(
     state: &PushGroup,
     group: &str,
     queue: &MessageQueue,
-    answer: &RemotingCommand,
+    mut messages: Vec<MessageExt>,
     header: &PullMessageResponseHeader,
 ) -> Vec<MessageExt> {
-    let mut messages = incoming::records(&answer.body, &queue.broker_name);
     if let Some(subscription) = state.subscriptions.get(&queue.topic) {
         messages.retain(|message| subscription.wants(message.tag()));
     }

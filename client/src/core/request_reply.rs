@@ -56,15 +56,8 @@ impl Instance {
     }
 
     /// PUSH_REPLY_MESSAGE_TO_CLIENT came in; whether it reads as a reply at all.
-    pub(super) fn reply_pushed(&mut self, command: &RemotingCommand) -> Result<(), String> {
+    pub(super) fn reply_pushed(&mut self, command: &RemotingCommand, body: Bytes) -> Result<(), String> {
         let header: ReplyMessageRequestHeader<'_> = command.header().map_err(|error| error.to_string())?;
-        let mut body = command.body.clone();
-        if header.sys_flag & protocol::record::sys_flag::COMPRESSED != 0 {
-            body = Bytes::from(
-                super::incoming::inflate(&body, header.sys_flag, super::incoming::BODY_BYTES_MAX)
-                    .map_err(|error| error.to_string())?,
-            );
-        }
         let mut message = Message::new(header.topic.to_cow(), body).with_flag(header.flag);
         let properties = header.properties.map(|text| text.to_bytes().into_owned()).unwrap_or_default();
         message.properties = super::incoming::properties(&properties);

@@ -1,7 +1,7 @@
 //! What the core's tests share: records and routes made by hand, and a world of scripted peers in virtual time.
 
 use crate::config::ClientConfig;
-use crate::core::{Action, Answer, Check, Consumed, Instance, LinkId, Settings, TaskId, Time, Token};
+use crate::core::{Action, Answer, Check, Consumed, Instance, LinkId, Packed, Settings, TaskId, Time, Token};
 use crate::error::ClientError;
 use crate::message::{Message, MessageExt, MessageQueue};
 use crate::result::SendResult;
@@ -11,6 +11,7 @@ use protocol::code::{request, response};
 use protocol::frame::{Codec, Found, find};
 use protocol::record::{RecordDraft, Stamp};
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,12 @@ pub(crate) fn record_bytes(
     out
 }
 
+pub(crate) fn zlib(body: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(5));
+    packer.write_all(body).expect("memory takes it");
+    packer.finish().expect("memory takes it")
+}
+
 /// Broker, its (id, address)s, perm, write queues, read queues.
 pub(crate) type BrokerRow<'a> = (&'a str, &'a [(i64, &'a str)], i32, i32, i32);
 
@@ -98,6 +105,9 @@ pub(crate) struct World {
     pub tasks: VecDeque<(TaskId, Vec<Arc<MessageExt>>)>,
     pub checks: Vec<Check>,
     pub saved: Vec<String>,
+    /// What is to be unpacked, when the shell takes its time for it.
+    pub packed: VecDeque<Packed>,
+    pub is_slow_to_unpack: bool,
 }
 
 struct Peer {
@@ -140,6 +150,8 @@ impl World {
             tasks: VecDeque::new(),
             checks: Vec::new(),
             saved: Vec::new(),
+            packed: VecDeque::new(),
+            is_slow_to_unpack: false,
         };
         world.peer(NAME_SERVER, name_server(topics, route));
         world.peer(BROKER_A, broker());
@@ -249,6 +261,13 @@ impl World {
         messages
     }
 
+    /// The shell has unpacked the oldest of what is to be.
+    pub fn unpack(&mut self) {
+        let packed = self.packed.pop_front().expect("something is to be unpacked");
+        self.core.unpacked(Some(packed.unpack()), self.now);
+        self.settle();
+    }
+
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Connect { link, addr } => match self.peers.get(&*addr) {
@@ -268,6 +287,8 @@ impl World {
             }
             Action::Consume { task, messages, .. } => self.tasks.push_back((task, messages)),
             Action::Check(check) => self.checks.push(*check),
+            Action::Unpack(packed) if self.is_slow_to_unpack => self.packed.push_back(packed),
+            Action::Unpack(packed) => self.core.unpacked(Some(packed.unpack()), self.now),
             Action::SaveOffsets { json, .. } => self.saved.push(json),
         }
     }
@@ -334,6 +355,28 @@ pub(crate) fn stored(command: &RemotingCommand, code: i32, queue_offset: i64) ->
         .field("msgId", protocol::ids::offset_id(host, queue_offset * 200))
         .field("queueId", command.ext("e").unwrap_or("0"))
         .field("queueOffset", queue_offset)
+}
+
+/// How a broker hands a reply to who asked for it.
+pub(crate) fn pushed_reply(
+    correlation: &str,
+    sys_flag: i32,
+    body: impl Into<bytes::Bytes>,
+) -> RemotingCommand {
+    RemotingCommand::request(request::PUSH_REPLY_MESSAGE_TO_CLIENT)
+        .field("producerGroup", "G")
+        .field("topic", "C_REPLY_TOPIC")
+        .field("defaultTopic", "TBW102")
+        .field("defaultTopicQueueNums", 4)
+        .field("queueId", 0)
+        .field("sysFlag", sys_flag)
+        .field("bornTimestamp", 1)
+        .field("flag", 0)
+        .field("properties", format!("CORRELATION_ID\u{1}{correlation}\u{2}"))
+        .field("bornHost", "a:1")
+        .field("storeHost", "a:1")
+        .field("storeTimestamp", 1)
+        .body(body)
 }
 
 /// Two brokers with four queues each.

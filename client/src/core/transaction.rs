@@ -10,7 +10,7 @@ use super::action::{Action, Check};
 use super::instance::Instance;
 use super::links::LinkId;
 use super::time::Time;
-use crate::message::property;
+use crate::message::{MessageExt, property};
 use crate::result::{SendResult, SendStatus};
 use protocol::RemotingCommand;
 use protocol::code::request;
@@ -77,7 +77,12 @@ impl Instance {
     }
 
     /// CHECK_TRANSACTION_STATE came in.
-    pub(super) fn check_asked(&mut self, link: LinkId, command: &RemotingCommand) {
+    pub(super) fn check_asked(
+        &mut self,
+        link: LinkId,
+        command: &RemotingCommand,
+        message: Option<MessageExt>,
+    ) {
         if self.checks >= CHECKS_MAX {
             return log::debug!("{CHECKS_MAX} checks are under way; the broker will ask again");
         }
@@ -85,9 +90,7 @@ impl Instance {
             Ok(header) => header,
             Err(error) => return log::warn!("a transaction check without its header: {error}"),
         };
-        let broker = self.links.addr(link).and_then(|addr| self.brokers.name_of(addr));
-        let broker = broker.map_or("", |(name, _)| &**name);
-        let Some(message) = super::incoming::records(&command.body, broker).into_iter().next() else {
+        let Some(message) = message else {
             return log::warn!("a transaction check without its message");
         };
         let group = message.message.property(property::PGROUP);

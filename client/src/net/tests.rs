@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::core::Addr;
-use tokio::io::AsyncReadExt;
+use crate::core::testing::{pushed_reply, zlib};
+use protocol::frame::Found;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 fn settings(write_bytes_max: usize) -> Settings {
@@ -123,4 +125,37 @@ async fn a_peer_that_does_not_read_keeps_nothing() {
         got += len;
     }
     assert!(got < 60 << 20, "{got} bytes came after the end");
+}
+
+/// Goal: what takes long to unpack is unpacked beside the core and goes on from there. Method: a broker pushes a compressed
+/// reply that nobody waits for, and one that does not unpack: the first is heard, the second refused.
+#[tokio::test]
+async fn compressed_bodies_are_unpacked_beside_the_core() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr: Addr = listener.local_addr().unwrap().to_string().into();
+    let shell = shell(1 << 20);
+    let _pending = shell.ask(|core, token, now| {
+        core.call(token, &addr, RemotingCommand::request(10).oneway(), Duration::from_secs(60), now);
+        Ok(())
+    });
+    let (mut peer, _) = listener.accept().await.unwrap();
+    let flags = protocol::record::sys_flag::COMPRESSED;
+    for (opaque, body) in [(7, zlib(b"a reply")), (8, b"not packed".to_vec())] {
+        let push = RemotingCommand { opaque, ..pushed_reply("nobody's", flags, body) };
+        peer.write_all(&push.encode(protocol::Codec::Json)).await.unwrap();
+    }
+    let mut bytes = Vec::new();
+    let mut codes = Vec::new();
+    let heard = async {
+        while codes.len() < 2 {
+            assert!(peer.read_buf(&mut bytes).await.unwrap() > 0, "the client goes on");
+            while let Found::Whole { frame, bytes_len } = protocol::frame::find(&bytes).unwrap() {
+                let command = RemotingCommand::from_frame(&frame).unwrap();
+                codes.extend(command.is_response().then_some((command.opaque, command.code)));
+                bytes.drain(..bytes_len);
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), heard).await.expect("both are answered");
+    assert_eq!(codes, [(7, response::SUCCESS), (8, response::SYSTEM_ERROR)]);
 }

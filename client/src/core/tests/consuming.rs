@@ -8,6 +8,7 @@ use crate::message::MessageQueue;
 use protocol::RemotingCommand;
 use protocol::body::{Body, GetConsumerListByGroupResponseBody, HeartbeatData, ResetOffsetBody};
 use protocol::code::{request, response};
+use protocol::record::sys_flag;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -26,6 +27,8 @@ pub(super) struct Shelf {
     /// Answers other than yes to send-backs and pulls.
     pub refuse_back: bool,
     pub pull_code: Option<i32>,
+    /// Whether its bodies are compressed.
+    pub is_packed: bool,
     /// Pulls that found nothing, as a broker that holds them: queue, offset, answered when somebody looks again.
     pub pulls: Vec<(i32, i64)>,
 }
@@ -101,7 +104,11 @@ fn pull(shelf: &mut Shelf, command: &RemotingCommand, queue: i32, offset: i64) -
     let next = found.last().map(|(offset, _)| offset + 1)?;
     let topic = command.ext("topic").unwrap();
     let record = |(offset, (body, properties)): &(i64, (String, String))| {
-        record_bytes(topic, queue, *offset, body.as_bytes(), properties.as_bytes(), 0)
+        let (body, flags) = match shelf.is_packed {
+            true => (zlib(body.as_bytes()), sys_flag::COMPRESSION_ZLIB | sys_flag::COMPRESSED),
+            false => (body.clone().into_bytes(), 0),
+        };
+        record_bytes(topic, queue, *offset, &body, properties.as_bytes(), flags)
     };
     Some(numbers(0, next).body(found.iter().flat_map(record).collect::<Vec<u8>>()))
 }

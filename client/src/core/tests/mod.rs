@@ -6,3 +6,4 @@ mod consuming;
 mod orderly;
 mod routing;
 mod sending;
+mod unpacking;

@@ -6,9 +6,9 @@ use crate::core::{Answer, How, Order, Payload};
 use crate::error::{ClientError, Invalid};
 use crate::message::{Message, MessageQueue};
 use crate::result::{SendResult, SendStatus};
+use protocol::batch;
 use protocol::body::TopicRouteData;
 use protocol::code::{request, response};
-use protocol::{RemotingCommand, batch};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -461,20 +461,7 @@ fn a_request_waits_for_its_reply() {
             && properties.contains("TTL\u{1}1000\u{2}")
     );
     let correlation = protocol::properties::get_str(properties.as_bytes(), "CORRELATION_ID").unwrap();
-    let push = RemotingCommand::request(request::PUSH_REPLY_MESSAGE_TO_CLIENT)
-        .field("producerGroup", "G")
-        .field("topic", "C_REPLY_TOPIC")
-        .field("defaultTopic", "TBW102")
-        .field("defaultTopicQueueNums", 4)
-        .field("queueId", 0)
-        .field("sysFlag", 0)
-        .field("bornTimestamp", 1)
-        .field("flag", 0)
-        .field("properties", format!("CORRELATION_ID\u{1}{correlation}\u{2}"))
-        .field("bornHost", "a:1")
-        .field("storeHost", "a:1")
-        .field("storeTimestamp", 1)
-        .body("!");
+    let push = pushed_reply(correlation, 0, "!");
     world.tell(BROKER_A, &push);
     let Answer::Message(reply) = world.answer(1).unwrap() else { panic!("a reply") };
     assert_eq!(reply.body, "!");
