@@ -38,6 +38,9 @@ pub struct ClientConfig {
     pub write_bytes_max: usize,
     /// Bytes of messages that may be under way, from their send to its result, over all brokers; beyond them as well.
     pub send_bytes_max: usize,
+    /// Connections to brokers that may be open or in the making. What would need one more fails at once with
+    /// `ClientError::TooManyConnections`; the last eighth is left to what callers and pulls need.
+    pub connections_max: usize,
 }
 
 impl ClientConfig {
@@ -86,6 +89,7 @@ impl Default for ClientConfig {
             pull_delay_on_error: Duration::from_secs(1),
             write_bytes_max: 64 << 20,
             send_bytes_max: 256 << 20,
+            connections_max: 512,
         }
     }
 }

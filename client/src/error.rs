@@ -52,6 +52,11 @@ pub enum ClientError {
         "sending too fast: {bytes} bytes {what}, and {setting} ({max}) is the most: wait for results before sending more, or raise it"
     )]
     TooFast { bytes: usize, what: String, max: usize, setting: &'static str },
+    /// A route names more brokers than this client talks to at once: nothing was sent.
+    #[error(
+        "no connection to {addr} is made, as there are connections_max ({max}) already: raise it if there are so many brokers"
+    )]
+    TooManyConnections { addr: String, max: usize },
     /// The client was shut down while the call was under way.
     #[error("the client was shut down")]
     ShutDown,
@@ -65,7 +70,9 @@ impl ClientError {
         match self {
             ClientError::Invalid(invalid) => invalid.code(),
             ClientError::Refused { code, .. } => Some(*code),
-            ClientError::Connect { .. } | ClientError::Closed { .. } => Some(CONNECT_BROKER),
+            ClientError::Connect { .. }
+            | ClientError::Closed { .. }
+            | ClientError::TooManyConnections { .. } => Some(CONNECT_BROKER),
             ClientError::Timeout { .. } | ClientError::OutOfTime { .. } => Some(ACCESS_BROKER_TIMEOUT),
             ClientError::NoBroker { .. } => Some(BROKER_NOT_EXIST),
             ClientError::NoNameServer => Some(NO_NAME_SERVER),

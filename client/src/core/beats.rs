@@ -13,6 +13,7 @@ use protocol::body::MASTER_ID;
 use protocol::body::{Body, ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData};
 use protocol::code::{request, response};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Instance {
     /// A connection was made: a broker is told about us before anything else.
@@ -33,8 +34,13 @@ impl Instance {
             .filter(|(_, id, _)| self.wants_heartbeat(*id))
             .map(|(name, _, addr)| (name.clone(), addr.clone()))
             .collect();
-        for (name, addr) in brokers {
-            self.heartbeat(&name, &addr, now);
+        let untold = brokers.iter().filter(|(name, addr)| !self.heartbeat(name, addr, now)).count();
+        if untold > 0 && self.untold_at.is_none_or(|at| now.mono >= at + UNTOLD_PAUSE) {
+            self.untold_at = Some(now.mono);
+            let max = self.config().connections_max;
+            log::warn!(
+                "{untold} brokers of the routes get no heartbeats, as connections_max is {max}: raise it if there are so many"
+            );
         }
     }
 
@@ -78,7 +84,8 @@ impl Instance {
         }
     }
 
-    fn heartbeat(&mut self, name: &Arc<str>, addr: &Addr, now: Time) {
+    /// Whether there is a connection for it, or will be.
+    fn heartbeat(&mut self, name: &Arc<str>, addr: &Addr, now: Time) -> bool {
         if !self.links.is_up_to(addr) {
             return self.connect(addr, now); // And greet then.
         }
@@ -86,6 +93,7 @@ impl Instance {
         let command = RemotingCommand::request(request::HEART_BEAT).body(body);
         let waiter = Waiter::Heartbeat { broker: name.clone(), addr: addr.clone() };
         self.request(addr, command, waiter, self.config().api_timeout, now);
+        true
     }
 
     fn wants_heartbeat(&self, broker_id: i64) -> bool {
@@ -116,3 +124,5 @@ fn pull_data(group: &str, model: MessageModel) -> ConsumerData {
         ..ConsumerData::default()
     }
 }
+
+const UNTOLD_PAUSE: Duration = Duration::from_secs(60);

@@ -50,6 +50,8 @@ pub struct Instance {
     pub(super) timers: Timers<Timer>,
     pub(super) actions: VecDeque<Action>,
     pub(super) unpacking: Unpacking,
+    /// When it was last said that some brokers get no heartbeats.
+    pub(super) untold_at: Option<Duration>,
     pub(super) routes: BTreeMap<Arc<str>, Route>,
     pub(super) lookups: HashMap<Arc<str>, Lookup>,
     pub(super) brokers: Brokers,
@@ -87,6 +89,7 @@ impl Instance {
             timers: Timers::new(),
             actions: VecDeque::new(),
             unpacking: Unpacking::default(),
+            untold_at: None,
             routes: BTreeMap::new(),
             lookups: HashMap::new(),
             brokers: Brokers::default(),
@@ -260,6 +263,11 @@ impl Instance {
         if self.is_closed {
             return self.answered(waiter, Err(ClientError::ShutDown), now);
         }
+        let max = self.config().connections_max;
+        if !self.has_room_for(addr, max) {
+            let error = ClientError::TooManyConnections { addr: addr.to_string(), max };
+            return self.answered(waiter, Err(error), now);
+        }
         let opaque = self.calls.next_opaque();
         command.opaque = opaque;
         let (code, oneway) = (command.code, command.is_oneway());
@@ -295,13 +303,22 @@ impl Instance {
         }
     }
 
-    /// Has a connection made, if there is none.
-    pub(super) fn connect(&mut self, addr: &Addr, now: Time) {
-        if !self.is_closed
+    /// Has a connection made, if there is none and enough are left for those that need one. Says whether there is one then.
+    pub(super) fn connect(&mut self, addr: &Addr, now: Time) -> bool {
+        let max = self.config().connections_max;
+        let has_room = self.has_room_for(addr, max - max / 8);
+        if has_room
+            && !self.is_closed
             && let Want::Made(link) = self.links.want(addr, now.mono)
         {
             self.actions.push_back(Action::Connect { link, addr: addr.clone() });
         }
+        has_room
+    }
+
+    /// Name servers are few, told by the user, and must be heard whatever they say of brokers.
+    fn has_room_for(&self, addr: &Addr, max: usize) -> bool {
+        self.links.leads_to(addr) || self.links.count() < max || self.name_servers.contains(addr)
     }
 
     /// Sends a request whose end interests nobody.

@@ -152,6 +152,15 @@ impl Links {
         self.by_id.get(&id).is_some_and(|link| link.is_up)
     }
 
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is a link to the address, or one is being made.
+    pub fn leads_to(&self, addr: &str) -> bool {
+        self.by_addr.contains_key(addr)
+    }
+
     pub fn is_up_to(&self, addr: &str) -> bool {
         self.by_addr.get(addr).is_some_and(|id| self.is_up(*id))
     }

@@ -173,6 +173,10 @@ impl World {
         self.peers.get_mut(addr).expect("a peer of this world").is_reading = false;
     }
 
+    pub fn link_count(&self) -> usize {
+        self.links.len()
+    }
+
     pub fn has_link(&self, addr: &str) -> bool {
         self.links.values().any(|to| to == addr)
     }

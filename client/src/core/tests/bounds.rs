@@ -35,6 +35,46 @@ fn send(world: &mut World, token: u64, how: How) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// Goal: a route of very many brokers makes a bounded number of connections: heartbeats leave some for sends, sends beyond
+/// them are refused with an error that says what to do, and the name server is heard on. Method: 3,000 brokers, of which 520
+/// are sent to.
+#[test]
+fn brokers_without_number_make_a_bounded_number_of_connections() {
+    let names: Vec<(String, String)> = (0..3000).map(|n| (format!("b{n:04}"), format!("b{n}:1"))).collect();
+    let addrs: Vec<[(i64, &str); 1]> = names.iter().map(|(_, addr)| [(0, addr.as_str())]).collect();
+    let rows: Vec<BrokerRow<'_>> =
+        names.iter().zip(&addrs).map(|((name, _), addrs)| (name.as_str(), &addrs[..], 6, 1, 1)).collect();
+    let config = ClientConfig::new(NAME_SERVER);
+    let max = config.connections_max;
+    let mut world = World::with_config(&["T"], route_data(&rows), config);
+    names.iter().for_each(|(_, addr)| world.peer(addr, broker()));
+    world.core.producer_start(ProducerConfig::new("PG"), world.now).unwrap();
+    world.core.publish_queues(0, "PG", "T", world.now);
+    world.pass(Duration::from_secs(70));
+    assert_eq!(world.link_count(), max - max / 8, "as many as heartbeats may have");
+    let ends: Vec<Result<(), ClientError>> = (names.iter().rev().take(520))
+        .zip(1..)
+        .map(|((name, _), token)| {
+            let to = Some(MessageQueue::new("T", name, 0));
+            world.core.send(token, "PG", Order { to, ..order(How::Async) }, world.now).unwrap();
+            world.settle();
+            world.sent(token).map(drop)
+        })
+        .collect();
+    assert!(world.link_count() <= max, "{}", world.link_count());
+    let sent = ends.iter().take_while(|end| end.is_ok()).count();
+    assert!((max / 8 - 1..=max / 8).contains(&sent), "{sent} were new connections");
+    let error = ends[sent].as_ref().unwrap_err();
+    assert!(matches!(error, ClientError::TooManyConnections { .. }), "{error}");
+    assert!(error.to_string().contains("connections_max (512)"), "{error}");
+    world.set_up(NAME_SERVER, false);
+    world.set_up(NAME_SERVER, true);
+    world.core.publish_queues(600, "PG", "other", world.now);
+    world.settle();
+    assert!(matches!(world.answer(600), Err(ClientError::NoRoute { .. })), "the name server is heard");
+    assert!(world.has_link(NAME_SERVER));
+}
+
 /// Goal: one-way sends to a broker that does not read are refused once the bound is reached, with an error that says what to
 /// do; and go on when the broker is back on another connection.
 #[test]
