@@ -41,6 +41,11 @@ pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 pub const OUTBOX_BYTES_LOW: usize = 64 * 1024;
 /// Consumer groups one connection may be in. A heartbeat that would bring it into more is refused: each new group is a topic, too.
 pub const CONSUMER_GROUPS_PER_CONN_MAX: usize = 4_096;
+/// Groups and subscriptions that one turn takes of a heartbeat: each new group is a topic, too, and an entry in two files. The rest of a
+/// longer one follows in the next turns, then its answer.
+pub const BEAT_ITEMS_PER_TURN_MAX: usize = 128;
+/// Members told in one turn that their group has changed; the others follow in the next.
+pub const NOTICES_PER_TURN_MAX: u32 = 256;
 /// Memory for what all groups subscribe. At the bound a heartbeat that subscribes more than its groups have is refused; all others go on.
 pub const SUBSCRIPTIONS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Order locks of one group, and of all together. With that many a queue is locked when its lock is free or expired, no other.

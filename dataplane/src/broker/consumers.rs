@@ -56,9 +56,15 @@ impl Subscription {
 
     /// Memory that it takes, near enough.
     pub fn bytes(&self) -> usize {
-        let tags: usize = self.tags.iter().map(|tag| tag.len() + TEXT_BYTES).sum();
-        let texts = self.topic.len() + self.expression_type.len() + self.sub_string.len();
-        texts + tags + size_of_val(&*self.codes) + SUBSCRIPTION_BYTES
+        let texts = [&*self.topic, &*self.expression_type, &*self.sub_string];
+        Subscription::bytes_of(texts, self.tags.iter().map(|tag| tag.len()), self.codes.len())
+    }
+
+    /// .. and that one would take which has these texts, tags so long, and so many codes.
+    pub fn bytes_of(texts: [&str; 3], tags: impl Iterator<Item = usize>, codes: usize) -> usize {
+        let tags: usize = tags.map(|len| len + TEXT_BYTES).sum();
+        let texts: usize = texts.iter().map(|text| text.len()).sum();
+        texts + tags + codes * size_of::<i32>() + SUBSCRIPTION_BYTES
     }
 
     /// Whether a message with this tags code may match; the client compares the tag's text again.

@@ -32,6 +32,8 @@ pub mod heartbeat;
 pub mod held_pull;
 pub mod hold;
 pub mod locks;
+pub mod new_beat;
+pub mod notices;
 pub mod offset_desk;
 pub mod offsets;
 pub mod peers;
@@ -79,6 +81,7 @@ use crate::broker::groups::Groups;
 use crate::broker::heartbeat::Beats;
 use crate::broker::hold::Holds;
 use crate::broker::locks::Locks;
+use crate::broker::notices::Notices;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::peers::Peers;
 use crate::broker::persist_ops::{PersistOp, PersistOps};
@@ -119,6 +122,7 @@ pub struct Broker {
     pub consumers: Consumers,
     pub producers: Producers,
     pub beats: Beats,
+    notices: Notices,
     pub locks: Locks,
     pub peers: Peers,
     pub admin: Admin,
@@ -211,7 +215,7 @@ impl Broker {
     /// A connection is gone: its client leaves every group, its holds and calls vanish.
     pub fn closed(&mut self, conn: ConnId, _now: &TurnTime, out: &mut Outbox) {
         self.holds.closed(conn);
-        self.client_left(conn, out);
+        self.client_left(conn);
         self.lose_calls_to(conn, out);
         self.peers.closed(conn);
     }
@@ -248,6 +252,7 @@ impl Broker {
             self.errand_done(errand, answer, now, net, out);
             work += 1;
         }
+        work += self.take_long_beat(now, out) + self.tell_members(out);
         self.holds.expire(now.mono_ms());
         work + self.run_due_holds(now, HOLDS_PER_TURN_MAX, out)
     }

@@ -15,6 +15,7 @@ use crate::broker::errands::Errands;
 use crate::broker::groups::Groups;
 use crate::broker::heartbeat::Beats;
 use crate::broker::locks::Locks;
+use crate::broker::notices::Notices;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::peers::Peers;
 use crate::broker::persist_ops::{PersistOp, PersistOps};
@@ -67,6 +68,7 @@ impl Broker {
             consumers: Consumers::default(),
             producers: Producers::default(),
             beats: Beats::default(),
+            notices: Notices::default(),
             locks: Locks::default(),
             peers: Peers::default(),
             admin: start.admin,

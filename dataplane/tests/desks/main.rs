@@ -10,6 +10,7 @@ mod allocations;
 mod answers;
 mod bounds;
 mod delay;
+mod many_groups;
 mod membership;
 mod offsets;
 #[path = "../common/opened.rs"]
