@@ -12,6 +12,7 @@
 //! unknown here: second_halves.rs lists them.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -64,6 +65,14 @@ pub enum Question {
     Units { topic: Arc<str>, queue_id: i32, offsets: Range<QueueOffset> },
     /// The messages that bear a key. Answered with `Answer::Keys`.
     ByKey(Box<KeyAsk>),
+    /// A body that takes long to make. Answered with `Answer::Bytes`.
+    Make(Box<dyn Make>),
+}
+
+/// What of a table goes into an answer, taken out of it as cheaply as can be. The answer is put together by the cold thread: for a large table
+/// that takes longer than who sends should wait.
+pub trait Make: fmt::Debug + Send {
+    fn body(self: Box<Self>) -> Vec<u8>;
 }
 
 /// A message by its queue.

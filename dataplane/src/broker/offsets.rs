@@ -73,6 +73,11 @@ impl Row {
         }
     }
 
+    fn committed(&self) -> impl Iterator<Item = (i32, i64)> + '_ {
+        let cells = self.cells.iter().filter(|cell| cell.committed >= 0);
+        cells.map(|cell| (cell.queue_id, cell.committed))
+    }
+
     fn cell(&self, queue_id: i32) -> Option<&Cell> {
         self.find(queue_id).ok().and_then(|at| self.cells.get(at))
     }
@@ -169,17 +174,14 @@ impl ConsumerOffsets {
 
     /// Every committed offset of a group on a topic, by queue.
     pub fn of(&self, group: &str, topic: &str) -> impl Iterator<Item = (i32, i64)> + '_ {
-        let cells = self.row(group, topic).map_or(&[][..], |row| &row.cells);
-        cells.iter().filter(|cell| cell.committed >= 0).map(|cell| (cell.queue_id, cell.committed))
+        self.row(group, topic).into_iter().flat_map(Row::committed)
     }
 
-    /// Every entry: group, topic, queue id, committed, pulled (−1 when there is none).
-    pub fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, i32, i64, i64)> + '_ {
-        self.rows.iter().flatten().flat_map(|row| {
-            row.cells
-                .iter()
-                .map(|cell| (&row.key.group, &row.key.topic, cell.queue_id, cell.committed, cell.pulled))
-        })
+    /// Every row: group, topic, and the committed offsets by queue.
+    pub fn rows(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, impl Iterator<Item = (i32, i64)>)> + '_ {
+        self.rows.iter().flatten().map(|row| (&row.key.group, &row.key.topic, row.committed()))
     }
 
     /// The topics a group has committed offsets for.
@@ -401,7 +403,7 @@ mod tests {
         offsets.commit("G", "T", 0, 2);
         assert_eq!(drained(&mut offsets).len(), 2);
         offsets.remove_group("G", &mut ops);
-        assert_eq!(offsets.entries().count(), 0);
+        assert_eq!(offsets.rows().count(), 0);
     }
 
     /// Goal: strange queue numbers neither panic nor grow the table without bound.

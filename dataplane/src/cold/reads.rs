@@ -104,6 +104,7 @@ impl Reads {
                 }
                 Answer::Offsets(found)
             }
+            Question::Make(parts) => Answer::Bytes(Some(parts.body())),
             Question::ByKey(ask) => {
                 let query = KeyQuery {
                     topic: &ask.topic,

@@ -10,6 +10,7 @@ mod allocations;
 mod answers;
 mod bounds;
 mod delay;
+mod dumps;
 mod many_groups;
 mod membership;
 mod offsets;

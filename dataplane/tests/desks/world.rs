@@ -167,9 +167,13 @@ impl World {
 
     /// Sends a command; returns its opaque.
     pub fn post(&mut self, conn: ConnId, mut command: RemotingCommand) -> i32 {
-        self.last_opaque += 1;
-        command.opaque = self.last_opaque;
+        command.opaque = self.next_opaque();
         self.post_as_is(conn, command);
+        self.last_opaque
+    }
+
+    pub fn next_opaque(&mut self) -> i32 {
+        self.last_opaque += 1;
         self.last_opaque
     }
 

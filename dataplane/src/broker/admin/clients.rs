@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use protocol::body::{
-    Body as _, Connection, ConsumerConnection, ProducerConnection, ProducerInfo, ProducerTableInfo,
-    QuerySubscriptionResponseBody, SubscriptionData, TopicList,
+    Body as _, Connection, ConsumerConnection, ProducerConnection, QuerySubscriptionResponseBody,
+    SubscriptionData, TopicList,
 };
 use protocol::code::response;
 use protocol::headers::{
@@ -59,23 +59,6 @@ impl Broker {
         };
         let connection_set = channels.iter().map(|c| self.connection(c.conn, &c.client)).collect();
         let body = ProducerConnection { connection_set };
-        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
-        Ok(())
-    }
-
-    /// Code 328.
-    pub(super) fn all_producers(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let mut body = ProducerTableInfo::default();
-        for (group, channels) in self.producers.groups() {
-            let infos = channels.iter().map(|channel| ProducerInfo {
-                client_id: channel.client.id.to_string(),
-                language: channel.client.language,
-                last_update_timestamp: channel.seen_ms,
-                remote_ip: format!("/{}", self.peers.text(channel.conn)),
-                version: channel.client.version,
-            });
-            body.data.insert(group.to_string(), infos.collect());
-        }
         out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
         Ok(())
     }

@@ -1,88 +1,213 @@
 //! Whole tables in one answer: what a replica copies and the dashboard shows.
 //!
+//! ```text
+//! table --its entries, as they are shared--> Make --> cold thread: sorted, cut to the page, encoded --> the answer
+//! ```
+//!
 //! 5.x pages 21 and 201 by a sequence number; 4.9 takes all at once. Names are sorted, so a page means the same
 //! entries as long as the table's version does.
 
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
 use protocol::body::{
-    self, Body as _, ConsumerOffsetSerializeWrapper, SubscriptionGroupWrapper,
-    TopicConfigAndMappingSerializeWrapper,
+    self, Body as _, ConsumerOffsetSerializeWrapper, ProducerInfo, ProducerTableInfo,
+    SubscriptionGroupWrapper, TopicConfigAndMappingSerializeWrapper,
 };
 use protocol::code::response;
 use protocol::header::Fields;
 
-use super::super::{Broker, Refusal, Request};
+use super::super::client::Client;
+use super::super::errands::{Make, Question};
+use super::super::group_config::GroupConfig;
+use super::super::topic_config::TopicConfig;
+use super::super::{Broker, Refusal, ReplyTo, Request};
 use crate::outbox::{Body, Outbox};
+
+/// A table on its way to who asked.
+#[derive(Debug)]
+pub struct Dump {
+    pub to: ReplyTo,
+    /// The field that says how many entries there are, of which this may be a page.
+    total: Option<(&'static str, i64)>,
+}
+
+impl Dump {
+    pub fn finish(self, body: Vec<u8>, out: &mut Outbox) {
+        let Dump { to, total } = self;
+        out.reply(
+            to,
+            response::SUCCESS,
+            |w| match total {
+                Some((name, count)) => w.field(name, count),
+                None => w,
+            },
+            Body::Owned(body),
+        );
+    }
+}
 
 impl Broker {
     /// Code 21.
-    pub(super) fn all_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let mut configs: Vec<_> = self.topics.iter().collect();
-        configs.sort_by(|a, b| a.name.cmp(&b.name));
+    pub(super) fn all_topics(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
+        let configs: Vec<_> = self.topics.iter().cloned().collect();
         let total = configs.len();
         let page = page(&req.header.fields, "topicSeq", "maxTopicNum", total);
-        let body = TopicConfigAndMappingSerializeWrapper {
+        let parts = AllTopics {
+            configs,
+            page,
             data_version: self.topics.version().into(),
             mapping_data_version: body::DataVersion::new(self.admin.started_ms),
-            topic_config_table: configs[page]
-                .iter()
-                .map(|config| (config.name.to_string(), body::TopicConfig::from(&***config)))
-                .collect(),
-            ..TopicConfigAndMappingSerializeWrapper::default()
-        }
-        .encode();
-        out.reply(
-            req.reply_to(),
-            response::SUCCESS,
-            |w| w.field("totalTopicNum", total as i64),
-            Body::Owned(body),
-        );
+        };
+        self.dump(req, Some(("totalTopicNum", total)), parts);
         Ok(())
     }
 
     /// Code 201.
-    pub(super) fn all_groups(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let mut configs: Vec<_> = self.groups.iter().collect();
-        configs.sort_by(|a, b| a.name.cmp(&b.name));
+    pub(super) fn all_groups(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
+        let configs: Vec<_> = self.groups.iter().cloned().collect();
         let total = configs.len();
         let page = page(&req.header.fields, "groupSeq", "maxGroupNum", total);
-        let body = SubscriptionGroupWrapper {
-            data_version: self.groups.version().into(),
-            subscription_group_table: configs[page]
-                .iter()
-                .map(|config| (config.name.to_string(), body::SubscriptionGroupConfig::from(&***config)))
-                .collect(),
-            ..SubscriptionGroupWrapper::default()
-        }
-        .encode();
-        out.reply(
-            req.reply_to(),
-            response::SUCCESS,
-            |w| w.field("totalGroupNum", total as i64),
-            Body::Owned(body),
-        );
+        let parts = AllGroups { configs, page, data_version: self.groups.version().into() };
+        self.dump(req, Some(("totalGroupNum", total)), parts);
         Ok(())
     }
 
     /// Code 43.
-    pub(super) fn all_consumer_offsets(
-        &mut self,
-        req: &Request<'_>,
-        out: &mut Outbox,
-    ) -> Result<(), Refusal> {
-        let mut table = ConsumerOffsetSerializeWrapper::default();
-        for (group, topic, queue_id, committed, _) in self.offsets.entries() {
-            if committed >= 0 {
-                table.offset_table.entry(format!("{topic}@{group}")).or_default().insert(queue_id, committed);
-            }
+    pub(super) fn all_consumer_offsets(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
+        let data_version = body::DataVersion::new(req.now.wall_ms);
+        let mut parts = AllOffsets { rows: Vec::new(), queues: Vec::new(), data_version };
+        for (group, topic, committed) in self.offsets.rows() {
+            let before = parts.queues.len();
+            parts.queues.extend(committed);
+            parts.rows.push((group.clone(), topic.clone(), parts.queues.len() - before));
         }
-        table.data_version = Some(body::DataVersion::new(req.now.wall_ms));
-        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(table.encode()));
+        self.dump(req, None, parts);
         Ok(())
+    }
+
+    /// Code 328.
+    pub(super) fn all_producers(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
+        let mut parts = AllProducers { groups: Vec::new(), producers: Vec::new() };
+        for (group, channels) in self.producers.groups() {
+            parts.groups.push((group.clone(), channels.len()));
+            parts.producers.extend(channels.iter().map(|channel| Producer {
+                client: channel.client.clone(),
+                seen_ms: channel.seen_ms,
+                peer: self.peers.of(channel.conn),
+            }));
+        }
+        self.dump(req, None, parts);
+        Ok(())
+    }
+
+    fn dump(&mut self, req: &Request<'_>, total: Option<(&'static str, usize)>, parts: impl Make + 'static) {
+        let total = total.map(|(name, count)| (name, count as i64));
+        self.ask_for_admin(Question::Make(Box::new(parts)), Dump { to: req.reply_to(), total });
+    }
+}
+
+#[derive(Debug)]
+struct AllTopics {
+    configs: Vec<Arc<TopicConfig>>,
+    page: Range<usize>,
+    data_version: body::DataVersion,
+    mapping_data_version: body::DataVersion,
+}
+
+impl Make for AllTopics {
+    fn body(mut self: Box<Self>) -> Vec<u8> {
+        self.configs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        TopicConfigAndMappingSerializeWrapper {
+            data_version: self.data_version,
+            mapping_data_version: self.mapping_data_version,
+            topic_config_table: self.configs[self.page]
+                .iter()
+                .map(|config| (config.name.to_string(), body::TopicConfig::from(&**config)))
+                .collect(),
+            ..TopicConfigAndMappingSerializeWrapper::default()
+        }
+        .encode()
+    }
+}
+
+#[derive(Debug)]
+struct AllGroups {
+    configs: Vec<Arc<GroupConfig>>,
+    page: Range<usize>,
+    data_version: body::DataVersion,
+}
+
+impl Make for AllGroups {
+    fn body(mut self: Box<Self>) -> Vec<u8> {
+        self.configs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        SubscriptionGroupWrapper {
+            data_version: self.data_version,
+            subscription_group_table: self.configs[self.page]
+                .iter()
+                .map(|config| (config.name.to_string(), body::SubscriptionGroupConfig::from(&**config)))
+                .collect(),
+            ..SubscriptionGroupWrapper::default()
+        }
+        .encode()
+    }
+}
+
+#[derive(Debug)]
+struct AllOffsets {
+    /// Group, topic, and how many of `queues` are theirs, in order.
+    rows: Vec<(Arc<str>, Arc<str>, usize)>,
+    /// Queue id, and what is committed.
+    queues: Vec<(i32, i64)>,
+    data_version: body::DataVersion,
+}
+
+impl Make for AllOffsets {
+    fn body(self: Box<Self>) -> Vec<u8> {
+        let mut queues = self.queues.into_iter();
+        let mut table = ConsumerOffsetSerializeWrapper::default();
+        for (group, topic, count) in self.rows.into_iter().filter(|&(_, _, count)| count > 0) {
+            table.offset_table.insert(format!("{topic}@{group}"), queues.by_ref().take(count).collect());
+        }
+        table.data_version = Some(self.data_version);
+        table.encode()
+    }
+}
+
+#[derive(Debug)]
+struct AllProducers {
+    /// Group, and how many of `producers` are in it, in order.
+    groups: Vec<(Arc<str>, usize)>,
+    producers: Vec<Producer>,
+}
+
+#[derive(Debug)]
+struct Producer {
+    client: Arc<Client>,
+    seen_ms: i64,
+    peer: Option<SocketAddr>,
+}
+
+impl Make for AllProducers {
+    fn body(self: Box<Self>) -> Vec<u8> {
+        let mut infos = self.producers.into_iter().map(|producer| ProducerInfo {
+            client_id: producer.client.id.to_string(),
+            language: producer.client.language,
+            last_update_timestamp: producer.seen_ms,
+            remote_ip: producer.peer.map_or_else(|| "/".to_owned(), |peer| format!("/{peer}")),
+            version: producer.client.version,
+        });
+        let mut table = ProducerTableInfo::default();
+        for (group, count) in self.groups {
+            table.data.insert(group.to_string(), infos.by_ref().take(count).collect());
+        }
+        table.encode()
     }
 }
 
 /// The entries asked for. No sequence number, or one that is none: all of them, as 4.9 asks.
-fn page(fields: &Fields<'_>, seq: &str, max: &str, total: usize) -> std::ops::Range<usize> {
+fn page(fields: &Fields<'_>, seq: &str, max: &str, total: usize) -> Range<usize> {
     let number = |name: &str| fields.get(name).and_then(|text| text.parse_i32());
     let Some(first) = number(seq).and_then(|first| usize::try_from(first).ok()) else { return 0..total };
     let first = first.min(total);

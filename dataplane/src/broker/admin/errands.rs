@@ -6,6 +6,7 @@ use super::super::errands::{Answer, Question, waiting};
 use super::super::{Broker, Refusal, ReplyTo};
 use super::consume_directly::ConsumeDirectly;
 use super::consumequeue::Lines;
+use super::dumps::Dump;
 use super::messages::{ViewMessage, not_found};
 use super::query::{self, KeyQuery};
 use super::reset::Reset;
@@ -21,6 +22,7 @@ waiting! {
     ConsumeDirectly(ConsumeDirectly),
     Keys(KeyQuery),
     ConsumeQueue(Lines),
+    Dump(Dump),
 }
 
 impl AdminErrand {
@@ -32,6 +34,7 @@ impl AdminErrand {
             AdminErrand::ConsumeDirectly(call) => call.to,
             AdminErrand::Keys(query) => query.to,
             AdminErrand::ConsumeQueue(lines) => lines.to,
+            AdminErrand::Dump(dump) => dump.to,
         }
     }
 }
@@ -58,6 +61,7 @@ impl Broker {
             (AdminErrand::Message(view), Answer::Bytes(Some(bytes))) => {
                 out.reply(view.to, response::SUCCESS, |w| w, Body::Owned(bytes));
             }
+            (AdminErrand::Dump(dump), Answer::Bytes(Some(body))) => dump.finish(body, out),
             (AdminErrand::Message(view), Answer::Bytes(None)) => {
                 out.refuse(view.to, &not_found(view.physical));
             }

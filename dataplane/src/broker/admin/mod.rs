@@ -1,8 +1,8 @@
 //! The desks of administrators: mqadmin, the dashboard, replicas that copy tables.
 //!
 //! ```text
-//! topics.rs  17 18 215 351 300 305     groups.rs  200 225 352 207     dumps.rs  21 201 43
-//! clients.rs 203 204 328 343 345       settings.rs 25 26 306 316 329  status.rs 28 907
+//! topics.rs  17 18 215 351 300 305     groups.rs  200 225 352 207     dumps.rs  21 201 43 328
+//! clients.rs 203 204 343 345       settings.rs 25 26 306 316 329  status.rs 28 907
 //! stats.rs   202 208 317 315           reset.rs   222 314             messages.rs 33
 //! consumequeue.rs 321                  consume_directly.rs 309        query.rs 12
 //! errands.rs second halves of what needs the files
@@ -83,12 +83,12 @@ impl Broker {
             codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => self.update_groups(req, out),
             codes::GET_SUBSCRIPTIONGROUP_CONFIG => self.group_config(req, out),
             codes::DELETE_SUBSCRIPTIONGROUP => self.delete_group(req, out),
-            codes::GET_ALL_TOPIC_CONFIG => self.all_topics(req, out),
-            codes::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => self.all_groups(req, out),
-            codes::GET_ALL_CONSUMER_OFFSET => self.all_consumer_offsets(req, out),
+            codes::GET_ALL_TOPIC_CONFIG => self.all_topics(req),
+            codes::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => self.all_groups(req),
+            codes::GET_ALL_CONSUMER_OFFSET => self.all_consumer_offsets(req),
             codes::GET_CONSUMER_CONNECTION_LIST => self.consumer_connections(req, out),
             codes::GET_PRODUCER_CONNECTION_LIST => self.producer_connections(req, out),
-            codes::GET_ALL_PRODUCER_INFO => self.all_producers(req, out),
+            codes::GET_ALL_PRODUCER_INFO => self.all_producers(req),
             codes::QUERY_TOPICS_BY_CONSUMER => self.topics_of_consumer(req, out),
             codes::QUERY_SUBSCRIPTION_BY_CONSUMER => self.subscription_of_consumer(req, out),
             codes::UPDATE_BROKER_CONFIG => self.update_settings(req, out),
