@@ -17,6 +17,19 @@ fn framed(total: u32, codec: u8, header_len: u32, rest: usize) -> Vec<u8> {
     bytes
 }
 
+/// Goal: what is one whole object is told from what was cut or overwritten, whatever its values are. Method: an object as config files have
+/// it, every beginning of it, and things beside it.
+#[test]
+fn whole_objects_are_told_from_damaged_ones() {
+    let whole = "{\n\t\"a\":{0:\"}\\\"]\",'b':[1,99999999999999999999,{}]},\n\tc:maybe\n}\n";
+    assert!(fastjson::is_object(whole.as_bytes()) && fastjson::is_object(b" {} "));
+    let object = whole.trim_end();
+    assert!((0..object.len()).all(|len| !fastjson::is_object(&object.as_bytes()[..len])));
+    for other in ["[]", "1", "{}{}", "{} x", "null", "\"{}\"", "\0\0", ""] {
+        assert!(!fastjson::is_object(other.as_bytes()), "{other}");
+    }
+}
+
 /// W-2, W-3, W-4. Goal: a frame that can never be good is refused before it is buffered. Method: its first eight bytes.
 #[test]
 fn hopeless_frames_are_refused_at_once() {

@@ -29,29 +29,55 @@ pub fn replace(medium: &dyn Medium, path: &Path, content: &[u8]) -> Result<(), M
     medium.sync_dir(dir)
 }
 
-/// The content of `path` as `parse` reads it, or that of its `.bak`. `None`: neither is there, or neither can be read,
-/// which the log tells.
+/// What was found under a name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Loaded<T> {
+    Value(T),
+    /// Neither the file nor its `.bak` is there, or none has a byte in it.
+    Missing,
+    /// There is something, and it cannot be read.
+    Broken,
+}
+
+impl<T> Loaded<T> {
+    /// For files that can be done without.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Loaded::Value(value) => Some(value),
+            Loaded::Missing | Loaded::Broken => None,
+        }
+    }
+}
+
+/// The content of `path` as `parse` reads it, or that of its `.bak`, which the log tells.
 pub fn load<T>(
     medium: &dyn Medium,
     path: &Path,
     parse: impl Fn(&[u8]) -> Option<T>,
-) -> Result<Option<T>, MediumError> {
+) -> Result<Loaded<T>, MediumError> {
     let mut broken = None;
     // The newest first; `.tmp` last, for a kill between the two renames of a first replacement.
-    for candidate in [path.to_path_buf(), beside(path, "bak"), beside(path, "tmp")] {
-        let Some(content) = medium.read(&candidate)? else { continue };
-        if let Some(value) = parse(&content).filter(|_| !content.is_empty()) {
+    let unfinished = beside(path, "tmp");
+    for candidate in [path, &beside(path, "bak"), &unfinished] {
+        let Some(content) = medium.read(candidate)?.filter(|content| !content.is_empty()) else { continue };
+        if let Some(value) = parse(&content) {
             if let Some(broken) = broken {
                 log::warn!("{} cannot be read; {} is used", Path::display(broken), candidate.display());
             }
-            return Ok(Some(value));
+            return Ok(Loaded::Value(value));
         }
-        broken = Some(path);
+        // Half of it is what a kill leaves of a file that never was one.
+        if candidate != unfinished {
+            broken = Some(path);
+        }
     }
-    if let Some(broken) = broken {
-        log::error!("neither {} nor its .bak can be read: it starts empty", broken.display());
-    }
-    Ok(None)
+    Ok(match broken {
+        Some(broken) => {
+            log::error!("neither {} nor its .bak can be read", broken.display());
+            Loaded::Broken
+        }
+        None => Loaded::Missing,
+    })
 }
 
 fn beside(path: &Path, extension: &str) -> PathBuf {

@@ -50,7 +50,7 @@ impl Identity {
         let found = config_files::load(medium, &root.join(NAME), |bytes| {
             serde_json::from_slice::<Self>(bytes).ok().filter(|identity| identity.parsed_id().is_some())
         })?;
-        Ok(found)
+        Ok(found.value())
     }
 
     /// For a directory without one.

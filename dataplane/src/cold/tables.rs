@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use protocol::body::{self, Body};
-use store::{ColdReader, Medium, MediumError, QueueFound, QueueOffset, StoreError, config_files};
+use protocol::fastjson;
+use store::config_files::{self, Loaded};
+use store::{ColdReader, Medium, MediumError, QueueFound, QueueOffset, StoreError};
 use thiserror::Error;
 
 use crate::broker::group_config::GroupConfig;
@@ -34,11 +36,21 @@ pub struct StartTables {
     pub ops: PersistOps,
 }
 
-/// Reads the files of the directory `config/`. A file that is missing, or that nobody can read, leaves its table empty.
-pub fn load(medium: &dyn Medium, dir: &Path) -> Result<Mirror, MediumError> {
-    fn one<T: Body + Default>(medium: &dyn Medium, dir: &Path, file: ConfigFile) -> Result<T, MediumError> {
-        let loaded = config_files::load(medium, &dir.join(file.name()), |bytes| T::decode(bytes).ok())?;
-        Ok(loaded.unwrap_or_default())
+/// Reads the files of the directory `config/`. A file that is missing leaves its table empty, and one that was damaged falls back to its
+/// `.bak`. With what somebody has written and nobody can take there is no start: to go on without would be to lose it with the next change.
+pub fn load(medium: &dyn Medium, dir: &Path) -> Result<Mirror, LoadError> {
+    fn one<T: Body + Default>(medium: &dyn Medium, dir: &Path, file: ConfigFile) -> Result<T, LoadError> {
+        let read = |bytes: &[u8]| match T::decode(bytes) {
+            Ok(table) => Some(Ok(table)),
+            Err(error) => fastjson::is_object(bytes).then_some(Err(error)),
+        };
+        let name = file.name();
+        match config_files::load(medium, &dir.join(name), read)? {
+            Loaded::Value(Ok(table)) => Ok(table),
+            Loaded::Value(Err(error)) => Err(TableFault::Unfit { file: name, error }.into()),
+            Loaded::Missing => Ok(T::default()),
+            Loaded::Broken => Err(TableFault::Broken { file: name }.into()),
+        }
     }
     let mut mirror = Mirror::default();
     mirror.topics = one(medium, dir, ConfigFile::Topics)?;
@@ -48,18 +60,35 @@ pub fn load(medium: &dyn Medium, dir: &Path) -> Result<Mirror, MediumError> {
     Ok(mirror)
 }
 
-/// A number in a file that no table may have: queues are walked through, and each is a file.
+/// Why there are no tables.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    #[error(transparent)]
+    Table(#[from] TableFault),
+}
+
+/// What is in a file and can be in no table.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "{file}: the {kind} \"{name}\" has {field} {value}, where 0 to {QUEUES_MAX} are possible; correct the number or take the entry out of the \
-     file, and start again (nothing was changed; {file}.bak is the version before)"
-)]
-pub struct TableFault {
-    file: &'static str,
-    kind: &'static str,
-    name: String,
-    field: &'static str,
-    value: i32,
+pub enum TableFault {
+    /// Queues are walked through, and each is a file.
+    #[error(
+        "{file}: the {kind} \"{name}\" has {field} {value}, where 0 to {QUEUES_MAX} are possible; correct the number or take the entry out of the \
+         file, and start again (nothing was changed; {file}.bak is the version before)"
+    )]
+    Number { file: &'static str, kind: &'static str, name: String, field: &'static str, value: i32 },
+    /// It is whole, and says something that does not exist.
+    #[error(
+        "{file}: {error}; correct that place, or move the file away to go on with {file}.bak, the version before, and start again (nothing was \
+         changed)"
+    )]
+    Unfit { file: &'static str, error: fastjson::Error },
+    #[error(
+        "{file}: neither it nor {file}.bak can be read; bring one of them back from a copy, or move them away to start without what was in them \
+         (nothing was changed)"
+    )]
+    Broken { file: &'static str },
 }
 
 /// Whether a broker can be started with these tables.
@@ -71,7 +100,7 @@ pub fn check(mirror: &Mirror) -> Result<(), TableFault> {
         {
             if !queues.contains(&value) {
                 let (file, name) = (ConfigFile::Topics.name(), topic.topic_name.clone());
-                return Err(TableFault { file, kind: "topic", name, field, value });
+                return Err(TableFault::Number { file, kind: "topic", name, field, value });
             }
         }
     }
@@ -80,7 +109,7 @@ pub fn check(mirror: &Mirror) -> Result<(), TableFault> {
         let value = group.retry_queue_nums;
         if value > QUEUES_MAX {
             let (file, name) = (ConfigFile::SubscriptionGroups.name(), group.group_name.clone());
-            return Err(TableFault { file, kind: "group", name, field: "retryQueueNums", value });
+            return Err(TableFault::Number { file, kind: "group", name, field: "retryQueueNums", value });
         }
     }
     Ok(())
@@ -277,6 +306,50 @@ mod tests {
         assert_eq!(groups(65_535), Ok(()));
     }
 
+    /// Goal: what a hand or a newer broker has written and this one cannot take stops the start with words that say where it is: neither is it
+    /// passed over with all that stands beside it, nor is the version before taken in its place. Method: values that no table can have, in
+    /// each file, over a good version; unknown fields beside them are no matter.
+    #[test]
+    fn what_no_table_can_have_stops_the_start() {
+        let topics = |topic: &str| format!(r#"{{"topicConfigTable":{{"T":{{"topicName":"T",{topic}}}}}}}"#);
+        let groups =
+            |group: &str| format!(r#"{{"subscriptionGroupTable":{{"G":{{"groupName":"G",{group}}}}}}}"#);
+        let smaller = "a smaller number before what is expected at byte ";
+        let files = [
+            (ConfigFile::Topics, topics(r#""readQueueNums":2147483648"#), smaller),
+            (ConfigFile::Topics, topics(r#""topicSysFlag": 4294967296"#), smaller),
+            (ConfigFile::Topics, topics(r#""perm":99999999999999999999"#), "a smaller number before what is"),
+            (ConfigFile::Topics, topics(r#""order":7"#), "a boolean before what is"),
+            (ConfigFile::Topics, topics(r#""topicFilterType":"NEW_TAG""#), "no TopicFilterType is named"),
+            (ConfigFile::Topics, topics(r#""attributes":[1]"#), "an object expected"),
+            (ConfigFile::SubscriptionGroups, groups(r#""brokerId":[]"#), "a value expected"),
+            (ConfigFile::SubscriptionGroups, groups(r#""retryMaxTimes":2147483648"#), "a smaller number"),
+            (ConfigFile::ConsumerOffsets, r#"{"offsetTable":{"T@G":{"first":1}}}"#.into(), "a number before"),
+            (ConfigFile::DelayOffsets, r#"{"offsetTable":{2147483648:1}}"#.into(), "a smaller number"),
+        ];
+        let (mut older, config) = (filled(1), Config { broker_name: "b".into(), ..Config::default() });
+        for (file, text, wanted) in files {
+            let (medium, dir) = (SimMedium::new(1), Path::new("/config"));
+            medium.create_dir(dir).unwrap();
+            let path = dir.join(file.name());
+            config_files::replace(&medium, &path, older.take_text(file, 9_000).as_bytes()).unwrap();
+            config_files::replace(&medium, &path, text.as_bytes()).unwrap();
+            let Err(error) = load(&medium, dir) else { panic!("{text} was passed over") };
+            let said = error.to_string();
+            assert!(said.starts_with(&format!("{}: {wanted}", file.name())), "{said}");
+            assert!(said.contains("correct that place"), "{said}");
+        }
+        let (medium, dir) = (SimMedium::new(1), Path::new("/config"));
+        medium.create_dir(dir).unwrap();
+        let newer = topics(r#""order":"true","newField":{"deep":[99999999999]},"readQueueNums":"9""#);
+        config_files::replace(&medium, &dir.join("topics.json"), newer.as_bytes()).unwrap();
+        let tables = start(&config, &load(&medium, dir).unwrap(), 1);
+        assert_eq!(
+            tables.topics.config("T").map(|topic| (topic.order, topic.read_queue_nums)),
+            Some((true, 9))
+        );
+    }
+
     /// D-8. Goal: each of the four files, damaged in any way, falls back to its `.bak`, and what the damaged one held last is all that is
     /// lost. Method: two versions of each; the newer one cut at every length, made garbage of several kinds, removed; then both.
     #[test]
@@ -308,12 +381,13 @@ mod tests {
             assert_eq!(text_read(), texts[0], "{} removed", file.name());
             let mut bak = path.clone().into_os_string();
             bak.push(".bak");
+            medium.create(Path::new(&bak), 0).unwrap();
+            assert_eq!(text_read(), Mirror::default().take_text(file, 9_000), "nothing was in it");
             medium.create(Path::new(&bak), 5).unwrap();
-            assert_eq!(
-                text_read(),
-                Mirror::default().take_text(file, 9_000),
-                "both are broken: it starts empty"
-            );
+            let said = load(&medium, dir).unwrap_err().to_string();
+            let wanted =
+                format!("{0}: neither it nor {0}.bak can be read; bring one of them back", file.name());
+            assert!(said.starts_with(&wanted), "{said}");
             config_files::replace(&medium, &path, bytes).unwrap();
         }
     }

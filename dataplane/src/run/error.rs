@@ -2,7 +2,7 @@
 
 use store::{MediumError, StoreError};
 
-use crate::cold::tables::TableFault;
+use crate::cold::tables::{LoadError, TableFault};
 
 /// Why a broker does not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -19,4 +19,13 @@ pub enum RunError {
     Thread(std::io::Error),
     #[error("the shard stopped with a panic; the next start recovers from the hot log")]
     ShardPanicked,
+}
+
+impl From<LoadError> for RunError {
+    fn from(error: LoadError) -> RunError {
+        match error {
+            LoadError::Medium(error) => error.into(),
+            LoadError::Table(fault) => fault.into(),
+        }
+    }
 }

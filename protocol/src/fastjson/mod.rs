@@ -31,6 +31,11 @@ pub fn from_slice_within<T: DeserializeOwned>(bytes: &[u8], values_max: usize) -
     read::document(bytes, values_max)
 }
 
+/// Whether this is one object from its first byte to its last, whatever is in it. What was cut short or overwritten is none.
+pub fn is_object(bytes: &[u8]) -> bool {
+    read::is_object(bytes)
+}
+
 /// Writes a body as Java does.
 pub fn to_vec<T: Serialize>(value: &T) -> Vec<u8> {
     write::document(value, Style::JAVA)

@@ -22,6 +22,13 @@ pub(super) fn document<T: DeserializeOwned>(bytes: &[u8], values_max: usize) -> 
     Ok(value)
 }
 
+pub(super) fn is_object(bytes: &[u8]) -> bool {
+    let mut reader = Reader { bytes, at: 0, depth: 0, values: 0, values_max: usize::MAX };
+    let is_whole = reader.next_kind() == Ok(b'{') && reader.skip().is_ok();
+    reader.space();
+    is_whole && reader.at == bytes.len()
+}
+
 struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,

@@ -122,7 +122,7 @@ impl QueueFiles {
     /// What the last clean stop has saved, if there is any.
     pub fn load_census(&mut self, root: &Path) -> Result<(), StoreError> {
         let parse = |bytes: &[u8]| serde_json::from_slice::<Census>(bytes).ok();
-        self.census = config_files::load(&*self.medium, &root.join(NAME), parse)?;
+        self.census = config_files::load(&*self.medium, &root.join(NAME), parse)?.value();
         Ok(())
     }
 

@@ -28,7 +28,7 @@ impl QueueFiles {
         let found = config_files::load(&*self.medium, &root.join(NAME), |bytes| {
             serde_json::from_slice::<Numbers>(bytes).ok()
         })?;
-        for (topic, queues) in found.unwrap_or_default() {
+        for (topic, queues) in found.value().unwrap_or_default() {
             if !names::has_legal_characters(&topic) {
                 continue;
             }
