@@ -7,6 +7,7 @@ use protocol::error::FieldError;
 use protocol::fastjson;
 use protocol::frame::Codec;
 
+use crate::limits::REMARK_BYTES_MAX;
 use crate::net::ConnId;
 
 /// Where an answer goes. Small and `Copy`: holds, gates and errands keep it.
@@ -31,7 +32,7 @@ pub struct Refusal {
 impl Refusal {
     #[cold]
     pub fn new(code: i32, remark: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { code, remark: remark.into(), empty_fields: false }
+        Refusal { code, remark: cut_remark(remark.into()), empty_fields: false }
     }
 
     /// The body is not what the code says it is.
@@ -72,5 +73,43 @@ impl From<FieldError> for Refusal {
     }
 }
 
+/// Remarks repeat what a client has said. One that says a megabyte where a name belongs gets no megabyte back, but the beginning and
+/// the end of the sentence.
+#[cold]
+pub fn cut_remark(remark: Cow<'static, str>) -> Cow<'static, str> {
+    if remark.len() <= REMARK_BYTES_MAX {
+        return remark;
+    }
+    let head = &remark[..remark.floor_char_boundary(REMARK_BYTES_MAX / 2)];
+    let tail = &remark[remark.ceil_char_boundary(remark.len() - REMARK_BYTES_MAX / 4)..];
+    format!("{head} ..({} bytes in all).. {tail}", remark.len()).into()
+}
+
 /// No code of the wire.
 const NO_ROOM: i32 = i32::MIN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a remark is as it was up to the bound, and no longer than it beyond, with its beginning and its end. Method: around the bound,
+    /// and where the cuts fall into characters of several bytes.
+    #[test]
+    fn long_remarks_are_cut() {
+        let fits = "x".repeat(REMARK_BYTES_MAX);
+        assert_eq!(Refusal::new(1, fits.clone()).remark, fits);
+        for (char, count) in [("x", REMARK_BYTES_MAX + 1), ("x", 1 << 20), ("ü", 1 << 20), ("語", 1 << 20)]
+        {
+            for before in ["", "a", "aa"] {
+                let long = format!("{before}topic[{}] not exist", char.repeat(count));
+                let cut = Refusal::new(1, long.clone()).remark;
+                assert!(cut.len() <= REMARK_BYTES_MAX, "{}", cut.len());
+                assert!(
+                    cut.starts_with(&format!("{before}topic[{char}"))
+                        && cut.ends_with(&format!("{char}] not exist"))
+                );
+                assert!(cut.contains(&format!(" ..({} bytes in all).. ", long.len())));
+            }
+        }
+    }
+}

@@ -80,6 +80,9 @@ pub const LITTLE_BODY_BYTES_MAX: usize = 1024;
 /// and does so for as many turns with much to move from then on.
 pub const SHORT_DRAINS: u32 = 64;
 
+/// Bytes of a remark of ours. Of a longer one, which repeats what a client has said, the beginning and the end are sent.
+pub const REMARK_BYTES_MAX: usize = 4_096;
+
 /// The first message of a new topic waits this long for name servers to hear of the topic, then goes on without them.
 pub const ANNOUNCE_MS_MAX: u64 = 1_000;
 

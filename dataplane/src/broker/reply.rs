@@ -15,6 +15,7 @@ use protocol::ids;
 use protocol::properties::{self, key};
 use protocol::record::RecordDraft;
 
+use crate::answer::cut_remark;
 use crate::broker::calls::{Call, PushedReply};
 use crate::broker::send::Target;
 use crate::broker::{Broker, Refusal, Request};
@@ -60,7 +61,7 @@ impl Broker {
         };
         self.scratch.properties = list;
         if let Some(remark) = failure {
-            self.answer_reply(&pushed, Some(&remark), out);
+            self.answer_reply(&pushed, Some(remark), out);
         }
         Ok(())
     }
@@ -76,7 +77,7 @@ impl Broker {
     /// The requester is gone, too slow, or does not want the reply.
     pub(super) fn reply_lost(&mut self, pushed: &PushedReply, out: &mut Outbox) {
         let remark = format!("push reply message to {}fail.", pushed.client_id);
-        self.answer_reply(pushed, Some(&remark), out);
+        self.answer_reply(pushed, Some(remark), out);
     }
 
     /// The client's properties and our two stamps; a reply bears no CLUSTER.
@@ -156,7 +157,8 @@ impl Broker {
     }
 
     /// Tells the replier what became of its reply; where it was stored is said in either case.
-    fn answer_reply(&self, pushed: &PushedReply, failure: Option<&str>, out: &mut Outbox) {
+    fn answer_reply(&self, pushed: &PushedReply, failure: Option<String>, out: &mut Outbox) {
+        let failure = failure.map(|remark| cut_remark(remark.into()));
         let id = pushed.stored.map(|(physical, _)| ids::offset_id(self.address, physical));
         let queue_offset = pushed.stored.map_or(0, |(_, queue_offset)| queue_offset);
         let code = if failure.is_some() { response::SYSTEM_ERROR } else { response::SUCCESS };
@@ -173,8 +175,8 @@ impl Broker {
                         .field("queueId", pushed.queue_id)
                         .field("queueOffset", queue_offset);
                 }
-                match failure {
-                    Some(remark) => w.remark(remark),
+                match &failure {
+                    Some(remark) => w.remark(&**remark),
                     None => w,
                 }
             },

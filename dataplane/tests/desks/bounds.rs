@@ -279,3 +279,132 @@ fn errands_keep_no_long_texts() {
         assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(remark)));
     }
 }
+
+/// Goal: who says a megabyte where a name belongs does not get it back. Method: every request code, with long texts in each field that holds
+/// a name, alone and together, in fields and bodies; then a topic of a megabyte.
+#[test]
+fn remarks_do_not_repeat_long_names() {
+    let mut world = World::new();
+    world.topic("T", 4);
+    let conn = world.connect();
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &["P"]));
+    let long = "n".repeat(6 << 10);
+    let numbers = [
+        "d",
+        "e",
+        "f",
+        "g",
+        "h",
+        "j",
+        "defaultTopicQueueNums",
+        "queueId",
+        "sysFlag",
+        "bornTimestamp",
+        "flag",
+        "reconsumeTimes",
+        "queueOffset",
+        "maxMsgNums",
+        "commitOffset",
+        "suspendTimeoutMillis",
+        "subVersion",
+        "offset",
+        "timestamp",
+        "delayLevel",
+        "maxNum",
+        "beginTimestamp",
+        "endTimestamp",
+        "readQueueNums",
+        "writeQueueNums",
+        "perm",
+        "tranStateTableOffset",
+        "commitLogOffset",
+        "commitOrRollback",
+        "index",
+        "count",
+        "consumerType",
+    ];
+    let names = [
+        "b",
+        "c",
+        "a",
+        "topic",
+        "defaultTopic",
+        "producerGroup",
+        "consumerGroup",
+        "group",
+        "groupName",
+        "srcGroup",
+        "destGroup",
+        "clientId",
+        "clientID",
+        "msgId",
+        "offsetMsgId",
+        "originMsgId",
+        "originTopic",
+        "transactionId",
+        "key",
+        "statsName",
+        "statsKey",
+        "subscription",
+        "expressionType",
+        "topicFilterType",
+        "attributes",
+        "i",
+        "properties",
+        "topicList",
+    ];
+    let known = |name: &str| match name {
+        "b" | "topic" | "originTopic" => "T",
+        "a" | "producerGroup" => "P",
+        "clientId" | "clientID" => "c",
+        "expressionType" => "TAG",
+        "i" | "properties" | "attributes" | "topicFilterType" => "",
+        _ => "G",
+    };
+    let with = |code: i32, is_long: &dyn Fn(&str) -> bool| {
+        let mut command = RemotingCommand::request(code);
+        for name in numbers {
+            command = command.field(name, 0);
+        }
+        for name in names {
+            let reply_to = name == "i" || name == "properties";
+            let value = match (is_long(name), reply_to) {
+                (true, true) => format!("REPLY_TO_CLIENT\u{1}{long}\u{2}"),
+                (true, false) => long.clone(),
+                (false, _) => known(name).to_owned(),
+            };
+            command = command.field(name, value);
+        }
+        command
+    };
+    let mut refused = 0;
+    let mut check = |command: RemotingCommand| {
+        world.post_in(Codec::Binary, conn, &command);
+        for _ in 0..3 {
+            world.turn();
+        }
+        while let Some(answer) = world.next(conn) {
+            let len = answer.remark.as_ref().map_or(0, String::len);
+            assert!(len <= 4_096, "code {}: a remark of {len} bytes", command.code);
+            refused += usize::from(answer.is_response() && len > 3_000);
+        }
+    };
+    for &(code, _) in request::ALL {
+        check(with(code, &|_| true));
+        check(with(code, &|field| field.len() == 1));
+        check(with(code, &|field| field.ends_with("roup")));
+        check(with(code, &|field| field.ends_with("opic")));
+        check(with(code, &|field| field == "i" || field == "properties"));
+        check(with(code, &|field| !matches!(field, "b" | "topic" | "a" | "producerGroup")));
+        for body in [
+            format!(r#"{{"{long}":0}}"#),
+            format!(r#"{{"groupName":"{long}","topic":"{long}"}}"#),
+            long.clone(),
+        ] {
+            check(with(code, &|_| false).body(body.clone()));
+        }
+    }
+    check(crate::requests::send(&"t".repeat(1 << 20), 0, "", b"x"));
+    check(crate::requests::send("%RETRY%G", 0, &format!("k\u{1}{}\u{2}", "v".repeat(1 << 20)), b"x"));
+    assert!(refused > 20, "{refused} refusals with long names");
+}
