@@ -8,9 +8,12 @@
 //! The official broker registers before it answers; a client that starts a consumer right after its first send relies
 //! on it. Without a name server that knows us nobody waits.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+
+use hashbrown::HashMap;
 
 use crate::broker::Broker;
 use crate::broker::topics::TopicIndex;
@@ -28,12 +31,45 @@ struct Told {
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
-/// A topic that name servers do not know yet.
-#[derive(Clone, Copy, Debug)]
+/// Topics that name servers do not know yet. Every send looks here while there are any, so one is found among ten thousand at once.
+#[derive(Debug, Default)]
 pub struct Announcing {
-    topic: TopicIndex,
+    by_topic: HashMap<TopicIndex, Wait>,
+    /// As they were made: those before are known, or late, no later than those behind. A topic that was made again stands here twice.
+    in_order: VecDeque<(TopicIndex, Wait)>,
+}
+
+/// What a topic waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait {
     counter: i64,
     deadline_ms: u64,
+}
+
+impl Announcing {
+    pub fn is_empty(&self) -> bool {
+        self.in_order.is_empty()
+    }
+
+    fn add(&mut self, topic: TopicIndex, wait: Wait) {
+        self.by_topic.insert(topic, wait);
+        self.in_order.push_back((topic, wait));
+    }
+
+    fn is_waiting(&self, topic: TopicIndex) -> bool {
+        self.by_topic.contains_key(&topic)
+    }
+
+    /// Drops those that wait no longer.
+    fn release(&mut self, counter: i64, now_ms: u64) {
+        let over = |wait: &Wait| wait.counter <= counter || wait.deadline_ms <= now_ms;
+        while let Some((topic, wait)) = self.in_order.front().filter(|(_, wait)| over(wait)) {
+            if self.by_topic.get(topic) == Some(wait) {
+                self.by_topic.remove(topic);
+            }
+            self.in_order.pop_front();
+        }
+    }
 }
 
 impl Default for Announced {
@@ -76,14 +112,65 @@ impl Broker {
     #[cold]
     pub(super) fn announce(&mut self, topic: TopicIndex, now: &TurnTime) {
         let counter = self.topics.version().counter;
-        self.announcing.push(Announcing { topic, counter, deadline_ms: now.mono_ms() + ANNOUNCE_MS_MAX });
+        self.announcing.add(topic, Wait { counter, deadline_ms: now.mono_ms() + ANNOUNCE_MS_MAX });
     }
 
     /// Whether name servers have yet to hear of this topic.
     #[cold]
     pub(super) fn is_being_announced(&mut self, topic: TopicIndex, now: &TurnTime) -> bool {
-        let counter = self.announced.counter();
-        self.announcing.retain(|new| new.counter > counter && new.deadline_ms > now.mono_ms());
-        self.announcing.iter().any(|new| new.topic == topic)
+        self.announcing.release(self.announced.counter(), now.mono_ms());
+        self.announcing.is_waiting(topic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::persist_ops::PersistOps;
+    use crate::broker::topic_config::TopicConfig;
+    use crate::broker::topics::tests::{settings, table};
+
+    fn topics(count: usize) -> Vec<TopicIndex> {
+        let (mut topics, mut ops) = (table(settings()), PersistOps::new());
+        (0..count).map(|at| topics.put(TopicConfig::new(&format!("T{at}"), 4, 6), 0, &mut ops)).collect()
+    }
+
+    /// Goal: a topic waits until name servers know its version or until it is late, also one that is made again meanwhile.
+    #[test]
+    fn topics_wait_for_their_version_or_their_time() {
+        let (topics, mut announcing) = (topics(3), Announcing::default());
+        for (at, &topic) in topics.iter().enumerate() {
+            announcing.add(topic, Wait { counter: at as i64 + 1, deadline_ms: 100 + at as u64 });
+        }
+        announcing.add(topics[0], Wait { counter: 9, deadline_ms: 500 });
+        let waiting = |announcing: &Announcing| -> Vec<bool> {
+            topics.iter().map(|topic| announcing.is_waiting(*topic)).collect()
+        };
+        announcing.release(0, 99);
+        assert_eq!(waiting(&announcing), [true, true, true]);
+        announcing.release(2, 99);
+        assert_eq!(waiting(&announcing), [true, false, true], "the first was made again");
+        announcing.release(2, 102);
+        assert_eq!(waiting(&announcing), [true, false, false]);
+        announcing.release(9, 102);
+        assert!(announcing.is_empty() && announcing.by_topic.is_empty());
+    }
+
+    /// Goal: however many topics are made at once, whether one of them waits is known at once. Method: as many as would take many minutes if each
+    /// were looked for among all, all asked for twice, and released one by one.
+    #[test]
+    fn many_topics_wait_without_holding_anybody_up() {
+        let (topics, mut announcing) = (topics(200_000), Announcing::default());
+        for (at, &topic) in topics.iter().enumerate() {
+            announcing.add(topic, Wait { counter: at as i64 + 1, deadline_ms: 1_000 });
+        }
+        for known in 0..=topics.len() {
+            announcing.release(known as i64, 0);
+            let waiting = [known.checked_sub(1), Some(known)].map(|at| {
+                at.and_then(|at| topics.get(at)).is_some_and(|topic| announcing.is_waiting(*topic))
+            });
+            assert_eq!(waiting, [false, known < topics.len()]);
+        }
+        assert!(announcing.is_empty());
     }
 }

@@ -149,7 +149,7 @@ pub struct Broker {
     ended_waits: EndedWaits,
     /// What name servers know of our topics, and the topics they do not know yet.
     announced: Announced,
-    announcing: Vec<Announcing>,
+    announcing: Announcing,
     /// Our calls to clients.
     calls: Calls,
     stalled: Stalled,

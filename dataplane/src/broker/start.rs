@@ -6,7 +6,7 @@ use protocol::ids::UniqKeys;
 use store::Store;
 
 use crate::broker::admin::Admin;
-use crate::broker::announce::Announced;
+use crate::broker::announce::{Announced, Announcing};
 use crate::broker::assignment::Routes;
 use crate::broker::calls::Calls;
 use crate::broker::consumers::Consumers;
@@ -78,7 +78,7 @@ impl Broker {
             transactions,
             ended_waits: EndedWaits::default(),
             announced: Announced::default(),
-            announcing: Vec::new(),
+            announcing: Announcing::default(),
             calls: Calls::default(),
             stalled: Stalled::default(),
             routes: start.routes,
