@@ -154,8 +154,20 @@ const PROPERTY_GROWTH: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::testing::record_bytes;
+    use crate::core::testing::{record_bytes, zlib};
     use std::io::Write;
+
+    /// The same in every compression, with its flag.
+    fn packed_each_way(text: &[u8]) -> [(Vec<u8>, i32); 3] {
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        lz4.write_all(text).unwrap();
+        let zstd = ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest);
+        [
+            (zlib(text), sys_flag::COMPRESSION_ZLIB),
+            (lz4.finish().unwrap(), sys_flag::COMPRESSION_LZ4),
+            (zstd, sys_flag::COMPRESSION_ZSTD),
+        ]
+    }
 
     /// Goal: records one after another come out whole, and a cut one ends the list.
     #[test]
@@ -177,16 +189,7 @@ mod tests {
     #[test]
     fn bodies_are_unpacked() {
         let text = b"again and again ".repeat(400);
-        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(5));
-        zlib.write_all(&text).unwrap();
-        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
-        lz4.write_all(&text).unwrap();
-        let zstd = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
-        for (packed, kind) in [
-            (zlib.finish().unwrap(), sys_flag::COMPRESSION_ZLIB),
-            (lz4.finish().unwrap(), sys_flag::COMPRESSION_LZ4),
-            (zstd, sys_flag::COMPRESSION_ZSTD),
-        ] {
+        for (packed, kind) in packed_each_way(&text) {
             let record = record_bytes("T", 0, 0, &packed, b"", kind | sys_flag::COMPRESSED);
             assert_eq!(records(&record, "a")[0].body(), &text[..]);
         }
@@ -198,9 +201,7 @@ mod tests {
     /// bound, together far above it.
     #[test]
     fn an_answer_unpacks_to_a_bounded_size() {
-        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(9));
-        zlib.write_all(&vec![0; 100 << 20]).unwrap();
-        let packed = zlib.finish().unwrap();
+        let packed = zlib(&vec![0; 100 << 20]);
         let record = record_bytes("T", 0, 0, &packed, b"", sys_flag::COMPRESSED);
         let messages = records(&record.repeat(8), "a");
         assert_eq!(messages.len(), 8, "what is not unpacked is given on as it is");
@@ -214,10 +215,8 @@ mod tests {
     fn packed_batch(count: usize, properties: &[u8]) -> Vec<u8> {
         let mut body = Vec::new();
         batch::push(&mut body, &batch::BatchMessage { flag: 0, body: b"x", properties });
-        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(1));
-        zlib.write_all(&body.repeat(count)).unwrap();
         let flags = sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP | sys_flag::COMPRESSED;
-        record_bytes("T", 0, 0, &zlib.finish().unwrap(), b"", flags)
+        record_bytes("T", 0, 0, &zlib(&body.repeat(count)), b"", flags)
     }
 
     /// Goal: batches that unpack to very many messages, or to few with very many properties, take a bounded memory; and
@@ -243,32 +242,27 @@ mod tests {
     #[test]
     fn each_compression_is_bounded() {
         let text = vec![7; 100_000];
-        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(9));
-        zlib.write_all(&text).unwrap();
-        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
-        lz4.write_all(&text).unwrap();
-        let zstd = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
-        for (packed, kind) in [
-            (zlib.finish().unwrap(), sys_flag::COMPRESSION_ZLIB),
-            (lz4.finish().unwrap(), sys_flag::COMPRESSION_LZ4),
-            (zstd, sys_flag::COMPRESSION_ZSTD),
-        ] {
+        for (packed, kind) in packed_each_way(&text) {
             assert_eq!(inflate(&packed, kind, 100_000).unwrap(), text);
             assert!(inflate(&packed, kind, 99_999).is_err());
             assert!(inflate(&packed, kind, 0).is_err());
         }
     }
 
+    /// The messages x and y, one after another.
+    fn batch_of_two(flag: i32, properties: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for text in ["x", "y"] {
+            batch::push(&mut body, &batch::BatchMessage { flag, body: text.as_bytes(), properties });
+        }
+        body
+    }
+
     /// Goal: the messages of a batch at the last offset all come out.
     #[test]
     fn a_batch_at_the_last_offset_is_unwrapped() {
-        let mut body = Vec::new();
-        for text in ["x", "y"] {
-            let inner = batch::BatchMessage { flag: 0, body: text.as_bytes(), properties: b"" };
-            batch::push(&mut body, &inner);
-        }
         let mut whole = crate::core::testing::message_at("T", 0, 0);
-        (whole.queue_offset, whole.message.body) = (i64::MAX, body.into());
+        (whole.queue_offset, whole.message.body) = (i64::MAX, batch_of_two(0, b"").into());
         let mut messages = Vec::new();
         unwrap(&whole, &mut messages, &mut 10_000);
         assert_eq!(messages.len(), 1, "behind the last offset there is none");
@@ -277,11 +271,7 @@ mod tests {
     /// Goal: an inner batch comes out as its messages, at consecutive offsets.
     #[test]
     fn inner_batches_are_unwrapped() {
-        let mut body = Vec::new();
-        for text in ["x", "y"] {
-            let inner = batch::BatchMessage { flag: 3, body: text.as_bytes(), properties: b"TAGS\x01t\x02" };
-            batch::push(&mut body, &inner);
-        }
+        let body = batch_of_two(3, b"TAGS\x01t\x02");
         let flags = sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP;
         let messages = records(&record_bytes("T", 0, 40, &body, b"INNER_NUM\x012\x02", flags), "a");
         let read: Vec<_> =

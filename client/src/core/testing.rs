@@ -60,7 +60,7 @@ pub(crate) fn record_bytes(
 }
 
 pub(crate) fn zlib(body: &[u8]) -> Vec<u8> {
-    let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(5));
+    let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     packer.write_all(body).expect("memory takes it");
     packer.finish().expect("memory takes it")
 }

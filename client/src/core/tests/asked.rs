@@ -1,10 +1,9 @@
 //! What brokers ask of a client.
 
-use super::consuming::{Shelf, config, world};
+use super::consuming::{Shelf, config, start, world};
 use crate::config::ProducerConfig;
-use crate::core::offsets::Offsets;
+use crate::core::Consumed;
 use crate::core::testing::*;
-use crate::core::{Consumed, Subscription};
 use crate::message::MessageQueue;
 use protocol::RemotingCommand;
 use protocol::body::{
@@ -16,8 +15,7 @@ use std::time::Duration;
 fn consuming() -> World {
     let shelf = Shelf::shared(2, 2);
     let mut world = world(2, &shelf);
-    let subscriptions = vec![Subscription::tags("T", "*").unwrap()];
-    world.core.push_start(config(), false, subscriptions, Offsets::default(), world.now).unwrap();
+    start(&mut world, config(), "*");
     world.pass(Duration::from_millis(10));
     world
 }

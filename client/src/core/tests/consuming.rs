@@ -125,7 +125,7 @@ pub(super) fn config() -> PushConsumerConfig {
     config
 }
 
-fn start(world: &mut World, config: PushConsumerConfig, expression: &str) {
+pub(super) fn start(world: &mut World, config: PushConsumerConfig, expression: &str) {
     let subscriptions = vec![Subscription::tags("T", expression).unwrap()];
     world.core.push_start(config, false, subscriptions, Offsets::default(), world.now).unwrap();
     world.settle();

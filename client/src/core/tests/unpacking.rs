@@ -1,10 +1,9 @@
 //! Unpacking beside the core: what goes on meanwhile, in which order its results come, and how much may wait for it.
 
-use super::consuming::{Shelf, config, world};
+use super::consuming::{Shelf, config, start, world};
 use crate::config::ProducerConfig;
-use crate::core::offsets::Offsets;
 use crate::core::testing::*;
-use crate::core::{Answer, Consumed, How, Order, Payload, Subscription};
+use crate::core::{Answer, Consumed, How, Order, Payload};
 use crate::message::Message;
 use protocol::RemotingCommand;
 use protocol::code::{request, response};
@@ -17,8 +16,7 @@ fn consuming() -> World {
     shelf.borrow_mut().is_packed = true;
     let mut world = world(2, &shelf);
     world.is_slow_to_unpack = true;
-    let subscriptions = vec![Subscription::tags("T", "*").unwrap()];
-    world.core.push_start(config(), false, subscriptions, Offsets::default(), world.now).unwrap();
+    start(&mut world, config(), "*");
     world.pass(Duration::from_millis(10));
     world
 }
