@@ -61,11 +61,26 @@ fn start(servers: &[HostPort]) -> (Registrar, watch::Sender<Option<Tables>>) {
     (Registrar::start(servers, identity, pace, newest, &mut Rng::from_seed(1)).unwrap(), tables)
 }
 
+/// One name server, and a registrar that registers with it.
+fn start_one() -> (TcpListener, Registrar, watch::Sender<Option<Tables>>) {
+    let (listener, server) = listen();
+    let (registrar, tables) = start(&[server]);
+    (listener, registrar, tables)
+}
+
+/// The connection over which the name server has said yes to the registration, and the registrar has heard it.
+fn accept_known(listener: &TcpListener, registrar: &Registrar) -> Peer {
+    let mut peer = Peer::accept(listener);
+    let asked = peer.read();
+    peer.answer(&asked, response::SUCCESS);
+    assert!(registrar.standing().wait_for_all(Duration::from_secs(5)));
+    peer
+}
+
 /// Goal: the first frame is a complete registration. Method: read it and compare every field.
 #[test]
 fn registers_at_once_with_every_field() {
-    let (listener, server) = listen();
-    let (registrar, _tables) = start(&[server]);
+    let (listener, registrar, _tables) = start_one();
     let mut peer = Peer::accept(&listener);
     let asked = peer.read();
     assert_eq!(asked.code, request::REGISTER_BROKER);
@@ -90,8 +105,7 @@ fn registers_at_once_with_every_field() {
 /// Goal: a changed table is told within milliseconds, and several changes during one registration are told once.
 #[test]
 fn a_change_is_told_at_once_and_changes_are_joined() {
-    let (listener, server) = listen();
-    let (_registrar, tables) = start(&[server]);
+    let (listener, _registrar, tables) = start_one();
     let mut peer = Peer::accept(&listener);
     let first = peer.read();
     for version in ["a", "b", "c"] {
@@ -113,10 +127,7 @@ fn a_change_is_told_at_once_and_changes_are_joined() {
 fn a_restarted_name_server_is_told_again() {
     let (listener, server) = listen();
     let (registrar, _tables) = start(std::slice::from_ref(&server));
-    let mut peer = Peer::accept(&listener);
-    let asked = peer.read();
-    peer.answer(&asked, response::SUCCESS);
-    assert!(registrar.standing().wait_for_all(Duration::from_secs(5)));
+    let peer = accept_known(&listener, &registrar);
     drop(peer);
     drop(listener);
     std::thread::sleep(Duration::from_millis(700));
@@ -147,12 +158,8 @@ fn a_dead_name_server_delays_nobody() {
 
 #[test]
 fn leaving_unregisters_from_those_who_know_us() {
-    let (listener, server) = listen();
-    let (registrar, _tables) = start(&[server]);
-    let mut peer = Peer::accept(&listener);
-    let asked = peer.read();
-    peer.answer(&asked, response::SUCCESS);
-    assert!(registrar.standing().wait_for_all(Duration::from_secs(5)));
+    let (listener, registrar, _tables) = start_one();
+    let mut peer = accept_known(&listener, &registrar);
     let leaving = std::thread::spawn(move || registrar.leave());
     let goodbye = peer.read();
     assert_eq!(goodbye.code, request::UNREGISTER_BROKER);
@@ -165,8 +172,7 @@ fn leaving_unregisters_from_those_who_know_us() {
 /// Goal: garbage or a refusal costs that connection or a second, nothing else.
 #[test]
 fn garbage_and_refusals_are_survived() {
-    let (listener, server) = listen();
-    let (registrar, _tables) = start(&[server]);
+    let (listener, registrar, _tables) = start_one();
     let mut peer = Peer::accept(&listener);
     peer.read();
     peer.0.write_all(&[0xff; 64]).unwrap();
@@ -182,8 +188,7 @@ fn garbage_and_refusals_are_survived() {
 /// Goal: a request of the name server's own is answered, not taken for an answer.
 #[test]
 fn requests_of_a_name_server_are_refused_politely() {
-    let (listener, server) = listen();
-    let (_registrar, _tables) = start(&[server]);
+    let (listener, _registrar, _tables) = start_one();
     let mut peer = Peer::accept(&listener);
     let _asked = peer.read();
     let mut strange = RemotingCommand::request(905);
@@ -225,12 +230,8 @@ fn who_accepts_and_closes_is_left_alone() {
 /// buffers, under way when we leave.
 #[test]
 fn leaving_waits_for_nobody() {
-    let (listener, server) = listen();
-    let (registrar, tables) = start(&[server]);
-    let mut peer = Peer::accept(&listener);
-    let asked = peer.read();
-    peer.answer(&asked, response::SUCCESS);
-    assert!(registrar.standing().wait_for_all(Duration::from_secs(5)));
+    let (listener, registrar, tables) = start_one();
+    let _peer = accept_known(&listener, &registrar);
     tables.send_replace(Some(Tables { body: Bytes::from(vec![b' '; 14 << 20]), counter: 2 }));
     std::thread::sleep(Duration::from_millis(300)); // It is being written.
     let began = Instant::now();
