@@ -19,6 +19,18 @@ fn config(retention: Retention) -> StoreConfig {
     StoreConfig { retention, ..small_config() }
 }
 
+/// A quota of so many files, looked at so often.
+fn quota(files: i64, interval_ms: i64) -> Retention {
+    Retention { bytes_max: Some((files * FILE) as u64), interval_ms, ..Retention::default() }
+}
+
+/// A clean stop, and a start with another retention.
+fn restart_with(world: &mut World, retention: Retention) {
+    world.close();
+    world.config.retention = retention;
+    world.open().unwrap();
+}
+
 fn files(world: &World, dir: &str) -> Vec<PathBuf> {
     world.medium.paths().into_iter().filter(|path| path.starts_with(dir)).collect()
 }
@@ -92,9 +104,7 @@ fn the_log_stays_within_its_quota() {
 /// D-11. Goal: a log that grows fast is within its quota too, long before the next look at the disk. Method: looks an hour apart.
 #[test]
 fn a_fast_log_stays_within_its_quota() {
-    let retention =
-        Retention { bytes_max: Some(6 * FILE as u64), interval_ms: HOUR_MS, ..Retention::default() };
-    let mut world = World::new(1, config(retention));
+    let mut world = World::new(1, config(quota(6, HOUR_MS)));
     world.open().unwrap();
     let mut most = 0;
     for _ in 0..2_000 {
@@ -189,8 +199,7 @@ fn a_write_without_space_is_tried_again() {
 /// written, time and again, while the quota deletes.
 #[test]
 fn deleting_goes_on_while_queues_wait_for_space() {
-    let retention = Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
-    let mut world = World::lived(1, config(retention), 300);
+    let mut world = World::lived(1, config(quota(3, 1)), 300);
     for _ in 0..40 {
         world.medium.set_fault(Some(Fault { path_part: "consumequeue", what: FaultKind::Full }));
         world.live(20);
@@ -207,12 +216,8 @@ fn deleting_goes_on_while_queues_wait_for_space() {
 #[test]
 fn a_kill_while_deleting_is_no_loss() {
     for kill_after in 0..60 {
-        let retention =
-            Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
-        let mut world = World::lived(4, config(Retention { bytes_max: None, ..retention.clone() }), 1_200);
-        world.close();
-        world.config.retention = retention;
-        world.open().unwrap();
+        let mut world = World::lived(4, config(Retention::default()), 1_200);
+        restart_with(&mut world, quota(3, 1));
         world.medium.kill_after(kill_after);
         for _ in 0..20 {
             world.step();
@@ -236,13 +241,10 @@ const QUIET: [(&str, i32); 2] = [("%RETRY%group", 0), ("T|b-2", 3)];
 
 /// A world in which the quiet queues have lost all their messages, and somebody has read them before.
 fn with_emptied_queues(seed: u64) -> World {
-    let retention = Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 1, ..Retention::default() };
-    let mut world = World::lived(1, config(Retention { bytes_max: None, ..retention.clone() }), 400);
+    let mut world = World::lived(1, config(Retention::default()), 400);
     world.random = world::Random(seed);
     world.check();
-    world.close();
-    world.config.retention = retention;
-    world.open().unwrap();
+    restart_with(&mut world, quota(3, 1));
     world.uniform = Some(300); // To TopicA alone.
     world.live(1_500);
     settle(&mut world);
@@ -352,12 +354,8 @@ fn files_that_cannot_be_deleted_are_tried_again() {
         ("commitlog.trash", FaultKind::Names),
     ];
     for (path_part, what) in faults {
-        let retention =
-            Retention { bytes_max: Some(3 * FILE as u64), interval_ms: 10, ..Retention::default() };
-        let mut world = World::lived(4, config(Retention { bytes_max: None, ..retention.clone() }), 1_500);
-        world.close();
-        world.config.retention = retention;
-        world.open().unwrap();
+        let mut world = World::lived(4, config(Retention::default()), 1_500);
+        restart_with(&mut world, quota(3, 10));
         world.medium.set_fault(Some(Fault { path_part, what }));
         settle(&mut world);
         settle(&mut world);
