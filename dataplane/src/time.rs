@@ -96,6 +96,11 @@ impl SimClock {
         self.now.mono_ns += by.as_nanos() as u64;
         self.now.wall_ms += (self.now.mono_ms() - before_ms) as i64;
     }
+
+    /// Somebody sets the wall clock.
+    pub fn set_wall(&mut self, by_ms: i64) {
+        self.now.wall_ms += by_ms;
+    }
 }
 
 impl Clock for SimClock {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::ahead::Ahead;
 use crate::arena::{self, HotReader};
+use crate::by_time::Boundary;
 use crate::clean::Cleaning;
 use crate::config::{FlushMode, StoreConfig};
 use crate::consumequeue::census::{Census, Level};
@@ -25,7 +26,7 @@ use crate::marks::Marks;
 use crate::medium::Medium;
 use crate::offsets::{PhysicalOffset, QueueOffset};
 use crate::read_ahead::ReadAhead;
-use crate::reader::{Boundary, ColdReader};
+use crate::reader::ColdReader;
 use crate::trash::Trash;
 use crate::writers::{Runs, Writers};
 

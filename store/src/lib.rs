@@ -14,6 +14,7 @@
 mod ahead;
 pub mod arena;
 mod brief;
+mod by_time;
 mod checkpoint;
 mod clean;
 pub mod cold;
@@ -48,6 +49,7 @@ mod trash;
 mod units;
 pub mod writers;
 
+pub use by_time::{Boundary, ByTime};
 pub use cold::{ColdStore, Work};
 pub use config::{FlushMode, StoreConfig};
 pub use dispatch::entry_tags_code;
@@ -60,7 +62,7 @@ pub use marks::Removed;
 pub use medium::{HotKind, Medium};
 pub use offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
 pub use read_ahead::ReadAhead;
-pub use reader::{Boundary, ColdPull, ColdReader, KeysFound, PullLimits};
+pub use reader::{ColdPull, ColdReader, KeysFound, PullLimits};
 pub use real_medium::RealMedium;
 pub use recovery::{HotFound, Recovery, open};
 pub use retention::{Cause, Retention, Space};

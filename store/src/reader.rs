@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use protocol::record::{RECORD_BYTES_MIN, RecordView, sys_flag};
 
+use crate::by_time::{Boundary, ByTime};
 use crate::config::StoreConfig;
 use crate::consumequeue::{hole, is_real};
 use crate::dispatch::{ENTRY_BYTES, decode_entry};
@@ -23,18 +24,7 @@ use crate::marks::Marks;
 use crate::medium::Medium;
 use crate::offsets::{LogRange, PhysicalOffset, QueueOffset, Unit};
 use crate::read_ahead::{Block, ReadAhead};
-use crate::retention::is_in_future;
 use crate::shared::SharedBytes;
-
-/// Which end SEARCH_OFFSET_BY_TIMESTAMP wants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Boundary {
-    /// The first message stored at that time or later.
-    #[default]
-    Lower,
-    /// The last message stored at that time or earlier.
-    Upper,
-}
 
 /// The limits of one pull.
 #[derive(Clone, Copy, Debug, Default)]
@@ -276,7 +266,7 @@ impl ColdReader {
     }
 
     /// By store time, among the messages that are written out. `offsets` are the queue's; nothing before the time gives
-    /// their start, nothing after it their end. Times in the future, of a clock that had jumped, are passed over.
+    /// their start, nothing after it their end.
     pub fn search_by_time(
         &mut self,
         topic: &str,
@@ -285,39 +275,31 @@ impl ColdReader {
         timestamp: i64,
         boundary: Boundary,
     ) -> Result<QueueOffset, StoreError> {
-        let now_ms = self.marks.now_ms();
-        let (mut low, mut high) = (offsets.start.0, offsets.end.0);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let (mut probe, mut ahead) = (middle, 1);
-            let mut stored = self.time_of(topic, queue_id, probe)?;
-            if stored.is_none()
-                && let Some(behind) =
-                    self.behind_hole(QueueOffset(probe), offsets.end, self.marks.written_to())?
-            {
-                if behind.0 >= high {
-                    high = middle; // What lies there is known to be late enough.
-                    continue;
-                }
-                probe = behind.0;
-                stored = self.time_of(topic, queue_id, probe)?;
-            }
-            while stored.is_some_and(|stored| is_in_future(stored, now_ms)) && probe + ahead < high {
-                probe += ahead;
-                ahead *= 2;
-                stored = self.time_of(topic, queue_id, probe)?;
-            }
-            // What cannot be read counts as old, so that the search goes on behind it.
-            let is_before = stored.is_none_or(|stored| match boundary {
-                Boundary::Lower => stored < timestamp,
-                Boundary::Upper => stored <= timestamp,
-            });
-            if is_before { low = probe + 1 } else { high = middle }
+        let by_time = ByTime { timestamp, boundary, now_ms: self.marks.now_ms() };
+        let found = by_time.search(offsets.start.0..offsets.end.0, |offset| {
+            self.time_from(topic, queue_id, QueueOffset(offset)..offsets.end)
+        })?;
+        Ok(QueueOffset(found))
+    }
+
+    /// The store time of the first message, or where a hole begins of the first behind it; and its offset.
+    fn time_from(
+        &mut self,
+        topic: &str,
+        queue_id: i32,
+        offsets: Range<QueueOffset>,
+    ) -> Result<Option<(i64, i64)>, StoreError> {
+        let first = offsets.start.0;
+        if let Some(time) = self.time_of(topic, queue_id, first)? {
+            return Ok(Some((first, time)));
         }
-        Ok(match boundary {
-            Boundary::Lower => QueueOffset(low),
-            Boundary::Upper => QueueOffset((low - 1).max(offsets.start.0)),
-        })
+        let written_to = self.marks.written_to();
+        match self.behind_hole(offsets.start, offsets.end, written_to)? {
+            Some(behind) if behind.0 > first => {
+                Ok(self.time_of(topic, queue_id, behind.0)?.map(|time| (behind.0, time)))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn time_of(&mut self, topic: &str, queue_id: i32, offset: i64) -> Result<Option<i64>, StoreError> {

@@ -17,7 +17,7 @@ use protocol::headers::{
     UpdateConsumerOffsetResponseHeader,
 };
 use protocol::record::RecordView;
-use store::{Boundary, QueueIndex, QueueOffset, UnitAt};
+use store::{Boundary, ByTime, QueueIndex, QueueOffset, UnitAt};
 
 use crate::broker::errands::{Answer, Question};
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
@@ -105,7 +105,9 @@ impl Broker {
             reply_search(to, 0, out);
             return Ok(());
         };
-        match self.search_hot(queue, header.timestamp, upper) {
+        let boundary = if upper { Boundary::Upper } else { Boundary::Lower };
+        let by_time = ByTime { timestamp: header.timestamp, boundary, now_ms: req.now.wall_ms };
+        match self.search_hot(queue, &by_time) {
             Some(offset) => reply_search(to, offset, out),
             None => {
                 let (topic, queue_id) = self.store.queue_name(queue);
@@ -115,7 +117,7 @@ impl Broker {
                     queue_id,
                     offsets: self.store.offsets(queue).start..cold_end,
                     timestamp_ms: header.timestamp,
-                    boundary: if upper { Boundary::Upper } else { Boundary::Lower },
+                    boundary,
                 };
                 self.ask_for_desk(question, OffsetErrand::Search { to });
             }
@@ -197,28 +199,22 @@ impl Broker {
         }
     }
 
-    /// The answer to a search by time if it lies in the hot part of the queue: the first message at or after the time,
-    /// or (`upper`) the last at or before it. Store times grow with the offsets.
-    pub(super) fn search_hot(&self, queue: QueueIndex, timestamp: i64, upper: bool) -> Option<i64> {
+    /// The answer to a search by time if it lies in the hot part of the queue.
+    pub(super) fn search_hot(&self, queue: QueueIndex, by_time: &ByTime) -> Option<i64> {
         let offsets = self.store.offsets(queue);
         let (first, end) = (offsets.start.0, offsets.end.0);
         if first == end {
             return Some(first);
         }
-        let (mut low, mut high) = (self.first_hot_record(queue), end);
-        let is_before = |time: i64| if upper { time <= timestamp } else { time < timestamp };
-        if low == high || (low > first && !is_before(self.store_time(queue, QueueOffset(low))?)) {
+        let hot = self.first_hot_record(queue)..end;
+        let time_from = |offset| {
+            let time = self.store_time(queue, QueueOffset(offset)).ok_or(NotHot)?;
+            Ok::<_, NotHot>(Some((offset, time)))
+        };
+        if hot.is_empty() || (hot.start > first && by_time.before(hot.clone(), time_from).ok()?.is_none()) {
             return None; // The cold part has the answer, or its end is it.
         }
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if is_before(self.store_time(queue, QueueOffset(middle))?) {
-                low = middle + 1
-            } else {
-                high = middle
-            }
-        }
-        Some(if upper { (low - 1).max(first) } else { low })
+        by_time.search(hot, time_from).ok()
     }
 
     /// The first offset from which on entries and records are hot.
@@ -235,6 +231,9 @@ impl Broker {
         low
     }
 }
+
+/// A message that is not hot, although those before it are.
+struct NotHot;
 
 fn not_found(remark: &'static str) -> Refusal {
     Refusal::with_empty_fields(response::QUERY_NOT_FOUND, remark)

@@ -134,3 +134,44 @@ fn times_are_found_hot_and_cold() {
     let answer = world.call(conn, query("NEW", "T", 0));
     assert_eq!(answer.code, 22, "message 0 is not in memory any more");
 }
+
+/// B-5. Goal: messages of a clock that was set forward, and back again later, mislead no search by time, whether they are hot, half cold, or all
+/// cold; one that ends at them ends at the first. Method: as above, with such a run of messages; no answer may come from the official rule,
+/// which believes them.
+#[test]
+fn times_from_the_future_mislead_no_search() {
+    const RUN: std::ops::Range<i64> = 10..22;
+    let mut world = World::new();
+    world.topic("T", 1);
+    let conn = world.connect();
+    let body = vec![b'x'; 1 << 20];
+    let mut times = Vec::new();
+    for count in 1..=60_i64 {
+        world.pass(1_000);
+        let jump_ms = if RUN.contains(&(count - 1)) { 3_600_000 } else { 0 };
+        world.clock.set_wall(jump_ms);
+        world.done(conn, send("T", 0, "", &body));
+        world.clock.set_wall(-jump_ms);
+        world.pass(100);
+        let time = dataplane::time::Clock::read(&mut world.clock).wall_ms - 100;
+        if jump_ms == 0 {
+            times.push((count - 1, time));
+        }
+        if count % 6 != 0 {
+            continue;
+        }
+        for (_, time) in &times {
+            for time in [time - 1, *time, time + 1] {
+                let before = times.iter().rev().find(|(_, stored)| *stored < time);
+                let lower = before.map_or(0, |(offset, _)| offset + 1);
+                assert_eq!(search(&mut world, conn, time, None), lower, "of {count}");
+                let until = times.iter().rev().find(|(_, stored)| *stored <= time);
+                let upper = until.map_or(0, |(offset, _)| *offset);
+                assert_eq!(search(&mut world, conn, time, Some("UPPER")), upper, "of {count}");
+            }
+        }
+        assert_eq!(search(&mut world, conn, i64::MAX, None), count);
+    }
+    let store = &world.shard.broker.store;
+    assert!(store.hot_start().0 > RUN.end << 20, "the run is cold at the end: {}", store.hot_start());
+}

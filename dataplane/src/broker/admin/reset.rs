@@ -9,7 +9,7 @@ use protocol::body::{Body as _, MessageQueueForC, ResetOffsetBody, ResetOffsetBo
 use protocol::code::response;
 use protocol::headers::{CloneGroupOffsetRequestHeader, CustomHeader, ResetOffsetRequestHeader};
 use protocol::version::Language;
-use store::{Boundary, QueueOffset};
+use store::{Boundary, ByTime, QueueOffset};
 
 use super::super::errands::{Question, Stretch};
 use super::super::groups::is_group_name;
@@ -55,6 +55,8 @@ impl Broker {
         if queue_ids.is_empty() {
             return Err(Refusal::new(response::SYSTEM_ERROR, "No queues to reset."));
         }
+        let by_time =
+            ByTime { timestamp: header.timestamp, boundary: Boundary::Lower, now_ms: req.now.wall_ms };
         let mut cold = Vec::new();
         for queue_id in queue_ids {
             let (min, max) = self.range_of(&topic, queue_id);
@@ -64,7 +66,7 @@ impl Broker {
                     return Err(Refusal::new(response::SYSTEM_ERROR, remark));
                 }
                 Some(offset) => reset.targets.push((queue_id, offset)),
-                None => self.reset_by_time(&mut reset, queue_id, header.timestamp, &mut cold),
+                None => self.reset_by_time(&mut reset, queue_id, &by_time, &mut cold),
             }
         }
         if cold.is_empty() {
@@ -104,13 +106,14 @@ impl Broker {
     }
 
     /// A time before 0 means the end of the queue.
-    fn reset_by_time(&self, reset: &mut Reset, queue_id: i32, timestamp: i64, cold: &mut Vec<Stretch>) {
+    fn reset_by_time(&self, reset: &mut Reset, queue_id: i32, by_time: &ByTime, cold: &mut Vec<Stretch>) {
         let (_, max) = self.range_of(&reset.topic, queue_id);
-        let Some(queue) = self.store.find_queue(&reset.topic, queue_id).filter(|_| timestamp >= 0) else {
+        let Some(queue) = self.store.find_queue(&reset.topic, queue_id).filter(|_| by_time.timestamp >= 0)
+        else {
             reset.targets.push((queue_id, max));
             return;
         };
-        match self.search_hot(queue, timestamp, false) {
+        match self.search_hot(queue, by_time) {
             Some(offset) => reset.targets.push((queue_id, offset)),
             None => {
                 reset.asked.push(queue_id);
@@ -120,7 +123,7 @@ impl Broker {
                     topic: reset.topic.clone(),
                     queue_id,
                     offsets,
-                    boundary: Boundary::Lower,
+                    boundary: by_time.boundary,
                 });
             }
         }
