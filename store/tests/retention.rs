@@ -328,6 +328,33 @@ fn a_kill_while_emptied_queues_go_is_no_loss() {
     }
 }
 
+/// D-11. Goal: the file of an emptied queue that cannot be removed costs nothing, and goes when that is asked for again. Method: names of
+/// the queues cannot be changed; kept messages then, or none; kills.
+#[test]
+fn an_emptied_queue_that_cannot_go_goes_later() {
+    for (seed, acts) in [(1, 0), (2, 100), (3, 0)] {
+        let mut world = with_emptied_queues(seed);
+        world.medium.set_fault(Some(Fault { path_part: "consumequeue/", what: FaultKind::Names }));
+        ask_for_all(&mut world);
+        settle(&mut world);
+        assert!(QUIET.iter().all(|(topic, queue_id)| queue_files(&world, topic, *queue_id) == 1));
+        world.check();
+        world.live(acts);
+        world.check();
+        world.medium.set_fault(None);
+        if seed == 3 {
+            world.check_over_a_kill();
+        }
+        ask_for_all(&mut world);
+        settle(&mut world);
+        let are_gone = QUIET.iter().all(|(topic, queue_id)| queue_files(&world, topic, *queue_id) == 0);
+        assert_eq!(are_gone, acts == 0, "all of their messages have expired, and no new ones came");
+        world.check_over_a_kill();
+        world.live(300);
+        world.check_over_a_kill();
+    }
+}
+
 /// D-11. Goal: a disk too full for one more directory is made emptier all the same. Method: nothing can be written or created there.
 #[test]
 fn a_disk_without_room_for_the_trash_is_emptied() {

@@ -94,13 +94,15 @@ impl QueueFiles {
     fn remove_files(&mut self, index: usize) -> Result<(), MediumError> {
         self.close_file(index);
         let dir = self.queue_dir(index);
+        // One that cannot be removed stays, until somebody asks again.
+        while let Some(start) = self.queues[index].starts.first().copied() {
+            self.medium.remove(&dir.join(name_of_offset(start as i64)))?;
+            self.queues[index].starts.remove(0);
+        }
         let queue = &mut self.queues[index];
         queue.unsynced_starts.clear();
         queue.name_unsynced = false;
         queue.begins_anew = true;
-        for start in std::mem::take(&mut queue.starts) {
-            self.medium.remove(&dir.join(name_of_offset(start as i64)))?;
-        }
         self.medium.remove_dir(&dir)?;
         if let Some(topic_dir) = dir.parent()
             && self.medium.list(topic_dir)?.is_empty()
