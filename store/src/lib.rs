@@ -47,6 +47,7 @@ pub mod sim_medium;
 pub mod store;
 mod trash;
 mod units;
+mod wanted;
 pub mod writers;
 
 pub use by_time::{Boundary, ByTime};

@@ -25,6 +25,7 @@ use crate::medium::Medium;
 use crate::offsets::{LogRange, PhysicalOffset, QueueOffset, Unit};
 use crate::read_ahead::{Block, ReadAhead};
 use crate::shared::SharedBytes;
+use crate::wanted::{Batch, Room, Taken, Wanted};
 
 /// The limits of one pull.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,61 +116,53 @@ impl ColdReader {
         wants: &mut dyn FnMut(i64) -> bool,
     ) -> Result<ColdPull, StoreError> {
         self.turn_to(topic, queue_id);
-        let written_to = self.marks.written_to();
-        let mut pull = ColdPull { next: offsets.start, ..ColdPull::default() };
-        let entries_max = offsets.end.0.min(offsets.start.0.saturating_add(i64::from(limits.entries)));
-        let mut entries = [0; ENTRIES_AT_ONCE * ENTRY_BYTES];
         let goes_on = self.ahead.is_some() && self.streams.goes_on(topic, queue_id, offsets.start.0);
-        let (messages_max, bytes_max) = match goes_on {
-            true => (limits.messages_ahead.max(limits.messages), limits.bytes_ahead.max(limits.bytes)),
-            false => (limits.messages, limits.bytes),
-        };
-        let mut wanted_units = Wanted::default();
-        'entries: while pull.next.0 < entries_max {
-            let count = usize::try_from(entries_max - pull.next.0).unwrap_or(0).min(ENTRIES_AT_ONCE);
-            let wanted = &mut entries[..count * ENTRY_BYTES];
-            let there = self.queues.read(pull.next.0 as u64 * 20, wanted)?;
-            let (found, _) = wanted[..there].as_chunks::<ENTRY_BYTES>();
-            if found.is_empty() {
-                break;
-            }
-            for entry in found {
-                let Some(unit) = decode_entry(entry) else {
-                    let Some(behind) = self.behind_hole(pull.next, offsets.end, written_to)? else {
-                        break 'entries;
-                    };
-                    pull.passed_over += (behind.0 - pull.next.0) as u32;
-                    pull.next = behind;
-                    continue 'entries;
-                };
-                if is_real(&unit) && unit.end() > written_to {
-                    break 'entries;
-                }
-                if !is_real(&unit) {
-                    pull.passed_over += 1;
-                } else if wants(unit.tags_code) {
-                    let bytes = wanted_units.bytes + unit.size as usize;
-                    let messages = wanted_units.units.len() as u32;
-                    if messages >= messages_max || (messages > 0 && bytes > bytes_max) {
-                        break 'entries;
-                    }
-                    wanted_units.bytes += unit.size as usize;
-                    wanted_units.units.push((unit, pull.next));
-                }
-                pull.next = pull.next.plus(1);
-            }
-        }
-        match self.ahead.clone().filter(|_| goes_on && wanted_units.is_dense()) {
+        let mut pull = ColdPull { next: offsets.start, ..ColdPull::default() };
+        let wanted = self.choose(offsets, &Room::of(limits, goes_on), wants, &mut pull)?;
+        match self.ahead.clone().filter(|_| goes_on && wanted.is_dense()) {
             Some(ahead) => {
-                self.take_ahead(&ahead, &wanted_units, &mut pull)?;
+                self.take_ahead(&ahead, &wanted, &mut pull)?;
                 if !limits.shares || ahead.is_crowded() {
                     pull.bytes = std::mem::take(&mut pull.shared).to_vec();
                 }
             }
-            None => self.fetch_all(&wanted_units, &mut pull)?,
+            None => self.fetch_all(&wanted, &mut pull)?,
         }
         self.streams.note(topic, queue_id, pull.next.0);
         Ok(pull)
+    }
+
+    /// Goes through the queue's entries, over its holes too, until there is no room for one more.
+    fn choose(
+        &mut self,
+        offsets: Range<QueueOffset>,
+        room: &Room,
+        wants: &mut dyn FnMut(i64) -> bool,
+        pull: &mut ColdPull,
+    ) -> Result<Wanted, StoreError> {
+        let written_to = self.marks.written_to();
+        let entries_end = offsets.end.0.min(offsets.start.0.saturating_add(i64::from(room.entries)));
+        let mut entries = [0; ENTRIES_AT_ONCE * ENTRY_BYTES];
+        let mut wanted = Wanted::default();
+        while pull.next.0 < entries_end {
+            let count = usize::try_from(entries_end - pull.next.0).unwrap_or(0).min(ENTRIES_AT_ONCE);
+            let block = &mut entries[..count * ENTRY_BYTES];
+            let there = self.queues.read(pull.next.0 as u64 * 20, block)?;
+            let (found, _) = block[..there].as_chunks::<ENTRY_BYTES>();
+            if found.is_empty() {
+                break;
+            }
+            match wanted.take(found, room, written_to, wants, pull) {
+                Taken::All => {}
+                Taken::Enough => break,
+                Taken::ToHole => {
+                    let Some(behind) = self.behind_hole(pull.next, offsets.end, written_to)? else { break };
+                    pull.passed_over += (behind.0 - pull.next.0) as u32;
+                    pull.next = behind;
+                }
+            }
+        }
+        Ok(wanted)
     }
 
     /// The first entry behind zeros that are a hole: one behind them is written out, so they should have been long before. None:
@@ -475,24 +468,6 @@ fn is_of(record: &[u8], unit: &Unit, offset: QueueOffset) -> bool {
     })
 }
 
-/// The records of a pull.
-#[derive(Default)]
-struct Wanted {
-    units: Vec<(Unit, QueueOffset)>,
-    bytes: usize,
-}
-
-impl Wanted {
-    /// Whether fetching everything that lies between them is worth it.
-    fn is_dense(&self) -> bool {
-        let (Some((first, _)), Some((last, _))) = (self.units.first(), self.units.last()) else {
-            return false;
-        };
-        last.physical >= first.physical
-            && last.end().since(first.physical) <= self.bytes as u64 * SPARSENESS_MAX
-    }
-}
-
 /// Queues that are read on and on.
 #[derive(Default)]
 struct Streams {
@@ -534,23 +509,6 @@ fn key(topic: &str, queue_id: i32) -> u64 {
     hasher.finish()
 }
 
-/// Wanted records that one read fetches.
-#[derive(Default)]
-struct Batch {
-    units: Vec<(Unit, QueueOffset)>,
-}
-
-impl Batch {
-    fn takes(&self, unit: &Unit) -> bool {
-        let (Some((first, _)), Some((last, _))) = (self.units.first(), self.units.last()) else {
-            return true;
-        };
-        unit.physical >= last.end()
-            && unit.physical.since(last.end()) <= GAP_BYTES_MAX
-            && unit.end().since(first.physical) <= SPAN_BYTES_MAX
-    }
-}
-
 const PHYSICAL_AT: usize = 28;
 const SYS_FLAG_AT: usize = 36;
 const STORE_TIME_AT_V4: usize = 56;
@@ -559,13 +517,8 @@ const STORE_TIME_AT_V6: usize = 68;
 const ENTRIES_AT_ONCE: usize = 256;
 /// Enough for most messages.
 const FIRST_READ_BYTES: usize = 4096;
-/// Reading on over so many unwanted bytes is cheaper than one more read.
-const GAP_BYTES_MAX: u64 = 8 << 10;
-/// A block is read for records that are one part in so many of it.
-const SPARSENESS_MAX: u64 = 64;
 const RECENT_PULLS: usize = 64;
 const STREAMS_MAX: usize = 65_536;
 /// Enough for the disk's full speed.
 const BLOCKS_AHEAD_MAX: usize = 4;
-const SPAN_BYTES_MAX: u64 = 512 << 10;
 const SCRATCH_BYTES_KEPT: usize = 1 << 20;
