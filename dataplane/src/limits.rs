@@ -117,6 +117,11 @@ pub const STALLED_PER_TURN_MAX: u32 = 16;
 pub const OLD_RECORDS_READ_MAX: u32 = 32;
 pub const OLD_RECORDS_READ_BYTES_MAX: u32 = 256 * 1024;
 
+/// Queues that one turn looks at for who asks how far topics and groups have come; the others follow in the next turns.
+pub const QUEUES_COUNTED_PER_TURN_MAX: u32 = 512;
+/// Such questions at a time; at the bound the next one waits unread.
+pub const COUNTS_MAX: usize = 16;
+
 /// Errands that may be under way with the cold thread; at the bound requests that would make one wait unread.
 pub const ERRANDS_MAX: usize = 4096;
 /// Bytes of names and values that a request leaves with its errand: with more it is refused. All errands together keep 256 MiB so.

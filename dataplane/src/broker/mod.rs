@@ -252,7 +252,7 @@ impl Broker {
             self.errand_done(errand, answer, now, net, out);
             work += 1;
         }
-        work += self.take_long_beat(now, out) + self.tell_members(out);
+        work += self.take_long_beat(now, out) + self.tell_members(out) + self.count_queues();
         self.holds.expire(now.mono_ms());
         work + self.run_due_holds(now, HOLDS_PER_TURN_MAX, out)
     }

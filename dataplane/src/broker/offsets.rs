@@ -195,9 +195,9 @@ impl ConsumerOffsets {
     }
 
     /// Every group and topic with a committed offset: who asks for all of them asks once.
-    pub fn committed_rows(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
+    pub fn committed_rows(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> + '_ {
         let committed = |row: &&Row| row.cells.iter().any(|cell| cell.committed >= 0);
-        self.rows.iter().flatten().filter(committed).map(|row| (&*row.key.group, &*row.key.topic))
+        self.rows.iter().flatten().filter(committed).map(|row| (&row.key.group, &row.key.topic))
     }
 
     /// The groups that have committed offsets for a topic.

@@ -2,27 +2,28 @@
 
 use protocol::RemotingCommand;
 use protocol::body::{
-    Body, ConsumerOffsetSerializeWrapper, ProducerTableInfo, SubscriptionGroupWrapper,
-    TopicConfigAndMappingSerializeWrapper,
+    Body, ConsumeStats, ConsumeStatsList, ConsumerOffsetSerializeWrapper, ProducerTableInfo,
+    SubscriptionGroupWrapper, TopicConfigAndMappingSerializeWrapper, TopicStatsTable,
 };
 use protocol::code::request;
 use protocol::frame::Codec;
 
 use dataplane::broker::group_config::GroupConfig;
+use dataplane::limits::QUEUES_COUNTED_PER_TURN_MAX;
 use dataplane::net::ConnId;
 use dataplane::time::Clock;
 
 use crate::requests::heartbeat;
 use crate::world::World;
 
-/// Asks for a table; returns its body, and how often the shard allocated in the turns that took the question and gave the answer.
-fn ask(world: &mut World, conn: ConnId, code: i32) -> (Vec<u8>, u64) {
-    let command = RemotingCommand::request(code);
+/// Asks for a table; returns its body, how often the shard allocated in the turns that took the question and gave the answer, and how many
+/// turns there were.
+fn ask(world: &mut World, conn: ConnId, command: RemotingCommand) -> (Vec<u8>, u64, usize) {
     let opaque = world.next_opaque();
     let bytes = RemotingCommand { opaque, ..command }.encode(Codec::Json);
     assert_eq!(world.shard.net.feed(conn, &bytes), bytes.len());
     let mut allocated = 0;
-    for _ in 0..100 {
+    for turns in (1..200).step_by(2) {
         let now = world.clock.read();
         let before = dataplane::alloc::on_this_thread();
         world.shard.turn(&now);
@@ -30,10 +31,10 @@ fn ask(world: &mut World, conn: ConnId, code: i32) -> (Vec<u8>, u64) {
         world.turn();
         if let Some(answer) = std::iter::from_fn(|| world.next(conn)).find(|answer| answer.opaque == opaque) {
             assert_eq!(answer.code, 0, "{answer:?}");
-            return (answer.body.to_vec(), allocated);
+            return (answer.body.to_vec(), allocated, turns);
         }
     }
-    panic!("no answer to {code} came");
+    panic!("no answer came");
 }
 
 /// Goal: the shard does little for an answer that holds a whole table, and the answer holds all of it. Method: tables of 3,000 entries; count
@@ -56,7 +57,7 @@ fn tables_are_written_out_beside_the_shard() {
     world.pass(1_000);
     let mut allocated = Vec::new();
     let mut table = |world: &mut World, code| {
-        let (body, count) = ask(world, conn, code);
+        let (body, count, _) = ask(world, conn, RemotingCommand::request(code));
         allocated.push((code, count));
         body
     };
@@ -76,4 +77,49 @@ fn tables_are_written_out_beside_the_shard() {
     assert!(groups.values().all(|infos| infos.len() == 1 && infos[0].client_id == "c"));
     assert!(groups.values().all(|infos| infos[0].remote_ip == "/127.0.0.1:50206"));
     assert!(allocated.iter().all(|&(_, count)| count < 100), "{allocated:?}");
+}
+
+/// Goal: questions about very many queues hold nobody up, and their answers have all queues. Method: a topic and groups with thousands; count
+/// the turns until the answer, of which each takes some queues only, and the shard's allocations.
+#[test]
+fn many_queues_are_counted_over_many_turns() {
+    const QUEUES: i32 = 10_000;
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", QUEUES);
+    world.topic("U", 3);
+    world.done(conn, crate::requests::send("T", QUEUES - 1, "", b"x"));
+    for group in ["G", "H"] {
+        let broker = &mut world.shard.broker;
+        broker.groups.put(GroupConfig::new(group), 0, &mut broker.ops);
+        broker.offsets.commit(group, "T", QUEUES - 1, 1);
+        broker.offsets.commit(group, "U", 1, 0);
+    }
+    world.pass(1_000);
+    let mut took = Vec::new();
+    let mut table = |world: &mut World, command: RemotingCommand, queues: i32| {
+        let (body, allocated, turns) = ask(world, conn, command);
+        took.push((allocated, turns, queues as usize / QUEUES_COUNTED_PER_TURN_MAX as usize));
+        body
+    };
+    let asked = RemotingCommand::request(request::GET_TOPIC_STATS_INFO).field("topic", "T");
+    let topic = TopicStatsTable::decode(&table(&mut world, asked, QUEUES)).unwrap().offset_table;
+    assert_eq!(topic.len(), QUEUES as usize);
+    let ends: Vec<_> = topic.iter().filter(|(_, offset)| offset.max_offset > 0).collect();
+    assert!(ends.len() == 1 && ends[0].0.queue_id == QUEUES - 1 && ends[0].1.last_update_timestamp > 0);
+    let asked = RemotingCommand::request(request::GET_CONSUME_STATS).field("consumerGroup", "G");
+    let group = ConsumeStats::decode(&table(&mut world, asked, QUEUES)).unwrap().offset_table;
+    assert_eq!(group.len(), QUEUES as usize + 3);
+    assert_eq!(
+        group.values().map(|offset| (offset.consumer_offset, offset.broker_offset)).max(),
+        Some((1, 1))
+    );
+    let asked = RemotingCommand::request(request::GET_BROKER_CONSUME_STATS).field("isOrder", false);
+    let all = ConsumeStatsList::decode(&table(&mut world, asked, 2 * QUEUES)).unwrap();
+    for group in ["G", "H"] {
+        let stats = all.consume_stats_list.iter().find_map(|entry| entry.get(group)).unwrap();
+        let queues: Vec<_> = stats.iter().map(|of_topic| of_topic.offset_table.len()).collect();
+        assert_eq!(queues, [QUEUES as usize, 3]);
+    }
+    assert!(took.iter().all(|&(allocated, turns, least)| allocated < 200 && turns >= least), "{took:?}");
 }

@@ -60,7 +60,7 @@ impl Broker {
             data_version: self.topics.version().into(),
             mapping_data_version: body::DataVersion::new(self.admin.started_ms),
         };
-        self.dump(req, Some(("totalTopicNum", total)), parts);
+        self.put_together(req.reply_to(), Some(("totalTopicNum", total)), parts);
         Ok(())
     }
 
@@ -70,7 +70,7 @@ impl Broker {
         let total = configs.len();
         let page = page(&req.header.fields, "groupSeq", "maxGroupNum", total);
         let parts = AllGroups { configs, page, data_version: self.groups.version().into() };
-        self.dump(req, Some(("totalGroupNum", total)), parts);
+        self.put_together(req.reply_to(), Some(("totalGroupNum", total)), parts);
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl Broker {
             parts.queues.extend(committed);
             parts.rows.push((group.clone(), topic.clone(), parts.queues.len() - before));
         }
-        self.dump(req, None, parts);
+        self.put_together(req.reply_to(), None, parts);
         Ok(())
     }
 
@@ -98,13 +98,19 @@ impl Broker {
                 peer: self.peers.of(channel.conn),
             }));
         }
-        self.dump(req, None, parts);
+        self.put_together(req.reply_to(), None, parts);
         Ok(())
     }
 
-    fn dump(&mut self, req: &Request<'_>, total: Option<(&'static str, usize)>, parts: impl Make + 'static) {
+    /// Has an answer written out; `total` is a field of it.
+    pub(super) fn put_together(
+        &mut self,
+        to: ReplyTo,
+        total: Option<(&'static str, usize)>,
+        parts: impl Make + 'static,
+    ) {
         let total = total.map(|(name, count)| (name, count as i64));
-        self.ask_for_admin(Question::Make(Box::new(parts)), Dump { to: req.reply_to(), total });
+        self.ask_for_admin(Question::Make(Box::new(parts)), Dump { to, total });
     }
 }
 

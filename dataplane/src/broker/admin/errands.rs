@@ -56,7 +56,7 @@ impl Broker {
             (errand, Answer::Failed(error)) => {
                 out.refuse(errand.to(), &Refusal::new(response::SYSTEM_ERROR, error));
             }
-            (AdminErrand::StoreTimes(untimed), Answer::StoreTimes(times)) => untimed.finish(times, out),
+            (AdminErrand::StoreTimes(untimed), Answer::StoreTimes(times)) => self.timed(untimed, &times),
             (AdminErrand::Reset(reset), Answer::Offsets(offsets)) => self.finish_reset(reset, &offsets, out),
             (AdminErrand::Message(view), Answer::Bytes(Some(bytes))) => {
                 out.reply(view.to, response::SUCCESS, |w| w, Body::Owned(bytes));

@@ -23,7 +23,7 @@ pub mod query;
 pub mod rates;
 mod reset;
 mod settings;
-mod stats;
+pub mod stats;
 mod status;
 mod topics;
 
@@ -51,6 +51,7 @@ pub struct Admin {
     /// How the shard spends its time, and its sends theirs.
     pub pace: Box<Pace>,
     pub stages: Box<Stages>,
+    pub counts: stats::Counts,
     /// What the cold side knows of the disk.
     pub disk: SharedFacts,
 }
@@ -64,6 +65,7 @@ impl Admin {
             rates: rates::Rates::new(now_ms, utc_offset_ms),
             pace: Box::default(),
             stages: Box::default(),
+            counts: stats::Counts::default(),
             disk,
         }
     }
@@ -94,9 +96,9 @@ impl Broker {
             codes::UPDATE_BROKER_CONFIG => self.update_settings(req, out),
             codes::GET_BROKER_CONFIG => self.all_settings(req, out),
             codes::GET_BROKER_RUNTIME_INFO => self.runtime_info(req, out),
-            codes::GET_TOPIC_STATS_INFO => self.topic_stats(req, out),
-            codes::GET_CONSUME_STATS => self.consume_stats(req, out),
-            codes::GET_BROKER_CONSUME_STATS => self.broker_consume_stats(req, out),
+            codes::GET_TOPIC_STATS_INFO => self.topic_stats(req),
+            codes::GET_CONSUME_STATS => self.consume_stats(req),
+            codes::GET_BROKER_CONSUME_STATS => self.broker_consume_stats(req),
             codes::INVOKE_BROKER_TO_RESET_OFFSET => self.reset_offset(req, out),
             codes::VIEW_MESSAGE_BY_ID => self.view_message(req, out),
             codes::QUERY_MESSAGE => self.query_message(req, out),

@@ -1,13 +1,17 @@
 //! Offsets with their times: how far a topic has come (202), how far groups are behind (208, 317).
 //!
 //! ```text
-//! queue -> min, max, committed, pulled; store time of one message: hot -> at once
-//!                                                                  cold -> one errand for all of the request's
+//! rows: a topic, and a group that reads it --some queues a turn--> Counted: min, max, committed, pulled, store time
+//!       store times of messages that are not hot --> one errand for all of the request's
+//!       the answer, of numbers and names --> the cold thread writes it out
 //! ```
+//!
+//! A topic may have 65,535 queues, and code 317 asks for all topics of all groups: so a turn takes some queues only. What is told is how
+//! things stood at some time while the question was under way, as in the official broker.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::vec;
 
 use protocol::body::{
     Body as _, ConsumeStats, ConsumeStatsList, MessageQueue, OffsetWrapper, TopicOffset, TopicStatsTable,
@@ -19,169 +23,116 @@ use protocol::headers::{
 };
 use store::QueueOffset;
 
-use super::super::errands::{Place, Question};
+use super::super::errands::{Make, Place, Question};
 use super::super::topic_config::TopicConfig;
 use super::super::{Broker, Refusal, ReplyTo, Request};
-use crate::outbox::{Body, Outbox};
+use crate::limits::{COUNTS_MAX, QUEUES_COUNTED_PER_TURN_MAX};
 
-/// An answer that lacks some store times; the places where they go, in the order of the question.
+/// Questions that are being answered, one after the other.
+#[derive(Debug, Default)]
+pub struct Counts {
+    under_way: VecDeque<Count>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Count {
+    to: ReplyTo,
+    /// Groups and topics, not looked at yet. No group: the topic itself is asked about.
+    rows: vec::IntoIter<(Option<Arc<str>>, Arc<str>)>,
+    /// What is being counted, and its next queue.
+    row: Option<(Row, i32)>,
+    counted: Counted,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Counted {
+    asked: Asked,
+    broker_name: Arc<str>,
+    /// Each with the number of `queues` that are its own, in order.
+    rows: Vec<(Row, usize)>,
+    queues: Vec<Queue>,
+    /// Messages that are not hot, and the queues that want their times.
+    places: Vec<Place>,
+    untimed: Vec<usize>,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Topic,
+    Group,
+    /// All these groups.
+    Broker {
+        address: String,
+        groups: Vec<Arc<str>>,
+        order_only: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Row {
+    group: Option<Arc<str>>,
+    config: Arc<TopicConfig>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Queue {
+    id: i32,
+    min: i64,
+    max: i64,
+    committed: i64,
+    pulled: i64,
+    /// When the newest message was stored, or the last that is committed.
+    stored_ms: i64,
+}
+
+/// An answer that lacks some store times.
 #[derive(Debug)]
 pub struct Untimed {
     pub to: ReplyTo,
-    body: Box<dyn Timed>,
-    missing: Vec<Slot>,
-}
-
-/// Where in the body a store time belongs.
-#[derive(Debug)]
-struct Slot {
-    group: String,
-    list_index: usize,
-    queue: MessageQueue,
-}
-
-/// Bodies with store times in them.
-trait Timed: fmt::Debug + Send {
-    fn time_of(&mut self, group: &str, list_index: usize, queue: &MessageQueue) -> Option<&mut i64>;
-
-    fn bytes(&self) -> Vec<u8>;
-}
-
-impl Timed for TopicStatsTable {
-    fn time_of(&mut self, _group: &str, _list_index: usize, queue: &MessageQueue) -> Option<&mut i64> {
-        self.offset_table.get_mut(queue).map(|offset| &mut offset.last_update_timestamp)
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.encode()
-    }
-}
-
-impl Timed for ConsumeStats {
-    fn time_of(&mut self, _group: &str, _list_index: usize, queue: &MessageQueue) -> Option<&mut i64> {
-        self.offset_table.get_mut(queue).map(|offset| &mut offset.last_timestamp)
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.encode()
-    }
-}
-
-impl Timed for ConsumeStatsList {
-    fn time_of(&mut self, group: &str, list_index: usize, queue: &MessageQueue) -> Option<&mut i64> {
-        let of_group = self.consume_stats_list.iter_mut().find_map(|entry| entry.get_mut(group))?;
-        of_group.get_mut(list_index)?.time_of(group, list_index, queue)
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.encode()
-    }
-}
-
-impl Untimed {
-    /// The cold thread has the times; a message that is gone has none, which is 0.
-    pub fn finish(mut self, times: Vec<i64>, out: &mut Outbox) {
-        for (slot, time) in self.missing.iter().zip(times) {
-            if let Some(place) = self.body.time_of(&slot.group, slot.list_index, &slot.queue) {
-                *place = time;
-            }
-        }
-        out.reply(self.to, response::SUCCESS, |w| w, Body::Owned(self.body.bytes()));
-    }
-}
-
-/// Cold places collected while a body is made.
-#[derive(Default)]
-struct Wanted {
-    places: Vec<Place>,
-    slots: Vec<Slot>,
+    counted: Counted,
 }
 
 impl Broker {
     /// Code 202.
-    pub(super) fn topic_stats(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+    pub(super) fn topic_stats(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
         let header = GetTopicStatsInfoRequestHeader::read(&req.header.fields)?;
         let topic = header.topic.to_cow();
-        let Some(config) = self.topics.config(&topic).cloned() else {
+        let Some(config) = self.topics.config(&topic) else {
             return Err(Refusal::new(response::TOPIC_NOT_EXIST, format!("topic[{topic}] not exist")));
         };
-        let mut wanted = Wanted::default();
-        let mut body = TopicStatsTable::default();
-        for queue_id in 0..config.read_queue_nums.max(config.write_queue_nums) {
-            let (min, max) = self.range_of(&topic, queue_id);
-            let queue = self.message_queue(&topic, queue_id);
-            let last_update_timestamp = match max > min {
-                true => {
-                    self.store_time_or_want(&config.name, queue_id, max - 1, ("", 0, &queue), &mut wanted)
-                }
-                false => 0,
-            };
-            body.offset_table
-                .insert(queue, TopicOffset { last_update_timestamp, max_offset: max, min_offset: min });
-        }
-        self.answer_when_timed(req.reply_to(), body, wanted, out);
-        Ok(())
+        let rows = vec![(None, config.name.clone())];
+        self.count(req.reply_to(), Asked::Topic, rows)
     }
 
     /// Code 208. A group nobody knows has an empty table.
-    pub(super) fn consume_stats(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+    pub(super) fn consume_stats(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
         let header = GetConsumeStatsRequestHeader::read(&req.header.fields)?;
-        let group = header.consumer_group.to_cow();
+        let group: Arc<str> = header.consumer_group.to_cow().into();
         // Each once, however often a list names it: a topic may have very many queues.
-        let named: BTreeSet<String> = match (header.topic, header.topic_list) {
-            (Some(topic), _) if !topic.to_cow().trim().is_empty() => [topic.to_cow().into_owned()].into(),
+        let named: BTreeSet<Arc<str>> = match (header.topic, header.topic_list) {
+            (Some(topic), _) if !topic.to_cow().trim().is_empty() => [topic.to_cow().into()].into(),
             (_, Some(list)) if !list.to_cow().trim().is_empty() => {
-                list.to_cow().split(';').map(str::to_owned).collect()
+                list.to_cow().split(';').map(Arc::from).collect()
             }
-            _ => self.offsets.topics_of_group(&group).map(|topic| topic.to_string()).collect(),
+            _ => self.offsets.topics_of_group(&group).cloned().collect(),
         };
-        let mut wanted = Wanted::default();
-        let mut body = ConsumeStats::default();
-        for topic in named {
-            if let Some(config) = self.topic_of_stats(&group, &topic) {
-                self.put_group_offsets(&group, &config, 0, &mut body, &mut wanted);
-            }
-        }
-        self.answer_when_timed(req.reply_to(), body, wanted, out);
-        Ok(())
+        let rows = named.into_iter().map(|topic| (Some(group.clone()), topic)).collect();
+        self.count(req.reply_to(), Asked::Group, rows)
     }
 
     /// Code 317: all groups this broker has a configuration for. `isOrder` asks for groups of order topics only.
-    pub(super) fn broker_consume_stats(
-        &mut self,
-        req: &Request<'_>,
-        out: &mut Outbox,
-    ) -> Result<(), Refusal> {
+    pub(super) fn broker_consume_stats(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
         let header = GetConsumeStatsInBrokerHeader::read(&req.header.fields)?;
-        let groups: BTreeSet<Arc<str>> = self.groups.iter().map(|config| config.name.clone()).collect();
-        let mut wanted = Wanted::default();
-        let mut body =
-            ConsumeStatsList { broker_addr: Some(self.address_text()), ..ConsumeStatsList::default() };
-        let mut topics_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (group, topic) in self.offsets.committed_rows() {
-            topics_of.entry(group).or_default().push(topic);
-        }
-        for group in groups {
-            let mut of_group = Vec::new();
-            for topic in topics_of.remove(&*group).unwrap_or_default() {
-                let Some(config) = self.topic_of_stats(&group, topic) else { continue };
-                if header.is_order && !config.order {
-                    continue;
-                }
-                let mut stats = ConsumeStats::default();
-                self.put_group_offsets(&group, &config, of_group.len(), &mut stats, &mut wanted);
-                for offset in stats.offset_table.values() {
-                    let diff = offset.broker_offset.saturating_sub(offset.consumer_offset);
-                    body.total_diff = body.total_diff.saturating_add(diff);
-                    let in_flight = offset.pull_offset.saturating_sub(offset.consumer_offset).max(0);
-                    body.total_inflight_diff = body.total_inflight_diff.saturating_add(in_flight);
-                }
-                of_group.push(stats);
-            }
-            body.consume_stats_list.push(BTreeMap::from([(group.to_string(), of_group)]));
-        }
-        self.answer_when_timed(req.reply_to(), body, wanted, out);
-        Ok(())
+        let rows = self.offsets.committed_rows();
+        let rows = rows.map(|(group, topic)| (Some(group.clone()), topic.clone())).collect();
+        let asked = Asked::Broker {
+            address: self.address_text(),
+            groups: self.groups.iter().map(|config| config.name.clone()).collect(),
+            order_only: header.is_order,
+        };
+        self.count(req.reply_to(), asked, rows)
     }
 
     /// Code 315. No figure is kept by topic and group yet, which the official broker answers so too.
@@ -191,72 +142,113 @@ impl Broker {
         Err(Refusal::new(response::SYSTEM_ERROR, format!("The stats <{name}> <{key}> not exist")))
     }
 
+    /// Begins; the next turns go on.
+    fn count(
+        &mut self,
+        to: ReplyTo,
+        asked: Asked,
+        rows: Vec<(Option<Arc<str>>, Arc<str>)>,
+    ) -> Result<(), Refusal> {
+        if self.admin.counts.under_way.len() >= COUNTS_MAX {
+            return Err(Refusal::no_room());
+        }
+        let counted = Counted {
+            asked,
+            broker_name: self.config.broker_name.as_str().into(),
+            rows: Vec::new(),
+            queues: Vec::new(),
+            places: Vec::new(),
+            untimed: Vec::new(),
+        };
+        self.admin.counts.under_way.push_back(Count { to, rows: rows.into_iter(), row: None, counted });
+        Ok(())
+    }
+
+    /// Goes on with what is asked about queues. Called every turn; returns how much was done.
+    pub(in crate::broker) fn count_queues(&mut self) -> u32 {
+        let Some(mut count) = self.admin.counts.under_way.pop_front() else { return 0 };
+        for _ in 0..QUEUES_COUNTED_PER_TURN_MAX {
+            if let Some((row, queue_id)) = &mut count.row {
+                match *queue_id < row.queues() {
+                    true => {
+                        self.count_queue(row, *queue_id, &mut count.counted);
+                        *queue_id += 1;
+                    }
+                    false => count.row = None,
+                }
+            } else if let Some((group, topic)) = count.rows.next() {
+                if let Some(config) = self.topic_to_count(&count.counted.asked, group.as_deref(), &topic) {
+                    count.counted.rows.push((Row { group: group.clone(), config: config.clone() }, 0));
+                    count.row = Some((Row { group, config }, 0));
+                }
+            } else {
+                self.counted(count.to, count.counted);
+                return 1;
+            }
+        }
+        self.admin.counts.under_way.push_front(count);
+        1
+    }
+
     /// A topic counts for a group unless the group is online and does not subscribe it.
-    fn topic_of_stats(&self, group: &str, topic: &str) -> Option<Arc<TopicConfig>> {
+    fn topic_to_count(&self, asked: &Asked, group: Option<&str>, topic: &str) -> Option<Arc<TopicConfig>> {
         let config = self.topics.config(topic)?;
+        let Some(group) = group else { return Some(config.clone()) };
+        if let Asked::Broker { order_only, .. } = asked
+            && (self.groups.get(group).is_none() || *order_only && !config.order)
+        {
+            return None;
+        }
         let online = self.consumers.group(group).filter(|online| online.subscriptions().next().is_some());
         online.is_none_or(|online| online.subscription(topic).is_some()).then(|| config.clone())
     }
 
-    fn put_group_offsets(
-        &self,
-        group: &str,
-        config: &Arc<TopicConfig>,
-        list_index: usize,
-        stats: &mut ConsumeStats,
-        wanted: &mut Wanted,
-    ) {
-        for queue_id in 0..config.read_queue_nums {
-            let (_, broker_offset) = self.range_of(&config.name, queue_id);
-            let consumer_offset = self.offsets.committed(group, &config.name, queue_id).unwrap_or(0);
-            let pulled = self.offsets.pulled_to(group, &config.name, queue_id).unwrap_or(0);
-            let queue = self.message_queue(&config.name, queue_id);
-            let last_timestamp = match consumer_offset > 0 {
-                true => {
-                    let slot = (group, list_index, &queue);
-                    self.store_time_or_want(&config.name, queue_id, consumer_offset - 1, slot, wanted)
-                }
-                false => 0,
-            };
-            let pull_offset = pulled.max(consumer_offset);
-            let offsets = OffsetWrapper { broker_offset, consumer_offset, last_timestamp, pull_offset };
-            stats.offset_table.insert(queue, offsets);
+    fn count_queue(&self, row: &Row, id: i32, counted: &mut Counted) {
+        let topic = &row.config.name;
+        let (min, max) = self.range_of(topic, id);
+        let (mut committed, mut pulled, mut last) = (0, 0, (max > min).then_some(max - 1));
+        if let Some(group) = &row.group {
+            committed = self.offsets.committed(group, topic, id).unwrap_or(0);
+            pulled = self.offsets.pulled_to(group, topic, id).unwrap_or(0);
+            last = (committed > 0).then_some(committed - 1);
+        }
+        let stored_ms = last.map_or(0, |offset| self.store_time_or_want(topic, id, offset, counted));
+        counted.queues.push(Queue { id, min, max, committed, pulled, stored_ms });
+        if let Some((_, queues)) = counted.rows.last_mut() {
+            *queues += 1;
         }
     }
 
     /// The store time of a hot message; a cold one is wanted and 0 until it comes.
-    fn store_time_or_want(
-        &self,
-        topic: &Arc<str>,
-        queue_id: i32,
-        offset: i64,
-        (group, list_index, queue): (&str, usize, &MessageQueue),
-        wanted: &mut Wanted,
-    ) -> i64 {
+    fn store_time_or_want(&self, topic: &Arc<str>, queue_id: i32, offset: i64, counted: &mut Counted) -> i64 {
         let Some(index) = self.store.find_queue(topic, queue_id) else { return 0 };
         let offset = QueueOffset(offset);
         if let Some(time) = self.store_time(index, offset) {
             return time;
         }
         if self.store.offsets(index).contains(&offset) {
-            wanted.places.push(Place { topic: topic.clone(), queue_id, offset });
-            wanted.slots.push(Slot { group: group.to_owned(), list_index, queue: queue.clone() });
+            counted.places.push(Place { topic: topic.clone(), queue_id, offset });
+            counted.untimed.push(counted.queues.len());
         }
         0
     }
 
-    fn answer_when_timed(
-        &mut self,
-        to: ReplyTo,
-        body: impl Timed + 'static,
-        wanted: Wanted,
-        out: &mut Outbox,
-    ) {
-        let untimed = Untimed { to, body: Box::new(body), missing: wanted.slots };
-        if wanted.places.is_empty() {
-            return untimed.finish(Vec::new(), out);
+    fn counted(&mut self, to: ReplyTo, mut counted: Counted) {
+        match std::mem::take(&mut counted.places) {
+            places if places.is_empty() => self.put_together(to, None, counted),
+            places => self.ask_for_admin(Question::StoreTimes(places), Untimed { to, counted }),
         }
-        self.ask_for_admin(Question::StoreTimes(wanted.places), untimed);
+    }
+
+    /// The cold thread has the times; a message that is gone has none, which is 0.
+    pub(super) fn timed(&mut self, untimed: Untimed, times: &[i64]) {
+        let Untimed { to, mut counted } = untimed;
+        for (&at, &time) in counted.untimed.iter().zip(times) {
+            if let Some(queue) = counted.queues.get_mut(at) {
+                queue.stored_ms = time;
+            }
+        }
+        self.put_together(to, None, counted);
     }
 
     /// First offset kept and the next one to be written; a queue that never had a message has neither.
@@ -268,5 +260,72 @@ impl Broker {
 
     pub(super) fn message_queue(&self, topic: &str, queue_id: i32) -> MessageQueue {
         MessageQueue::new(topic, self.config.broker_name.as_str(), queue_id)
+    }
+}
+
+impl Row {
+    fn queues(&self) -> i32 {
+        match self.group {
+            Some(_) => self.config.read_queue_nums,
+            None => self.config.read_queue_nums.max(self.config.write_queue_nums),
+        }
+    }
+}
+
+impl Queue {
+    fn of_topic(self) -> TopicOffset {
+        TopicOffset { last_update_timestamp: self.stored_ms, max_offset: self.max, min_offset: self.min }
+    }
+
+    fn of_group(self) -> OffsetWrapper {
+        OffsetWrapper {
+            broker_offset: self.max,
+            consumer_offset: self.committed,
+            last_timestamp: self.stored_ms,
+            pull_offset: self.pulled.max(self.committed),
+        }
+    }
+}
+
+impl Make for Counted {
+    fn body(self: Box<Self>) -> Vec<u8> {
+        let Counted { asked, broker_name, rows, queues, .. } = *self;
+        let mut queues = queues.into_iter();
+        let mut rows = rows.into_iter().map(|(row, count)| {
+            let named = |queue: Queue| (MessageQueue::new(&*row.config.name, &*broker_name, queue.id), queue);
+            let of_row: Vec<_> = queues.by_ref().take(count).map(named).collect();
+            (row.group, of_row)
+        });
+        match asked {
+            Asked::Topic => {
+                let of_topic = rows.flat_map(|(_, queues)| queues);
+                let offset_table = of_topic.map(|(name, queue)| (name, queue.of_topic())).collect();
+                TopicStatsTable { offset_table, ..TopicStatsTable::default() }.encode()
+            }
+            Asked::Group => {
+                let of_group = rows.flat_map(|(_, queues)| queues);
+                let offset_table = of_group.map(|(name, queue)| (name, queue.of_group())).collect();
+                ConsumeStats { offset_table, ..ConsumeStats::default() }.encode()
+            }
+            Asked::Broker { address, groups, .. } => {
+                let mut list = ConsumeStatsList { broker_addr: Some(address), ..ConsumeStatsList::default() };
+                let mut of_groups: BTreeMap<Arc<str>, Vec<ConsumeStats>> =
+                    groups.into_iter().map(|group| (group, Vec::new())).collect();
+                for (group, queues) in &mut rows {
+                    let of_row = queues.into_iter().map(|(name, queue)| (name, queue.of_group()));
+                    let stats = ConsumeStats { offset_table: of_row.collect(), ..ConsumeStats::default() };
+                    for offset in stats.offset_table.values() {
+                        let diff = offset.broker_offset.saturating_sub(offset.consumer_offset);
+                        list.total_diff = list.total_diff.saturating_add(diff);
+                        let in_flight = offset.pull_offset.saturating_sub(offset.consumer_offset).max(0);
+                        list.total_inflight_diff = list.total_inflight_diff.saturating_add(in_flight);
+                    }
+                    of_groups.entry(group.unwrap_or_default()).or_default().push(stats);
+                }
+                let entry = |(group, stats): (Arc<str>, _)| BTreeMap::from([(group.to_string(), stats)]);
+                list.consume_stats_list = of_groups.into_iter().map(entry).collect();
+                list.encode()
+            }
+        }
     }
 }
