@@ -24,6 +24,7 @@ use crate::limits::{
 };
 use crate::net::{ConnId, Net};
 use crate::outbox::Outbox;
+use crate::touched;
 
 /// The reading side of all connections of a shard.
 #[derive(Default)]
@@ -131,7 +132,7 @@ impl Sessions {
             self.stalled.reserve((slot + 1).saturating_sub(self.stalled.len()));
         }
         if self.scratch.capacity() == 0 {
-            self.scratch = vec![b' '; RECEIVE_RING_BYTES_MIN]; // Written, so that it is there before the load is.
+            self.scratch = touched::items(RECEIVE_RING_BYTES_MIN, 0);
         }
         let session = &mut self.table[slot];
         assert!(session.ends.is_none());

@@ -27,9 +27,35 @@ pub fn queue<T: Clone>(room: usize, filler: T) -> VecDeque<T> {
     VecDeque::from(list(room, filler))
 }
 
+/// What the calls of this thread go down into: a path that is seldom taken goes deeper than all before it.
+#[inline(never)]
+pub fn stack() {
+    black_box(&mut [0_u8; STACK_BYTES]);
+}
+
+/// Far more than the deepest path takes, and a small part of what a thread has.
+const STACK_BYTES: usize = 128 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a deep path is no first time for its pages. Method: a thread of its own goes down twice, once half as far.
+    #[test]
+    fn a_deep_call_costs_no_page_fault() {
+        #[inline(never)]
+        fn deep() {
+            black_box(&mut [1_u8; STACK_BYTES / 2]);
+        }
+        let faults = std::thread::spawn(|| {
+            stack();
+            let before = minor_faults();
+            deep();
+            minor_faults() - before
+        });
+        let faults = faults.join().unwrap();
+        assert!(faults < 4, "{faults} faults on the way down");
+    }
 
     /// Goal: empty, and the same memory whatever is done with it, all of it there before. Method: two walks round the queue, with an
     /// eye on the page faults of this thread.

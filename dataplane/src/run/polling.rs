@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::net::Net;
 use crate::shard::Shard;
 use crate::time::{Clock, RealClock};
+use crate::touched;
 
 /// The polling loop of one core.
 pub fn run_shard<N: Net>(mut shard: Shard<N>, core: Option<usize>, stop: &Arc<AtomicBool>) {
@@ -15,6 +16,7 @@ pub fn run_shard<N: Net>(mut shard: Shard<N>, core: Option<usize>, stop: &Arc<At
     {
         log::warn!("the polling thread could not be pinned to core {id}");
     }
+    touched::stack();
     let mut clock = RealClock::start();
     shard.open_sight(clock.fine(), &clock.read());
     while !stop.load(Ordering::Relaxed) {

@@ -195,7 +195,7 @@ impl StackTx {
             stamps: Stamps::with_capacity(conns_max),
             slab,
             conns_max,
-            void: vec![0; VOID_BYTES].into_boxed_slice(),
+            void: touched::items(VOID_BYTES, 0).into_boxed_slice(),
         }
     }
 
