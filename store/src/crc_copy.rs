@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   | first 64 bytes .. | rest: blocks of 64 ................ |      the first block overlaps the second by what is missing
-//!   '- length % 64 bytes, zeros before them -> lanes ─ fold ─▶ 16 bytes with the same remainder ─▶ crc32fast
+//!   '- length % 64 bytes, zeros before them -> lanes ─ fold ─▶ 16 bytes with the same remainder ─▶ 8 ─▶ the remainder
 //! ```
 //!
 //! With 512-bit carry-less multiplication (x86-64 since Ice Lake and Zen 4). Other processors, and short bodies: a copy, and then
@@ -46,9 +46,6 @@ static MEANS: LazyLock<Means> = LazyLock::new(|| Means {
 #[cfg(target_arch = "x86_64")]
 mod wide {
     use std::arch::x86_64::*;
-    use std::sync::LazyLock;
-
-    use crc32fast::Hasher;
 
     pub const BLOCK_BYTES: usize = 64;
 
@@ -145,11 +142,28 @@ mod wide {
         let last = _mm512_maskz_mov_epi64(0b1100_0000, lanes);
         let folded = onto(lanes, distances, last);
         let halves = _mm256_xor_si256(_mm512_castsi512_si256(folded), _mm512_extracti64x4_epi64::<1>(folded));
-        let bytes = _mm_xor_si128(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
-        let (low, high) = (_mm_cvtsi128_si64(bytes), _mm_extract_epi64::<1>(bytes));
-        let mut hasher = FROM_ZERO.clone();
-        hasher.update(&((high as u128) << 64 | low as u64 as u128).to_le_bytes());
-        hasher.finalize()
+        !remainder(_mm_xor_si128(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves)))
+    }
+
+    /// What 16 bytes with 32 zero bits behind them leave when divided by the polynomial.
+    #[inline]
+    #[target_feature(enable = "vpclmulqdq,avx512f")]
+    fn remainder(bytes: __m128i) -> u32 {
+        // A factor in the high half stands nowhere off, so what stands 64 bits too far to the front gets 32 bits shorter each time.
+        let by_64 = const { power(63) << 32 };
+        let by_64 = _mm_set_epi64x(POLYNOMIAL_33, by_64);
+        let back = _mm_unpackhi_epi64(_mm_setzero_si128(), bytes);
+        let of_96 = _mm_xor_si128(_mm_clmulepi64_si128::<0x00>(bytes, by_64), back);
+        let of_64 = _mm_xor_si128(_mm_clmulepi64_si128::<0x00>(of_96, by_64), of_96);
+        let of_64 = _mm_unpackhi_epi64(of_64, _mm_setzero_si128());
+        let front = _mm_slli_epi64::<32>(of_64);
+        let shorter = _mm_unpackhi_epi64(_mm_clmulepi64_si128::<0x00>(front, by_64), _mm_setzero_si128());
+        let rest = _mm_xor_si128(shorter, _mm_srli_epi64::<32>(of_64));
+        // The last 32 by Barrett: how often the polynomial goes into it, and what that leaves.
+        let low_32 = _mm_set_epi64x(0, 0xffff_ffff);
+        let times = _mm_clmulepi64_si128::<0x00>(_mm_and_si128(rest, low_32), _mm_set_epi64x(0, QUOTIENT_33));
+        let taken = _mm_clmulepi64_si128::<0x10>(_mm_and_si128(times, low_32), by_64);
+        (_mm_cvtsi128_si64(_mm_xor_si128(rest, taken)) as u64 >> 32) as u32
     }
 
     #[inline]
@@ -191,11 +205,12 @@ mod wide {
         value as i64
     }
 
+    /// In reverse, without the bit of x to the power of 32; with it.
     const POLYNOMIAL: u32 = 0xEDB8_8320;
+    const POLYNOMIAL_33: i64 = (POLYNOMIAL as i64) << 1 | 1;
+    /// How often it goes into x to the power of 64, in reverse.
+    const QUOTIENT_33: i64 = 0x1_F701_1641;
     const XOR_OF_THREE: i32 = 0x96;
-
-    /// crc32fast turns over what it begins with.
-    static FROM_ZERO: LazyLock<Hasher> = LazyLock::new(|| Hasher::new_with_initial(u32::MAX));
 }
 
 #[cfg(test)]
