@@ -115,16 +115,23 @@ pub fn get<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
     last(properties, name)
 }
 
-/// The same for a name that is known where it is compiled.
+/// The same for a name that is known where it is compiled. Looks at where its first letter is, which is in fewer places than the
+/// separators are.
 #[inline(always)]
 fn last<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let letter = *name.as_bytes().first()?;
+    let mut letters = Places::new(properties, letter);
     let mut last = None;
-    for part in parts(properties) {
-        if let Some(value) = value(part, name.as_bytes()) {
+    while let Some(at) = letters.next(properties) {
+        let (before, part) = properties.split_at_checked(at)?;
+        let begins = before.last().is_none_or(|before| *before == ENTRY_SEPARATOR);
+        let Some((found, [NAME_SEPARATOR, value @ ..])) = part.split_at_checked(name.len()) else { continue };
+        if begins && found == name.as_bytes() && !matches!(value, [] | [ENTRY_SEPARATOR, ..]) {
             last = Some(value);
         }
     }
-    last
+    let value = last?;
+    value.get(..scan::find(value, ENTRY_SEPARATOR).unwrap_or(value.len()))
 }
 
 /// As [`get`], when the value is UTF-8.

@@ -14,6 +14,8 @@ use std::sync::LazyLock;
 
 use thiserror::Error;
 
+use crate::batch::BatchMessage;
+
 /// Magic of a record with a one-byte topic length.
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;
 /// Magic of a record with a two-byte topic length: topics of more than 127 bytes.
@@ -146,15 +148,31 @@ impl RecordDraft<'_> {
             let crc = copy(self.body, out.take(self.body.len()));
             self.put_head(&mut Out { rest: head }, stamp, total, v1, sys_flag, crc);
         }
+        self.put_topic(&mut out, v1);
+        out.put(&(self.properties.len() as u16).to_be_bytes());
+        out.put(self.properties);
+        assert!(out.rest.is_empty());
+    }
+
+    #[inline(always)]
+    fn put_topic(&self, out: &mut Out<'_>, v1: bool) {
         if v1 {
             out.put(&[self.topic.len() as u8]);
         } else {
             out.put(&(self.topic.len() as u16).to_be_bytes());
         }
         out.put(self.topic);
-        out.put(&(self.properties.len() as u16).to_be_bytes());
-        out.put(self.properties);
-        assert!(out.rest.is_empty());
+    }
+
+    /// Encodes what other records share with this one, which has neither body nor properties, into a buffer that stays warm.
+    pub fn template<'b>(&self, buffer: &'b mut Vec<u8>, store_timestamp: i64) -> RecordTemplate<'b> {
+        assert!(self.body.is_empty() && self.properties.is_empty());
+        buffer.resize(self.encoded_len(), 0);
+        self.encode_into(buffer, &Stamp { queue_offset: 0, physical_offset: 0, store_timestamp });
+        let hosts = host_len(self.born_host) + host_len(self.store_host);
+        let (head, topic) = buffer.split_at(HEAD_BYTES_V4 - 2 * HOST_BYTES_V4 + hosts);
+        let (topic, _properties_len) = topic.split_at(topic.len() - PROPERTIES_LEN_BYTES);
+        RecordTemplate { head, topic }
     }
 
     /// What lies before the body.
@@ -175,6 +193,59 @@ impl RecordDraft<'_> {
         out.put(&self.reconsume_times.to_be_bytes());
         out.put(&self.prepared_transaction_offset.to_be_bytes());
         out.put(&(self.body.len() as u32).to_be_bytes());
+    }
+}
+
+/// Records that differ in flag, body, properties and place alone, as those of a batch do.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordTemplate<'b> {
+    head: &'b [u8],
+    /// With its length.
+    topic: &'b [u8],
+}
+
+impl RecordTemplate<'_> {
+    /// Bytes of the whole record of a message.
+    #[inline]
+    pub fn encoded_len(&self, message: &BatchMessage<'_>) -> usize {
+        let shared = self.head.len() + self.topic.len() + PROPERTIES_LEN_BYTES;
+        shared + message.body.len() + message.properties.len()
+    }
+
+    /// As [`RecordDraft::encode_with`], for a message that a batch may hold.
+    #[inline]
+    pub fn encode_with(
+        &self,
+        out: &mut [u8],
+        message: &BatchMessage<'_>,
+        queue_offset: i64,
+        physical_offset: i64,
+        copy: impl FnOnce(&[u8], &mut [u8]) -> u32,
+    ) {
+        assert!(out.len() == self.encoded_len(message));
+        let total = out.len() as u32;
+        let mut out = Out { rest: out };
+        let head = out.take(self.head.len());
+        match (self.head.first_chunk::<HEAD_BYTES_V4>(), head.first_chunk_mut::<HEAD_BYTES_V4>()) {
+            // Of a length that the compiler knows.
+            (Some(from), Some(to)) if self.head.len() == HEAD_BYTES_V4 => *to = *from,
+            _ => head.copy_from_slice(self.head),
+        }
+        let crc = copy(message.body, out.take(message.body.len()));
+        let (front, body_len) = head.split_last_chunk_mut().expect("a head has many fields");
+        *body_len = (message.body.len() as u32).to_be_bytes();
+        let mut front = Out { rest: front };
+        front.put(&total.to_be_bytes());
+        front.take(MAGIC_BYTES);
+        front.put(&(crc & CRC_KEPT).to_be_bytes());
+        front.take(QUEUE_ID_BYTES);
+        front.put(&message.flag.to_be_bytes());
+        front.put(&queue_offset.to_be_bytes());
+        front.put(&physical_offset.to_be_bytes());
+        out.put(self.topic);
+        out.put(&(message.properties.len() as u16).to_be_bytes());
+        out.put(message.properties);
+        assert!(out.rest.is_empty());
     }
 }
 
@@ -454,6 +525,9 @@ fn host_len(host: SocketAddr) -> usize {
 
 /// Everything but hosts, topic length field, body, topic and properties.
 const FIXED_BYTES: usize = 74;
+const PROPERTIES_LEN_BYTES: usize = 2;
+const MAGIC_BYTES: usize = 4;
+const QUEUE_ID_BYTES: usize = 4;
 /// What lies before the body when both hosts are IPv4.
 const HEAD_BYTES_V4: usize = 88;
 const HOST_BYTES_V4: usize = 8;

@@ -64,6 +64,8 @@ pub struct Store {
     /// End of the commitlog file that the log's end is in: above it, always. Kept, since a division costs as much as half a record.
     file_end: PhysicalOffset,
     record_bytes_max: usize,
+    /// What the records of a batch share. Stays warm.
+    template: Vec<u8>,
 }
 
 struct QueueName {
@@ -97,6 +99,7 @@ impl Store {
             commitlog_file_bytes: file_bytes,
             file_end,
             record_bytes_max: config.record_bytes_limit(),
+            template: Vec::new(),
         };
         for queue in found {
             let index = store.queue(&queue.topic, queue.queue_id);
@@ -163,7 +166,7 @@ impl Store {
     ) -> Result<Appended, AppendError> {
         let size = draft.encoded_len();
         self.reserve(size, 1, draft.fits())?;
-        let appended = self.encode(queue, draft, size, 0, now_ms);
+        let appended = self.encode(queue, draft, size, now_ms);
         self.hot.publish(size);
         if draft.is_queued() {
             let unit = Unit { physical: appended.physical, tags_code, size: appended.size };
@@ -184,31 +187,37 @@ impl Store {
         places: &mut Vec<PhysicalOffset>,
     ) -> Result<BatchAppended, BatchAppendError> {
         places.clear();
+        self.check_name(queue, common);
+        let shared = common.encoded_len();
+        if !common.fits() || !common.is_queued() {
+            return Err(AppendError::TooBig { size: shared }.into());
+        }
         let (mut total, mut count) = (0_usize, 0_usize);
         for message in messages.clone() {
-            let draft = draft_of(common, &message.map_err(BatchAppendError::Batch)?);
-            if !draft.fits() || !draft.is_queued() {
-                return Err(AppendError::TooBig { size: draft.encoded_len() }.into());
-            }
-            total += draft.encoded_len();
+            let message = message.map_err(BatchAppendError::Batch)?;
+            total += shared + message.body.len() + message.properties.len();
             count += 1;
         }
         let first_offset = self.offsets(queue).end;
         self.reserve(total, count, true)?;
-        let physical = self.hot.end();
-        let mut at = 0;
+        let first = self.hot.end();
+        let template = common.template(&mut self.template, now_ms);
+        let (mut rest, mut physical) = (self.hot.tail(total), first);
         for message in messages {
-            let draft = draft_of(common, &message.expect("all of them were looked at above"));
-            let size = draft.encoded_len();
-            let Appended { physical, size, .. } = self.encode(queue, &draft, size, at, now_ms);
+            let message = message.expect("all of them were looked at above");
+            let (record, behind) = rest.split_at_mut(template.encoded_len(&message));
+            let size = record.len() as u32;
+            let queue_offset = self.hot_units[queue.as_usize()].next;
+            template.encode_with(record, &message, queue_offset, physical.0, crc_copy::copy);
             places.push(physical);
-            at += size as usize;
             // Nobody looks before all of it is published.
-            let unit = Unit { physical, tags_code: properties::tags_code(draft.properties), size };
+            let unit = Unit { physical, tags_code: properties::tags_code(message.properties), size };
             self.units.push(queue.0, unit, &mut self.hot_units);
+            rest = behind;
+            physical = unit.end();
         }
         self.hot.publish(total);
-        Ok(BatchAppended { physical, bytes: total, count, first_offset })
+        Ok(BatchAppended { physical: first, bytes: total, count, first_offset })
     }
 
     /// First offset kept, and the one the next message gets.
@@ -422,23 +431,21 @@ impl Store {
 
     /// Writes a record `at` bytes behind the log's end; nobody sees it yet.
     #[inline]
-    fn encode(
-        &mut self,
-        queue: QueueIndex,
-        draft: &RecordDraft<'_>,
-        size: usize,
-        at: usize,
-        now_ms: i64,
-    ) -> Appended {
+    fn encode(&mut self, queue: QueueIndex, draft: &RecordDraft<'_>, size: usize, now_ms: i64) -> Appended {
+        self.check_name(queue, draft);
+        let next = self.hot_units[queue.as_usize()].next;
+        let queue_offset = if draft.is_queued() { next } else { 0 };
+        let physical = self.hot.end();
+        let stamp = Stamp { queue_offset, physical_offset: physical.0, store_timestamp: now_ms };
+        draft.encode_with(self.hot.tail(size), &stamp, crc_copy::copy);
+        Appended { physical, size: size as u32, queue_offset: QueueOffset(queue_offset) }
+    }
+
+    #[inline]
+    fn check_name(&self, queue: QueueIndex, draft: &RecordDraft<'_>) {
         let name = &self.queues[queue.as_usize()];
         assert!(name.queue_id == draft.queue_id);
         assert!(name.topic.as_bytes() == draft.topic);
-        let next = self.hot_units[queue.as_usize()].next;
-        let queue_offset = if draft.is_queued() { next } else { 0 };
-        let physical = self.hot.end().plus(at as u64);
-        let stamp = Stamp { queue_offset, physical_offset: physical.0, store_timestamp: now_ms };
-        draft.encode_with(&mut self.hot.tail(at + size)[at..], &stamp, crc_copy::copy);
-        Appended { physical, size: size as u32, queue_offset: QueueOffset(queue_offset) }
     }
 }
 
@@ -472,10 +479,6 @@ pub enum BatchAppendError {
     Append(#[from] AppendError),
     #[error(transparent)]
     Batch(batch::BatchError),
-}
-
-fn draft_of<'a>(common: &RecordDraft<'a>, message: &batch::BatchMessage<'a>) -> RecordDraft<'a> {
-    RecordDraft { flag: message.flag, body: message.body, properties: message.properties, ..*common }
 }
 
 const UNIT_CHUNKS_AHEAD: usize = 8;
