@@ -122,7 +122,7 @@ impl<N: Net> Shard<N> {
                 body: frame.body,
                 now,
             };
-            if frame.read_request(&mut req.header, &mut req.send).is_err() {
+            if broker.shapes.read(&frame, &mut req.header, &mut req.send).is_err() {
                 return Verdict::Close;
             }
             let parsed_ns = match is_send(req.header.code) {

@@ -3,6 +3,8 @@
 //! Reading never fails: a part that is no entry is passed over, as the official code does. Where a name occurs twice
 //! the last one counts. Writing goes to a `Vec` that the caller keeps, so that a warm one allocates nothing.
 
+use std::ops::Range;
+
 use crate::hash;
 use crate::scan::{self, Places};
 
@@ -137,6 +139,15 @@ fn last<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
 /// As [`get`], when the value is UTF-8.
 pub fn get_str<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
     get(properties, name).and_then(|value| str::from_utf8(value).ok())
+}
+
+/// Where in `all` a part of it lies, as a value that was found there. What is empty lies at the front.
+pub fn place_of(all: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    if part.is_empty() {
+        return Some(0..0);
+    }
+    let at = part.as_ptr().addr().checked_sub(all.as_ptr().addr())?;
+    (at + part.len() <= all.len()).then_some(at..at + part.len())
 }
 
 /// The tag code of a message with these properties: 0 without a tag.

@@ -64,7 +64,7 @@ pub mod version;
 use std::net::SocketAddr;
 
 use protocol::code::request as codes;
-use protocol::header::EncodedFields;
+use protocol::header::{EncodedFields, SendShapes};
 use protocol::ids::UniqKeys;
 use store::Store;
 
@@ -90,6 +90,7 @@ use crate::broker::put::{Queues, Scratch};
 pub use crate::broker::request::{Request, Served};
 use crate::broker::schedule::Schedule;
 use crate::broker::second_halves::Errand;
+use crate::broker::send_properties::Known;
 use crate::broker::sent::MsgIds;
 pub use crate::broker::start::BrokerStart;
 use crate::broker::topics::Topics;
@@ -144,6 +145,8 @@ pub struct Broker {
     stamp: Vec<u8>,
     queues: Queues,
     scratch: Scratch,
+    /// Headers of sends that others are like.
+    pub shapes: SendShapes<Known>,
     schedule: Schedule,
     transactions: Transactions,
     ended_waits: EndedWaits,

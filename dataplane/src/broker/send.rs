@@ -12,6 +12,7 @@
 //! inner batches.
 
 use protocol::code::response;
+use protocol::header::Alike;
 use protocol::headers::SendMessageRequestHeader;
 use protocol::ids;
 use protocol::names::{RETRY_PREFIX, TRANS_HALF_TOPIC};
@@ -20,7 +21,7 @@ use protocol::record::{RecordDraft, sys_flag};
 use store::Appended;
 
 use crate::broker::put::push_number;
-use crate::broker::send_properties::{STAMP_NAMES, Seen};
+use crate::broker::send_properties::{Known, STAMP_NAMES, Seen};
 use crate::broker::sent::Sent;
 use crate::broker::topics::TopicIndex;
 use crate::broker::{Broker, Refusal, Request};
@@ -154,10 +155,16 @@ impl Broker {
         req: &Request<'_>,
     ) -> Seen {
         list.clear();
-        if let Some(text) = header.properties {
-            text.append_to(list);
-        }
-        let (seen, uniq_key) = Seen::read(list);
+        let (seen, uniq_key) = match self.shapes.alike(&req.send) {
+            Some(Alike { properties, derived }) => {
+                list.extend_from_slice(properties);
+                derived.get_or_insert_with(|| Known::of(properties)).in_list(list)
+            }
+            None => {
+                header.properties.unwrap_or_default().append_to(list);
+                Seen::read(list)
+            }
+        };
         let has_uniq_key = uniq_key.is_some();
         self.scratch.uniq_key.clear();
         match uniq_key {

@@ -8,8 +8,31 @@
 //! One walk over the list; a second one only when the list already has a name that the broker sets, as that of a
 //! forwarded message has. The buffers are the caller's and stay warm.
 
+use std::ops::Range;
+
 use protocol::hash::tags_code_bytes;
 use protocol::properties::{self, key, value};
+
+/// What one walk finds out, kept for lists that are like this one.
+#[derive(Debug)]
+pub struct Known {
+    seen: Seen,
+    /// Where the UNIQ_KEY is.
+    uniq_key: Option<Range<usize>>,
+}
+
+impl Known {
+    pub fn of(list: &[u8]) -> Known {
+        let (seen, uniq_key) = Seen::read(list);
+        Known { seen, uniq_key: uniq_key.and_then(|value| properties::place_of(list, value)) }
+    }
+
+    /// As [`Seen::read`].
+    #[inline]
+    pub fn in_list<'l>(&self, list: &'l [u8]) -> (Seen, Option<&'l [u8]>) {
+        (self.seen, self.uniq_key.clone().and_then(|place| list.get(place)))
+    }
+}
 
 /// What one walk finds out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use protocol::header::SendShapes;
 use protocol::ids::UniqKeys;
 use store::Store;
 
@@ -97,6 +98,7 @@ impl Broker {
             stamp: stamp(&config.region_id, config.trace_on, &config.broker_cluster_name),
             queues: Queues::default(),
             scratch: Scratch::default(),
+            shapes: SendShapes::default(),
             ticked_ms: 0,
             rng,
             address,

@@ -30,6 +30,12 @@ pub(crate) fn read<'a>(
     Ok(())
 }
 
+/// Whether this is written as Java and its likes do, and a send's: a change of digits or of plain characters within a text is none of
+/// its form, then.
+pub(super) fn is_canonical_send(bytes: &[u8]) -> bool {
+    read_canonical(bytes, &mut Header::default(), Some(&mut SendFields::default())) == Some(true)
+}
+
 /// What Java and its likes write: no blanks, known names, texts where texts belong. None is no error yet. Says, too,
 /// whether `send` got the fields, which it does when they are behind a code that has such.
 #[inline]

@@ -15,12 +15,14 @@
 pub mod binary;
 pub mod json;
 mod out;
+mod shapes;
 mod stored;
 mod text;
 pub mod writer;
 
 use std::ops::Range;
 
+pub use shapes::{Alike, SendShapes, ShapeId};
 pub use stored::Stored;
 pub use text::Text;
 pub use writer::{EncodedFields, HeaderWriter};

@@ -7,7 +7,7 @@
 use super::{CustomHeader, FieldSink, FieldType};
 use crate::code::request;
 use crate::error::FieldError;
-use crate::header::{Fields, Text};
+use crate::header::{Fields, ShapeId, Text};
 
 /// A SEND, from whichever form it came in. Written by its long names; `SendMessageRequestHeaderV2` writes letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,9 +75,11 @@ impl<'a> CustomHeader<'a> for SendMessageRequestHeaderV2<'a> {
 /// The fields of a send as they are come by, of two with the same name the last.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SendFields<'a> {
-    header: SendMessageRequestHeader<'a>,
+    pub(crate) header: SendMessageRequestHeader<'a>,
     /// A bit for each letter that was there.
-    seen: u32,
+    pub(crate) seen: u32,
+    /// What it was like, if it was read so.
+    pub(crate) shape: Option<ShapeId>,
     /// The first number that was none.
     error: Option<FieldError>,
 }
