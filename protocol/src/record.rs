@@ -148,20 +148,15 @@ impl RecordDraft<'_> {
             let crc = copy(self.body, out.take(self.body.len()));
             self.put_head(&mut Out { rest: head }, stamp, total, v1, sys_flag, crc);
         }
-        self.put_topic(&mut out, v1);
-        out.put(&(self.properties.len() as u16).to_be_bytes());
-        out.put(self.properties);
-        assert!(out.rest.is_empty());
-    }
-
-    #[inline(always)]
-    fn put_topic(&self, out: &mut Out<'_>, v1: bool) {
         if v1 {
             out.put(&[self.topic.len() as u8]);
         } else {
             out.put(&(self.topic.len() as u16).to_be_bytes());
         }
         out.put(self.topic);
+        out.put(&(self.properties.len() as u16).to_be_bytes());
+        out.put(self.properties);
+        assert!(out.rest.is_empty());
     }
 
     /// Encodes what other records share with this one, which has neither body nor properties, into a buffer that stays warm.

@@ -205,28 +205,30 @@ fn spoiled_frames_do_not_panic() {
     });
 }
 
+/// The fields of a send by both their names.
+const SEND_NAMES: [(&str, &str); 14] = [
+    ("a", "producerGroup"),
+    ("b", "topic"),
+    ("c", "defaultTopic"),
+    ("d", "defaultTopicQueueNums"),
+    ("e", "queueId"),
+    ("f", "sysFlag"),
+    ("g", "bornTimestamp"),
+    ("h", "flag"),
+    ("i", "properties"),
+    ("j", "reconsumeTimes"),
+    ("k", "unitMode"),
+    ("l", "maxReconsumeTimes"),
+    ("m", "batch"),
+    ("n", "bname"),
+];
+
 /// What a send's fields say, found the plain way: name by name.
 fn plain_send<'a>(fields: &Fields<'a>) -> Result<SendMessageRequestHeader<'a>, FieldError> {
-    const NAMES: [(&str, &str); 14] = [
-        ("a", "producerGroup"),
-        ("b", "topic"),
-        ("c", "defaultTopic"),
-        ("d", "defaultTopicQueueNums"),
-        ("e", "queueId"),
-        ("f", "sysFlag"),
-        ("g", "bornTimestamp"),
-        ("h", "flag"),
-        ("i", "properties"),
-        ("j", "reconsumeTimes"),
-        ("k", "unitMode"),
-        ("l", "maxReconsumeTimes"),
-        ("m", "batch"),
-        ("n", "bname"),
-    ];
     let known: Vec<(&'static str, Text<'_>)> = fields
         .iter()
         .filter_map(|(name, value)| {
-            NAMES.iter().find(|row| name == row.0 || name == row.1).map(|row| (row.0, value))
+            SEND_NAMES.iter().find(|row| name == row.0 || name == row.1).map(|row| (row.0, value))
         })
         .collect();
     for (name, value) in &known {
@@ -491,19 +493,7 @@ fn sender(random: &mut Random) -> (Codec, RemotingCommand, String) {
     let codec = *random.pick(&[Codec::Json, Codec::Binary]);
     let mut command = RemotingCommand::request(*random.pick(&[310, 310, 10, 320, 325]));
     let is_long = command.code == 10;
-    for (letter, long) in [
-        ("a", "producerGroup"),
-        ("b", "topic"),
-        ("c", "defaultTopic"),
-        ("d", "defaultTopicQueueNums"),
-        ("e", "queueId"),
-        ("f", "sysFlag"),
-        ("g", "bornTimestamp"),
-        ("h", "flag"),
-        ("i", "properties"),
-        ("j", "reconsumeTimes"),
-        ("n", "bname"),
-    ] {
+    for (letter, long) in SEND_NAMES {
         let value = match letter {
             "a" | "b" | "c" => *random.pick(&["TopicTest", "PG", "opaque", "\"opaque\":1"]),
             _ => *random.pick(&["0", "3"]),

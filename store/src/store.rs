@@ -429,7 +429,7 @@ impl Store {
         self.file_end.since(self.hot.end()) as usize
     }
 
-    /// Writes a record `at` bytes behind the log's end; nobody sees it yet.
+    /// Writes a record behind the log's end; nobody sees it yet.
     #[inline]
     fn encode(&mut self, queue: QueueIndex, draft: &RecordDraft<'_>, size: usize, now_ms: i64) -> Appended {
         self.check_name(queue, draft);

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! A header is like a known one when it has its length, its bytes wherever that is not loose, and in each loose place what reads as
-//! such: digits, or characters that end neither a text nor a property. All else of it is known then, its properties without their escapes
+//! such: a number, or characters that end neither a text nor a property. All else of it is known then, its properties without their escapes
 //! included. A header that is like none is read in the ordinary way, and now and then it is known from then on. *Invariant:* what is
-//! read this way is what the ordinary way reads (tests/random.rs, likeness_changes_nothing). No allocation after `new`.
+//! read this way is what the ordinary way reads (tests/random.rs, likeness_changes_nothing). Nothing is allocated after the start.
 
 use std::ops::Range;
 
@@ -121,13 +121,13 @@ impl<T> SendShapes<T> {
         let slot = frame.header.len() % SHAPES;
         let Some(shape) = self.shapes.get_mut(slot) else { return frame.read_request(header, send) };
         if shape.codec == frame.codec && shape.read(frame.header, header, send).is_some() {
-            shape.luck.is_alike();
+            shape.luck.count_alike();
             send.shape = Some(ShapeId(slot));
             return Ok(());
         }
         frame.read_request(header, send)?;
         if SendFields::are_of(header.code)
-            && shape.luck.is_unlike()
+            && shape.luck.shall_learn()
             && shape.learn(frame, header, send).is_none()
         {
             shape.bytes.clear();
@@ -330,13 +330,13 @@ impl<T> Shape<T> {
 
 impl Luck {
     #[inline]
-    fn is_alike(&mut self) {
+    fn count_alike(&mut self) {
         self.credit = CREDIT_MAX.min(self.credit + 1);
         self.waited = 0;
     }
 
-    /// Whether the one that was unlike shall be known from now on.
-    fn is_unlike(&mut self) -> bool {
+    /// Counts one that was unlike, and says whether it shall be known from now on.
+    fn shall_learn(&mut self) -> bool {
         if self.credit > 0 {
             self.credit -= 1;
             return false;
