@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! main.rs -> config.rs (keys, -c) -> server.rs (sockets, clock) -> namesrv/ (pure tables)
-//!                                         |---> inbox.rs (what requests that are not whole take)
+//!                                         |---> room.rs (what requests that are not whole take, and answers that are not read)
 //!                                         '---> persist.rs (kvConfig.json, namesrv.properties)
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod config;
-mod inbox;
 pub mod namesrv;
 pub mod persist;
+mod room;
 pub mod server;

@@ -9,7 +9,7 @@
 //! Bodies are decoded before the lock is taken, large and compressed ones beside the tasks and few at a time, as each may
 //! take 256 MiB; nothing waits while holding the lock. A connection that breaks the
 //! framing is closed, alone; one on which nothing moves for serverChannelMaxIdleTimeSeconds too. An idle connection
-//! holds no buffer, and what all hold of large requests that are not whole is bounded (inbox.rs).
+//! holds no buffer, and what all hold of large requests that are not whole, and of large answers that are not read, is bounded (room.rs).
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,7 +18,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
 use protocol::frame::{self, Found, Frame};
 use protocol::{RemotingCommand, WireError};
 use tokio::io::AsyncWriteExt;
@@ -26,13 +25,19 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
-use crate::inbox::Inboxes;
 use crate::namesrv::liveness::{Channel, Millis};
 use crate::namesrv::request::{Refusal, Request};
 use crate::namesrv::route::MinIdChange;
 use crate::namesrv::{Effects, NameServer, Reply};
 use crate::persist;
+use crate::room::Room;
 
+use self::inbox::Inbox;
+use self::outbox::Outbox;
+
+mod inbox;
+mod outbox;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -50,7 +55,8 @@ struct Shared {
     decoding: Arc<Semaphore>,
     /// Reads what a request asks. A field, so that a test can have one that panics.
     decode: fn(&RemotingCommand) -> Result<Request, Refusal>,
-    inboxes: Mutex<Inboxes>,
+    inboxes: Mutex<Room>,
+    outboxes: Mutex<Room>,
     /// Dropping a sender closes its connection.
     connections: Mutex<HashMap<Channel, oneshot::Sender<()>>>,
 }
@@ -77,7 +83,8 @@ impl Server {
             files: tokio::sync::Mutex::new(()),
             decoding: Arc::new(Semaphore::new(DECODING_MAX)),
             decode,
-            inboxes: Mutex::new(Inboxes::new(INBOX_BYTES_SUM_MAX)),
+            inboxes: Mutex::new(Room::new(BYTES_SUM_MAX)),
+            outboxes: Mutex::new(Room::new(BYTES_SUM_MAX)),
             connections: Mutex::new(HashMap::new()),
         };
         Ok(Self { listener, shared: Arc::new(shared) })
@@ -165,120 +172,27 @@ enum Close {
     Io(#[from] io::Error),
     #[error("nothing moved for too long")]
     Idle,
-    #[error("requests that are not whole take too much memory")]
+    #[error("requests that are not whole, or answers that are not read, take too much memory")]
     NoRoom,
-}
-
-/// What has come over a connection and is not answered yet.
-struct Inbox<'a> {
-    shared: &'a Shared,
-    channel: Channel,
-    bytes: BytesMut,
-    /// Of the buffer, what was answered and lies before `bytes`.
-    gap_len: usize,
-    is_counted: bool,
-}
-
-impl<'a> Inbox<'a> {
-    fn new(shared: &'a Shared, channel: Channel) -> Self {
-        Self { shared, channel, bytes: BytesMut::new(), gap_len: 0, is_counted: false }
-    }
-
-    /// The request at its front is there to be answered.
-    fn got_whole(&self) {
-        if self.is_counted {
-            lock(&self.shared.inboxes).got_whole(self.channel);
-        }
-    }
-
-    fn answered(&mut self, bytes_len: usize) {
-        self.bytes.advance(bytes_len);
-        self.gap_len += bytes_len;
-    }
-
-    /// Says what it holds, and has others closed when all together hold too much.
-    fn count(&mut self) -> Result<(), Close> {
-        let bytes = self.gap_len + self.bytes.capacity();
-        if bytes > INBOX_BYTES_FREE {
-            self.is_counted = true;
-            let mut inboxes = lock(&self.shared.inboxes);
-            let closed = inboxes.holds(self.channel, bytes);
-            let news = inboxes.take_news(self.shared.now());
-            drop(inboxes);
-            if let Some(count) = news {
-                log::warn!(
-                    "large requests that do not become whole took more than {} MiB: connections closed, those that \
-                     stood still for longest first: {count}",
-                    INBOX_BYTES_SUM_MAX >> 20
-                );
-            }
-            for channel in &closed {
-                lock(&self.shared.connections).remove(channel);
-            }
-            if closed.contains(&self.channel) {
-                return Err(Close::NoRoom);
-            }
-        } else if self.is_counted {
-            self.is_counted = false;
-            lock(&self.shared.inboxes).lets_go(self.channel);
-        }
-        Ok(())
-    }
-
-    /// Gives back the memory of requests that were answered.
-    fn shrink(&mut self) -> Result<(), Close> {
-        let mut rest = BytesMut::new();
-        if !self.bytes.is_empty() {
-            rest.reserve(self.bytes.len() + READ_BYTES_MIN);
-            rest.extend_from_slice(&self.bytes);
-        }
-        self.bytes = rest;
-        self.gap_len = 0;
-        self.count()
-    }
-
-    /// Waits for bytes and takes them. Says `false` when the peer has closed.
-    async fn fill(&mut self, stream: &TcpStream, idle_limit: Duration) -> Result<bool, Close> {
-        if self.gap_len > 0 {
-            self.shrink()?;
-        }
-        loop {
-            timeout(idle_limit, stream.readable()).await.map_err(|_| Close::Idle)??;
-            self.bytes.reserve(READ_BYTES_MIN);
-            self.count()?;
-            match stream.try_read_buf(&mut self.bytes) {
-                Ok(0) => return Ok(false),
-                Ok(_) => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-impl Drop for Inbox<'_> {
-    fn drop(&mut self) {
-        if self.is_counted {
-            lock(&self.shared.inboxes).lets_go(self.channel);
-        }
-    }
 }
 
 impl Shared {
     /// One connection, until the peer closes it or it must be closed.
-    async fn serve(self: &Arc<Self>, mut stream: TcpStream, channel: Channel) -> Result<(), Close> {
+    async fn serve(self: &Arc<Self>, stream: TcpStream, channel: Channel) -> Result<(), Close> {
         stream.set_nodelay(true)?;
         let idle_limit = self.read().settings().idle_limit;
         let mut inbox = Inbox::new(self, channel);
-        let mut outbox = Vec::new();
+        let mut outbox = Outbox::new(self, channel);
         loop {
             let mut whole = true;
-            while whole && outbox.len() < OUTBOX_BYTES_MAX {
+            while whole && !outbox.is_full() {
                 let used_len = match frame::find(&inbox.bytes)? {
                     Found::Need { .. } => 0,
                     Found::Whole { frame, bytes_len } => {
                         inbox.got_whole();
-                        self.answer(&frame, channel, &mut outbox).await?;
+                        if let Some(answer) = self.answer(&frame, channel).await? {
+                            outbox.put(&answer)?;
+                        }
                         bytes_len
                     }
                 };
@@ -287,8 +201,7 @@ impl Shared {
             }
             if !outbox.is_empty() {
                 inbox.count()?; // Nothing of it is being answered while its peer takes its time to read.
-                timeout(idle_limit, stream.write_all(&outbox)).await.map_err(|_| Close::Idle)??;
-                outbox = Vec::new();
+                outbox.drain(&stream, idle_limit).await?;
             }
             if whole {
                 continue;
@@ -303,11 +216,10 @@ impl Shared {
         self: &Arc<Self>,
         frame: &Frame<'_>,
         channel: Channel,
-        outbox: &mut Vec<u8>,
-    ) -> Result<(), WireError> {
+    ) -> Result<Option<Vec<u8>>, WireError> {
         let command = RemotingCommand::from_frame(frame)?;
         if command.is_response() {
-            return Ok(()); // Nothing is ever asked over an accepted connection.
+            return Ok(None); // Nothing is ever asked over an accepted connection.
         }
         let opaque = command.opaque;
         let oneway = command.is_oneway();
@@ -328,10 +240,7 @@ impl Shared {
                 }
             }
         };
-        if !oneway {
-            outbox.extend_from_slice(&into_command(reply, opaque).encode(frame.codec));
-        }
-        Ok(())
+        Ok((!oneway).then(|| into_command(reply, opaque).encode(frame.codec)))
     }
 
     /// Decodes beside the tasks what would hold their thread for long: a registration of thousands of topics, and whatever
@@ -443,16 +352,11 @@ async fn send_oneway(address: &str, frame: &[u8]) -> io::Result<()> {
     timeout(NOTIFY_LIMIT, send).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// A reader is given its answers once they are this many bytes, before more of its requests are read.
-const OUTBOX_BYTES_MAX: usize = 256 << 10;
 /// About 300 topics, a millisecond of decoding.
 const BIG_BODY_BYTES: usize = 64 << 10;
 const DECODING_MAX: usize = 4;
-const READ_BYTES_MIN: usize = 4 << 10;
-/// What one connection may hold of a request without being counted: those are as many as there are descriptors.
-const INBOX_BYTES_FREE: usize = 2 * READ_BYTES_MIN;
-/// 16 of the largest requests at a time, or some hundred registrations of a thousand topics.
-const INBOX_BYTES_SUM_MAX: usize = 256 << 20;
+/// Of requests and of answers: 16 of the largest at a time, or some hundred registrations of a thousand topics.
+const BYTES_SUM_MAX: usize = 256 << 20;
 /// Long enough for file descriptors to come free again, short enough that nobody notices.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const NOTIFY_LIMIT: Duration = Duration::from_secs(3);

@@ -106,6 +106,11 @@ impl Connection {
         }
     }
 
+    /// Whether all of an answer so large comes before the other side closes.
+    fn reads_all(&mut self, bytes_len: usize) -> bool {
+        self.stream.read_exact(&mut vec![0; bytes_len]).is_ok()
+    }
+
     fn has_route(&mut self, topic: &str) -> bool {
         self.call(&ask(request::GET_ROUTEINFO_BY_TOPIC, &[("topic", topic)])).code == 0
     }
@@ -248,6 +253,32 @@ fn unfinished_requests_are_bounded() {
     let last = strangers.last_mut().unwrap();
     last.stream.set_nonblocking(true).unwrap();
     assert_eq!(last.stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "there is room for it");
+}
+
+/// N-23. Goal: answers that nobody reads do not take all memory, and keep nobody else out. Method: 40 strangers ask for 7 MiB
+/// each and do not read it; those that stood still for longest are closed amid it, the others and a friend get all of it.
+#[test]
+fn unread_answers_are_bounded() {
+    let server = Running::start("unread", &[]);
+    let value = "v".repeat(7 << 20);
+    let mut friend = server.connect();
+    let put = ask(request::PUT_KV_CONFIG, &[("namespace", "N"), ("key", "k")]).field("value", &value);
+    assert_eq!(friend.call(&put).code, 0);
+    let question = ask(request::GET_KV_CONFIG, &[("namespace", "N"), ("key", "k")]);
+    let mut strangers: Vec<Connection> = (0..40)
+        .map(|_| {
+            let mut stranger = server.connect();
+            stranger.send(&question);
+            assert_eq!(stranger.stream.peek(&mut [0]).unwrap(), 1);
+            stranger
+        })
+        .collect();
+    assert_eq!(friend.call(&question).ext("value"), Some(&*value));
+    let whole: Vec<bool> = strangers.iter_mut().map(|stranger| stranger.reads_all(value.len())).collect();
+    let cut = whole.iter().filter(|whole| !**whole).count();
+    assert!((4..=6).contains(&cut), "as many are closed as must be: {whole:?}");
+    assert!(!whole[0] && whole[39], "{whole:?}");
+    assert_eq!(friend.call(&question).code, 0);
 }
 
 /// Goal: a connection on which nothing moves is closed; one on which something moves is not.

@@ -1,13 +1,14 @@
-//! What has come of requests that are not whole, over all connections: bounded together, as a frame alone may take 16 MiB.
+//! The memory that connections hold, all together: bounded, as a request or an answer alone may take 16 MiB. There is one
+//! room for what has come of requests that are not whole, and one for answers that are not read.
 //!
 //! ```text
 //!   holds(channel, bytes) ──► sum too large? ──► close those that stood still for longest, until it is not
-//!   got_whole(channel)     ──► it is being answered: its bytes still count, and nobody closes it for them
+//!   is_busy(channel)      ──► its request is whole and being answered: its bytes still count, and nobody closes it for them
 //!   lets_go(channel)      ──► nothing
 //! ```
 //!
-//! Who sends a large request moves all the time, so whoever stops amid one goes first; requests that are small are not
-//! counted and never in anybody's way.
+//! Who sends a large request, or reads a large answer, moves all the time, so whoever stops amid one goes first; what is small
+//! is not counted (server/share.rs) and never in anybody's way.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,12 +16,12 @@ use crate::namesrv::liveness::{Channel, Millis};
 
 /// The table of those that hold something. It closes nobody itself.
 #[derive(Debug)]
-pub struct Inboxes {
+pub struct Room {
     bytes_max: usize,
     bytes: usize,
     held: HashMap<Channel, Held>,
-    /// Those whose request is not whole, in the order in which they last moved.
-    unfinished: BTreeMap<u64, Channel>,
+    /// Those that wait for their peers, in the order in which they last moved.
+    waiting: BTreeMap<u64, Channel>,
     moved_last: u64,
     closed: u64,
     told_at: Option<Millis>,
@@ -29,34 +30,34 @@ pub struct Inboxes {
 #[derive(Debug)]
 struct Held {
     bytes: usize,
-    /// When it last moved, unless its request is whole.
+    /// When it last moved, unless it waits for us.
     moved: Option<u64>,
 }
 
-impl Inboxes {
+impl Room {
     pub fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
             bytes: 0,
             held: HashMap::new(),
-            unfinished: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             moved_last: 0,
             closed: 0,
             told_at: None,
         }
     }
 
-    /// A connection moved and holds so many bytes of a request now. Names those that are to be closed for it, which hold
+    /// A connection moved and holds so many bytes now. Names those that are to be closed for it, which hold
     /// nothing from here on: the longest still first, at last itself.
     pub fn holds(&mut self, channel: Channel, bytes: usize) -> Vec<Channel> {
         self.lets_go(channel);
         self.moved_last += 1;
         self.bytes += bytes;
         self.held.insert(channel, Held { bytes, moved: Some(self.moved_last) });
-        self.unfinished.insert(self.moved_last, channel);
+        self.waiting.insert(self.moved_last, channel);
         let mut closed = Vec::new();
         while self.bytes > self.bytes_max
-            && let Some((_, &still)) = self.unfinished.first_key_value()
+            && let Some((_, &still)) = self.waiting.first_key_value()
         {
             self.lets_go(still);
             closed.push(still);
@@ -65,9 +66,9 @@ impl Inboxes {
         closed
     }
 
-    pub fn got_whole(&mut self, channel: Channel) {
+    pub fn is_busy(&mut self, channel: Channel) {
         if let Some(moved) = self.held.get_mut(&channel).and_then(|held| held.moved.take()) {
-            self.unfinished.remove(&moved);
+            self.waiting.remove(&moved);
         }
     }
 
@@ -75,7 +76,7 @@ impl Inboxes {
         if let Some(held) = self.held.remove(&channel) {
             self.bytes -= held.bytes;
             if let Some(moved) = held.moved {
-                self.unfinished.remove(&moved);
+                self.waiting.remove(&moved);
             }
         }
     }
@@ -105,43 +106,43 @@ mod tests {
     /// which moves again; then one that needs the room of two.
     #[test]
     fn the_longest_still_go_first() {
-        let mut inboxes = Inboxes::new(30);
+        let mut room = Room::new(30);
         for number in [1, 2, 3, 1] {
-            assert_eq!(inboxes.holds(Channel(number), 10), []);
+            assert_eq!(room.holds(Channel(number), 10), []);
         }
-        assert_eq!(inboxes.holds(Channel(4), 15), channels(&[2, 3]));
-        assert_eq!(inboxes.holds(Channel(5), 5), [], "1, 4 and 5 have just room");
-        inboxes.lets_go(Channel(2));
-        assert_eq!(inboxes.holds(Channel(5), 6), channels(&[1]), "who was closed gives nothing back again");
+        assert_eq!(room.holds(Channel(4), 15), channels(&[2, 3]));
+        assert_eq!(room.holds(Channel(5), 5), [], "1, 4 and 5 have just room");
+        room.lets_go(Channel(2));
+        assert_eq!(room.holds(Channel(5), 6), channels(&[1]), "who was closed gives nothing back again");
     }
 
     /// Goal: what is being answered counts and is not closed for it; when nobody else can be, it is the one that asks for more.
     #[test]
     fn whole_requests_are_left_alone() {
-        let mut inboxes = Inboxes::new(30);
+        let mut room = Room::new(30);
         for number in [1, 2] {
-            assert_eq!(inboxes.holds(Channel(number), 15), []);
-            inboxes.got_whole(Channel(number));
+            assert_eq!(room.holds(Channel(number), 15), []);
+            room.is_busy(Channel(number));
         }
-        assert_eq!(inboxes.holds(Channel(3), 1), channels(&[3]));
-        inboxes.lets_go(Channel(1));
-        assert_eq!(inboxes.holds(Channel(3), 15), []);
-        assert_eq!(inboxes.holds(Channel(3), 16), channels(&[3]));
-        assert_eq!(inboxes.holds(Channel(2), 16), [], "it has room, and is the next to go");
-        assert_eq!(inboxes.holds(Channel(4), 15), channels(&[2]));
+        assert_eq!(room.holds(Channel(3), 1), channels(&[3]));
+        room.lets_go(Channel(1));
+        assert_eq!(room.holds(Channel(3), 15), []);
+        assert_eq!(room.holds(Channel(3), 16), channels(&[3]));
+        assert_eq!(room.holds(Channel(2), 16), [], "it has room, and is the next to go");
+        assert_eq!(room.holds(Channel(4), 15), channels(&[2]));
     }
 
     /// Goal: it is told at once, then once a minute with all that came meanwhile, and never when there is nothing to tell.
     #[test]
     fn closing_is_told_once_a_minute() {
-        let mut inboxes = Inboxes::new(1);
-        assert_eq!(inboxes.take_news(0), None);
-        inboxes.holds(Channel(1), 2);
-        assert_eq!(inboxes.take_news(5), Some(1));
-        inboxes.holds(Channel(2), 2);
-        inboxes.holds(Channel(3), 2);
-        assert_eq!(inboxes.take_news(60_004), None);
-        assert_eq!(inboxes.take_news(60_005), Some(2));
-        assert_eq!(inboxes.take_news(200_000), None);
+        let mut room = Room::new(1);
+        assert_eq!(room.take_news(0), None);
+        room.holds(Channel(1), 2);
+        assert_eq!(room.take_news(5), Some(1));
+        room.holds(Channel(2), 2);
+        room.holds(Channel(3), 2);
+        assert_eq!(room.take_news(60_004), None);
+        assert_eq!(room.take_news(60_005), Some(2));
+        assert_eq!(room.take_news(200_000), None);
     }
 }
