@@ -38,8 +38,9 @@ pub struct ClientConfig {
     pub write_bytes_max: usize,
     /// Bytes of messages that may be under way, from their send to its result, over all brokers; beyond them as well.
     pub send_bytes_max: usize,
-    /// Connections to brokers that may be open or in the making. What would need one more fails at once with
-    /// `ClientError::TooManyConnections`; the last eighth is left to what callers and pulls need.
+    /// Connections to brokers that may be open or in the making. For one more, one is closed that carried nothing but
+    /// heartbeats for `idle_max`; if there is none, what needs it fails at once with `ClientError::TooManyConnections`. The
+    /// last eighth is left to what callers and pulls need: heartbeats take no more, those to brokers of consumed topics first.
     pub connections_max: usize,
 }
 

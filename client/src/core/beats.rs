@@ -2,6 +2,9 @@
 //!
 //! Producers only: the masters. With consumers: the slaves too. Every 30 s, when a subscription or the share of queues
 //! changed, and as the first word on every new connection to a broker, which has forgotten what the old one said.
+//!
+//! When there are more brokers than connections may be, those come first without whose heartbeats something goes wrong: members
+//! of a group are asked of any broker of its topics, and replies come by any master. The others are only shown us by theirs.
 
 use super::instance::Instance;
 use super::links::{Addr, LinkId};
@@ -12,6 +15,7 @@ use protocol::RemotingCommand;
 use protocol::body::MASTER_ID;
 use protocol::body::{Body, ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData};
 use protocol::code::{request, response};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,23 +27,45 @@ impl Instance {
         };
         let name = name.clone();
         if self.wants_heartbeat(id) {
-            self.heartbeat(&name, addr, now);
+            self.heartbeat(&name, addr, false, now); // There is a connection, needed or not.
         }
     }
 
+    /// The brokers that must hear of us: one of each name that a group consumes from, and every master while replies are
+    /// awaited.
+    fn needed(&self) -> BTreeSet<Addr> {
+        let awaiting = self.brokers.all().filter(|(_, id, _)| *id == MASTER_ID && !self.requests.is_empty());
+        let awaiting = awaiting.map(|(_, _, addr)| addr);
+        let topics = self.groups.values().flat_map(|group| group.subscriptions.keys());
+        let routes = topics.filter_map(|topic| self.routes.get(topic));
+        let consumed = routes
+            .flat_map(|route| route.brokers.keys())
+            .filter_map(|name| self.brokers.to_pull_from(name, MASTER_ID).map(|(addr, _)| addr));
+        awaiting.chain(consumed).cloned().collect()
+    }
+
     pub(super) fn heartbeat_all(&mut self, now: Time) {
-        let brokers: Vec<(Arc<str>, Addr)> = self
+        let needed = self.needed();
+        self.links.need(&needed);
+        let mut brokers: Vec<(bool, Arc<str>, Addr)> = self
             .brokers
             .all()
             .filter(|(_, id, _)| self.wants_heartbeat(*id))
-            .map(|(name, _, addr)| (name.clone(), addr.clone()))
+            .map(|(name, _, addr)| (needed.contains(addr), name.clone(), addr.clone()))
             .collect();
-        let untold = brokers.iter().filter(|(name, addr)| !self.heartbeat(name, addr, now)).count();
+        brokers.sort_by_key(|(is_needed, ..)| !is_needed);
+        let mut untold = 0;
+        for (is_needed, name, addr) in &brokers {
+            if !self.heartbeat(name, addr, *is_needed, now) && *is_needed {
+                untold += 1;
+            }
+        }
         if untold > 0 && self.untold_at.is_none_or(|at| now.mono >= at + UNTOLD_PAUSE) {
             self.untold_at = Some(now.mono);
             let max = self.config().connections_max;
             log::warn!(
-                "{untold} brokers of the routes get no heartbeats, as connections_max is {max}: raise it if there are so many"
+                "{untold} brokers get no heartbeats, as connections_max is {max}: raise it, or queues that groups here consume \
+                 from them are left lying, and replies that come by them are lost"
             );
         }
     }
@@ -85,9 +111,9 @@ impl Instance {
     }
 
     /// Whether there is a connection for it, or will be.
-    fn heartbeat(&mut self, name: &Arc<str>, addr: &Addr, now: Time) -> bool {
+    fn heartbeat(&mut self, name: &Arc<str>, addr: &Addr, is_needed: bool, now: Time) -> bool {
         if !self.links.is_up_to(addr) {
-            return self.connect(addr, now); // And greet then.
+            return self.connect(addr, is_needed, now); // And greet then.
         }
         let body = self.heartbeat_data().encode();
         let command = RemotingCommand::request(request::HEART_BEAT).body(body);

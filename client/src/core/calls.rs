@@ -65,6 +65,11 @@ impl<W> Calls<W> {
         self.open.remove(&opaque)
     }
 
+    /// Those under way over the link.
+    pub fn of_link(&self, link: LinkId) -> impl Iterator<Item = &Call<W>> {
+        self.open.values().filter(move |call| call.link == link)
+    }
+
     /// Takes every call of a link that is gone, in the order they were opened.
     pub fn link_closed(&mut self, link: LinkId) -> Vec<Call<W>> {
         let mut lost: Vec<i32> =

@@ -7,7 +7,7 @@ use super::action::{Action, Answer, Token};
 use super::calls::{Call, Calls};
 use super::fault::Faults;
 use super::group::PushGroup;
-use super::links::{Addr, LinkId, Links, Waiting, Want};
+use super::links::{Addr, LinkId, Links, Spare, Waiting, Want};
 use super::order::{Producer, SendId, SendOp};
 use super::rng::Rng;
 use super::route::{Brokers, Route};
@@ -264,7 +264,8 @@ impl Instance {
             return self.answered(waiter, Err(ClientError::ShutDown), now);
         }
         let max = self.config().connections_max;
-        if !self.has_room_for(addr, max) {
+        let is_heartbeat = matches!(waiter, Waiter::Heartbeat { .. });
+        if !self.has_room_for(addr, max) && !self.give_one_back(true, now) {
             let error = ClientError::TooManyConnections { addr: addr.to_string(), max };
             return self.answered(waiter, Err(error), now);
         }
@@ -287,6 +288,9 @@ impl Instance {
         }
         self.links.queued(link, frame.len());
         self.links.used(link, now.mono);
+        if !is_heartbeat {
+            self.links.worked(link, now.mono);
+        }
         if let (true, Want::Up(_)) = (oneway, &want) {
             self.actions.push_back(Action::Write { link, bytes: frame });
             self.answered(waiter, Ok(written(opaque)), now);
@@ -303,10 +307,12 @@ impl Instance {
         }
     }
 
-    /// Has a connection made, if there is none and enough are left for those that need one. Says whether there is one then.
-    pub(super) fn connect(&mut self, addr: &Addr, now: Time) -> bool {
+    /// Has a connection made for heartbeats, if there is none and enough are left for those that need one for more. Says whether
+    /// there is one then.
+    pub(super) fn connect(&mut self, addr: &Addr, is_needed: bool, now: Time) -> bool {
         let max = self.config().connections_max;
-        let has_room = self.has_room_for(addr, max - max / 8);
+        let has_room =
+            self.has_room_for(addr, max - max / 8) || (is_needed && self.give_one_back(false, now));
         if has_room
             && !self.is_closed
             && let Want::Made(link) = self.links.want(addr, now.mono)
@@ -319,6 +325,25 @@ impl Instance {
     /// Name servers are few, told by the user, and must be heard whatever they say of brokers.
     fn has_room_for(&self, addr: &Addr, max: usize) -> bool {
         self.links.leads_to(addr) || self.links.count() < max || self.name_servers.contains(addr)
+    }
+
+    /// Closes a connection that carries heartbeats only, for another one. Says whether there was one; one whose heartbeats are
+    /// needed only counts for a caller.
+    fn give_one_back(&mut self, is_for_caller: bool, now: Time) -> bool {
+        let spare = self.links.spare(now.mono, self.config().idle_max);
+        let may_go = |spare: &Spare| {
+            let is_name_server =
+                self.links.addr(spare.id).is_some_and(|addr| self.name_servers.contains(addr));
+            let mut calls = self.calls.of_link(spare.id);
+            (is_for_caller || !spare.is_needed)
+                && !is_name_server
+                && calls.all(|call| matches!(call.waiter, Waiter::Heartbeat { .. }))
+        };
+        let Some(Spare { id, .. }) = spare.into_iter().find(may_go) else {
+            return false;
+        };
+        self.drop_link(id, "another broker needs a connection more", now);
+        true
     }
 
     /// Sends a request whose end interests nobody.
@@ -337,6 +362,7 @@ impl Instance {
         }
         self.links.queued(link, bytes.len());
         self.links.used(link, now.mono);
+        self.links.worked(link, now.mono);
         self.actions.push_back(Action::Write { link, bytes });
     }
 

@@ -6,10 +6,12 @@
 //!                        frames wait            frames go at once
 //! ```
 //!
+//! When there are as many as may be, one that carries heartbeats only gives way to one that is needed for more.
+//!
 //! A retired link (its server said GO_AWAY) still brings the answers it owes, but takes no new request: the next one
 //! makes a new link.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,10 @@ struct Link {
     since: Duration,
     heard: Duration,
     used: Duration,
+    /// When it was last used for anything but heartbeats.
+    worked: Option<Duration>,
+    /// Whether somebody would miss the heartbeats over it.
+    is_needed: bool,
     waiting: Vec<Waiting>,
     /// Bytes of frames that are not known to be written yet, those that wait for the connection included.
     unwritten: usize,
@@ -47,6 +53,13 @@ pub enum Want {
     Connecting(LinkId),
     /// There was none; the caller must have one made.
     Made(LinkId),
+}
+
+/// A link that could be given up for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spare {
+    pub id: LinkId,
+    pub is_needed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +83,8 @@ impl Links {
             since: now,
             heard: now,
             used: now,
+            worked: None,
+            is_needed: false,
             waiting: Vec::new(),
             unwritten: 0,
         };
@@ -142,6 +157,31 @@ impl Links {
         if let Some(link) = self.by_id.get_mut(&id) {
             link.used = now;
         }
+    }
+
+    /// It carries something else than a heartbeat.
+    pub fn worked(&mut self, id: LinkId, now: Duration) {
+        if let Some(link) = self.by_id.get_mut(&id) {
+            link.worked = Some(now);
+        }
+    }
+
+    /// To these addresses heartbeats are needed, and to no others.
+    pub fn need(&mut self, addrs: &BTreeSet<Addr>) {
+        for link in self.by_id.values_mut() {
+            link.is_needed = addrs.contains(&link.addr);
+        }
+    }
+
+    /// Links that carried nothing but heartbeats for `limit`: first those whose heartbeats nobody needs, then those of which
+    /// it is longest ago.
+    pub fn spare(&self, now: Duration, limit: Duration) -> Vec<Spare> {
+        let is_spare =
+            |link: &Link| link.unwritten == 0 && link.worked.is_none_or(|worked| now >= worked + limit);
+        let mut links: Vec<(LinkId, &Link)> =
+            self.by_id.iter().filter(|(_, link)| is_spare(link)).map(|(id, link)| (*id, link)).collect();
+        links.sort_unstable_by_key(|(id, link)| (link.is_needed, link.worked, *id));
+        links.iter().map(|(id, link)| Spare { id: *id, is_needed: link.is_needed }).collect()
     }
 
     pub fn addr(&self, id: LinkId) -> Option<&Addr> {
