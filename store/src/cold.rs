@@ -24,6 +24,7 @@ use crate::error::{MediumError, StoreError};
 use crate::ground::Ground;
 use crate::marks::Marks;
 use crate::medium::Medium;
+use crate::mend::Mending;
 use crate::offsets::{PhysicalOffset, QueueOffset};
 use crate::read_ahead::ReadAhead;
 use crate::reader::ColdReader;
@@ -48,6 +49,7 @@ pub struct ColdStore {
     pub(crate) medium: Arc<dyn Medium>,
     pub(crate) config: StoreConfig,
     pub(crate) cleaning: Cleaning,
+    pub(crate) mending: Mending,
     pub(crate) trash: Arc<Trash>,
     hot_dir: PathBuf,
     last_write_ms: i64,
@@ -90,6 +92,7 @@ impl ColdStore {
             medium,
             config,
             cleaning: Cleaning::default(),
+            mending: Mending::default(),
             trash: Arc::new(trash),
             hot_dir,
             last_write_ms: 0,
@@ -269,6 +272,7 @@ impl ColdStore {
     }
 
     fn try_step(&mut self, now_ms: i64) -> Result<Work, Failure> {
+        let mends = self.mend_some(now_ms)?;
         let (waiting, may_begin) = self.waiting();
         let is_sync = self.config.flush == FlushMode::Sync;
         let write_now = is_sync || waiting >= LAZY_BYTES || is_due(now_ms, self.last_write_ms, LAZY_MS);
@@ -292,7 +296,7 @@ impl ColdStore {
         }
         let cleans = self.clean_some(now_ms);
         let wrote_much = bytes >= STEP_BYTES_MAX || self.ahead.is_under_way();
-        let more = indexes || cleans || wrote_much || (is_sync && bytes > 0);
+        let more = mends || indexes || cleans || wrote_much || (is_sync && bytes > 0);
         Ok(if more { Work::Did { bytes } } else { Work::Idle })
     }
 

@@ -11,6 +11,8 @@ use crate::offsets::{PhysicalOffset, Unit};
 
 /// Bytes of one consume queue entry.
 pub const ENTRY_BYTES: usize = 20;
+/// Where in an entry its size begins, sign first.
+pub(crate) const SIZE_AT: usize = 8;
 
 /// The tag code of an entry. For the schedule topic it is the delivery time: store time plus the delay of the level.
 pub fn entry_tags_code(

@@ -6,6 +6,7 @@ use crossbeam::queue::SegQueue;
 use crossbeam::utils::CachePadded;
 
 use crate::error::AppendError;
+use crate::holes::Holes;
 use crate::latency::DiskTimes;
 use crate::offsets::PhysicalOffset;
 use crate::retention::Cause;
@@ -32,8 +33,10 @@ pub struct Marks {
     pub new_mins: SegQueue<NewMin>,
     /// Queues that an administrator wants gone, if nothing is left in them.
     pub emptied: SegQueue<(Box<str>, i32)>,
-    /// How often queue files were taken away whose names may come again.
+    /// How often queue files were taken away whose names may come again, or one that was missing was made again.
     emptied_times: AtomicU64,
+    /// What is missing amid queue files.
+    pub(crate) holes: Holes,
 }
 
 /// The first offset that is left of a queue.
@@ -170,6 +173,15 @@ pub struct Removed {
     pub bytes: u64,
     /// How often appending was stopped for want of space.
     pub disk_full_times: u64,
+}
+
+/// What became of entries that were missing amid the queues, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// Made again from the log.
+    pub remade: u64,
+    /// Passed over by consumers.
+    pub lost: u64,
 }
 
 /// A write or sync failed.

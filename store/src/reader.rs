@@ -2,7 +2,8 @@
 //!
 //! A reader shares nothing with the writer but marks and files, so there may be several, each on its own thread. Every call
 //! is bounded by the limits it is given. What is not yet written out is not looked for here: the shard has it hot.
-//! A record that does not say of itself what its queue entry says is passed over and counted, not handed out.
+//! A record that does not say of itself what its queue entry says is passed over and counted, not handed out. Before entries that are missing
+//! a pull ends, until the disk thread has made them again or given them up (holes.rs).
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,8 +17,9 @@ use crate::by_time::{Boundary, ByTime};
 use crate::config::StoreConfig;
 use crate::consumequeue::{hole, is_real};
 use crate::dispatch::{ENTRY_BYTES, decode_entry};
-use crate::error::StoreError;
+use crate::error::{MediumError, StoreError};
 use crate::files::Files;
+use crate::holes::Hole;
 use crate::index::query::{IndexEnd, IndexReader, KeyQuery};
 use crate::index::{Shared, keys};
 use crate::marks::Marks;
@@ -54,6 +56,8 @@ pub struct ColdPull {
     pub next: QueueOffset,
     /// Entries whose message is gone or damaged.
     pub passed_over: u32,
+    /// It ended before entries that are missing and may be made again soon: the next pull finds them, or passes over them.
+    pub is_waiting: bool,
 }
 
 /// What a query by key found.
@@ -118,7 +122,7 @@ impl ColdReader {
         self.turn_to(topic, queue_id);
         let goes_on = self.ahead.is_some() && self.streams.goes_on(topic, queue_id, offsets.start.0);
         let mut pull = ColdPull { next: offsets.start, ..ColdPull::default() };
-        let wanted = self.choose(offsets, &Room::of(limits, goes_on), wants, &mut pull)?;
+        let wanted = self.choose((topic, queue_id), offsets, &Room::of(limits, goes_on), wants, &mut pull)?;
         match self.ahead.clone().filter(|_| goes_on && wanted.is_dense()) {
             Some(ahead) => {
                 self.take_ahead(&ahead, &wanted, &mut pull)?;
@@ -135,6 +139,7 @@ impl ColdReader {
     /// Goes through the queue's entries, over its holes too, until there is no room for one more.
     fn choose(
         &mut self,
+        (topic, queue_id): (&str, i32),
         offsets: Range<QueueOffset>,
         room: &Room,
         wants: &mut dyn FnMut(i64) -> bool,
@@ -149,14 +154,21 @@ impl ColdReader {
             let block = &mut entries[..count * ENTRY_BYTES];
             let there = self.queues.read(pull.next.0 as u64 * 20, block)?;
             let (found, _) = block[..there].as_chunks::<ENTRY_BYTES>();
-            if found.is_empty() {
-                break;
-            }
-            match wanted.take(found, room, written_to, wants, pull) {
+            let taken = match found.is_empty() {
+                true => Taken::ToHole,
+                false => wanted.take(found, room, written_to, wants, pull),
+            };
+            match taken {
                 Taken::All => {}
                 Taken::Enough => break,
                 Taken::ToHole => {
                     let Some(behind) = self.behind_hole(pull.next, offsets.end, written_to)? else { break };
+                    let offsets = pull.next.0..behind.0;
+                    if !offsets.is_empty() && self.is_awaited(Hole { topic: topic.into(), queue_id, offsets })
+                    {
+                        pull.is_waiting = true;
+                        break;
+                    }
                     pull.passed_over += (behind.0 - pull.next.0) as u32;
                     pull.next = behind;
                 }
@@ -174,9 +186,20 @@ impl ColdReader {
         written_to: PhysicalOffset,
     ) -> Result<Option<QueueOffset>, StoreError> {
         let queues = &mut self.queues;
-        let behind = hole::first_written(from.0, end.0, |at, out| queues.read(at, out))?;
+        let file_entries = (queues.file_bytes() / ENTRY_BYTES as u64) as i64;
+        let behind = hole::first_written(from.0, end.0, file_entries, |at, out| queues.read(at, out))?;
         let behind = behind.filter(|(_, unit)| is_real(unit) && unit.end() <= written_to);
         Ok(behind.map(|(at, _)| QueueOffset(at)))
+    }
+
+    /// Whether the disk thread may make the entries again. It does nothing any more when something has failed.
+    fn is_awaited(&self, hole: Hole) -> bool {
+        !self.marks.read_only() && self.marks.holes.meet(hole)
+    }
+
+    /// Fills `out` with the log's bytes from `at` on; returns how much there was.
+    pub(crate) fn read_log(&mut self, at: PhysicalOffset, out: &mut [u8]) -> Result<usize, MediumError> {
+        self.log.read(at.0 as u64, out)
     }
 
     /// The record that begins at `physical`. `None`: nothing begins there, or it is not written out yet.

@@ -20,7 +20,7 @@ use crate::config::{FlushMode, StoreConfig};
 use crate::crc_copy;
 use crate::error::AppendError;
 use crate::latency::DiskTimes;
-use crate::marks::{Marks, Removed};
+use crate::marks::{Marks, Mended, Removed};
 use crate::offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
 use crate::units::{HotUnits, Units};
 
@@ -323,6 +323,11 @@ impl Store {
     /// What retention has deleted.
     pub fn removed(&self) -> Removed {
         self.marks.removed()
+    }
+
+    /// What became of entries that were missing amid queues.
+    pub fn mended(&self) -> Mended {
+        self.marks.holes.mended()
     }
 
     /// Takes over where queues begin now that old messages were deleted. Cheap when there is no news.

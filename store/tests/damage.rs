@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use store::sim_medium::{Fault, FaultKind};
 use store::{Boundary, HotFound, HotKind, Medium, PullLimits, QueueOffset, StoreConfig};
-use world::{TOPICS, World, small_config};
+use world::{Kept, TOPICS, World, small_config};
 
 /// Why the store does not open.
 fn refusal(world: &World) -> String {
@@ -294,9 +294,9 @@ fn a_directory_that_is_not_the_hot_logs_is_left_alone() {
     }
 }
 
-/// D-6. Goal: a hole amid a queue's files takes nothing from readers but itself: they go on behind it, and a search by time finds what is before
-/// it. Method: zeros over a few files of a queue, far from its end; pulls from its beginning; searches for the times of messages on both
-/// sides.
+/// D-6, D-14. Goal: a hole amid a queue's files takes nothing from readers but itself, where the log has lost its messages: they go on behind it,
+/// and a search by time finds what is before it. Method: zeros over a few files of a queue, far from its end, and over the log; pulls from its
+/// beginning; searches for the times of messages on both sides.
 #[test]
 fn readers_go_on_behind_a_hole_in_a_queue() {
     let mut world = World::new(6, small_config());
@@ -310,15 +310,22 @@ fn readers_go_on_behind_a_hole_in_a_queue() {
     for offset in hole.clone() {
         let path = format!("/store/consumequeue/TopicA/0/{:020}", offset * 20 / 1_000 * 1_000);
         write(&world, Path::new(&path), offset as u64 * 20 % 1_000, &[0; 20]);
+        let Kept { physical, size, .. } = world.kept[0][offset];
+        let file = &world::log_files(&world.medium)[physical.0 as usize / (64 << 10)];
+        write(&world, file, physical.0 as u64 % (64 << 10), &vec![0; size as usize]);
     }
     world.open().unwrap();
+    let now_ms = world.now_ms;
     let (_, cold) = world.running.as_mut().unwrap();
     let limits = PullLimits { messages: 32, bytes: 40_000, entries: 100, ..PullLimits::default() };
     let (mut next, mut got, mut passed_over) = (0, Vec::new(), 0);
     while next < entries {
         let range = QueueOffset(next as i64)..QueueOffset(entries as i64);
         let pull = cold.reader().read_pull("TopicA", 0, range, &limits, &mut |_| true).unwrap();
-        assert!(pull.next.0 > next as i64, "stuck at {next}");
+        assert!(pull.next.0 > next as i64 || pull.is_waiting, "stuck at {next}");
+        if pull.is_waiting {
+            cold.step(now_ms);
+        }
         passed_over += pull.passed_over as usize;
         got.push(pull.bytes);
         next = pull.next.0 as usize;

@@ -239,7 +239,7 @@ impl Broker {
     fn pulled_cold(&mut self, pull: &HeldPull, asked: u32, cold: ColdPull, now: &TurnTime, out: &mut Outbox) {
         let pull = pull.as_pull();
         let offset = pull.numbers.queue_offset;
-        if cold.next.0 == offset && asked < COLD_TRIES_MAX {
+        if cold.next.0 == offset && !cold.is_waiting && asked < COLD_TRIES_MAX {
             // Not written out yet: the hot log has it, or has had it written meanwhile.
             return self.run_pull(&pull, Try::Again { asked }, now, out);
         }
@@ -249,6 +249,8 @@ impl Broker {
         let queue = self.queue(topic, pull.numbers.queue_id);
         let visible = visible_offsets(&self.store, queue, self.level());
         let (status, next_offset) = match (cold.messages, cold.passed_over) {
+            // The client asks again at once, and hears of it until they are made again or given up.
+            (0, _) if cold.is_waiting => (ReadStatus::NoMatchedMessage, cold.next.0),
             (0, _) if cold.next.0 == offset => {
                 (ReadStatus::OffsetFoundNull, self.next_queue_file(offset, &visible))
             }

@@ -31,7 +31,7 @@ pub struct World {
     persisted: LaneOut<PersistOp>,
     /// What the files would hold.
     pub kept: Mirror,
-    medium: SimMedium,
+    pub medium: SimMedium,
     config: Config,
     inboxes: HashMap<ConnId, Vec<u8>>,
     waiting: HashMap<ConnId, VecDeque<RemotingCommand>>,

@@ -37,7 +37,8 @@ impl QueueFiles {
 
     /// The first entry of `from..to` that was written, and its offset; without one the last offset.
     fn entry_from(&mut self, index: usize, from: i64, to: i64) -> Result<(i64, Option<Unit>), MediumError> {
-        let found = hole::first_written(from, to, |at, out| self.read_bytes(index, at, out))?;
+        let found =
+            hole::first_written(from, to, self.file_entries(), |at, out| self.read_bytes(index, at, out))?;
         Ok(found.map_or((to - 1, None), |(at, unit)| (at, Some(unit))))
     }
 
@@ -45,6 +46,10 @@ impl QueueFiles {
         let mut entry = [0; ENTRY_BYTES];
         let there = self.read_bytes(index, offset as u64 * 20, &mut entry)?;
         Ok(if there == ENTRY_BYTES { decode_entry(&entry) } else { None })
+    }
+
+    pub(super) fn file_entries(&self) -> i64 {
+        (self.file_bytes / ENTRY_BYTES as u64) as i64
     }
 
     /// Reads within one file.

@@ -1,13 +1,15 @@
-//! Zeros amid a queue's files: entries that a fault of the disk has taken. What lies behind them is as good as ever.
+//! Zeros amid a queue's files, and files that are missing: entries that a fault of the disk has taken. What lies behind them is as good as
+//! ever.
 
 use crate::dispatch::{ENTRY_BYTES, decode_entry};
 use crate::error::MediumError;
 use crate::offsets::Unit;
 
-/// The first entry of `from..to` that was written, and its offset. `read` reads bytes of the queue's files.
+/// The first entry of `from..to` that was written, and its offset. `read` reads bytes of the queue's files, each of `file_entries`.
 pub(crate) fn first_written(
     from: i64,
     to: i64,
+    file_entries: i64,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<usize, MediumError>,
 ) -> Result<Option<(i64, Unit)>, MediumError> {
     let mut at = from;
@@ -16,7 +18,9 @@ pub(crate) fn first_written(
         let there = read(at as u64 * ENTRY_BYTES as u64, &mut entries)?;
         let (found, _) = entries[..there].as_chunks::<ENTRY_BYTES>();
         if found.is_empty() {
-            break;
+            // No such file.
+            at += file_entries - at % file_entries;
+            continue;
         }
         for entry in found {
             if at >= to {

@@ -13,6 +13,7 @@ mod emptied;
 mod entries;
 pub(crate) mod hole;
 pub(crate) mod load;
+pub(crate) mod mend;
 mod repair;
 mod sync;
 mod trim;

@@ -64,7 +64,7 @@ impl QueueFiles {
         }
     }
 
-    fn sync_queue(&mut self, index: usize) -> Result<(), MediumError> {
+    pub(super) fn sync_queue(&mut self, index: usize) -> Result<(), MediumError> {
         while let Some(start) = self.queues[index].unsynced_starts.pop() {
             match &self.queues[index].file {
                 Some((open, file)) if *open == start => file.sync()?,
@@ -77,6 +77,10 @@ impl QueueFiles {
                 }
             }
         }
+        self.sync_names(index)
+    }
+
+    pub(super) fn sync_names(&mut self, index: usize) -> Result<(), MediumError> {
         if self.queues[index].name_unsynced {
             let dir = self.queue_dir(index);
             self.medium.sync_dir(&dir)?;

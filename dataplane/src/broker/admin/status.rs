@@ -128,6 +128,9 @@ impl Broker {
         }
         put("commitLogBytesDeleted", removed.bytes.to_string());
         put("diskFullTimes", removed.disk_full_times.to_string());
+        let mended = self.store.mended();
+        put("queueEntriesRemade", mended.remade.to_string());
+        put("queueEntriesLost", mended.lost.to_string());
         put("logReadOnly", self.store.is_read_only().to_string());
         let mut syncs = Histogram::default();
         syncs.read(&self.store.disk_times().sync);
