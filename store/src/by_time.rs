@@ -1,7 +1,7 @@
 //! Where in a queue a time lies: a search by halves, of messages in memory and on disk alike, that does not believe every clock.
 //!
 //! ```text
-//! times   1 2 3 F F F 4 5 6     F: from the future, told by a clock that was set forward and back again
+//! times   1 2 3 F F ? 4 5 6     F: from the future, told by a clock that was set forward and back again; ?: cannot be read
 //!                 '-----▶'      a look at one of them asks the first behind them that can be believed
 //! ```
 //!
@@ -21,7 +21,7 @@ pub enum Boundary {
     Upper,
 }
 
-/// A search by store time. Messages from the future before the one that is found are as good as it.
+/// A search by store time. Messages from the future, and such as cannot be read, before the one that is found are as good as it.
 #[derive(Clone, Copy, Debug)]
 pub struct ByTime {
     pub timestamp: i64,
@@ -32,7 +32,7 @@ pub struct ByTime {
 impl ByTime {
     /// The offset in `offsets`: their start when all were stored after the time, their end (`Upper`: the last) when all were before it.
     /// `time_from` tells the store time of the message at an offset, with that offset, or of the first one behind it that there is; `None`:
-    /// it cannot be read, and counts as old, so that the search goes on behind it.
+    /// it cannot be read.
     pub fn search<E>(
         &self,
         offsets: Range<i64>,
@@ -59,15 +59,16 @@ impl ByTime {
         offsets: Range<i64>,
         mut time_from: impl FnMut(i64) -> Result<Option<(i64, i64)>, E>,
     ) -> Result<Option<i64>, E> {
-        let Some((first, time)) = time_from(offsets.start)? else { return Ok(Some(offsets.start)) };
+        let told = time_from(offsets.start)?;
+        let first = told.map_or(offsets.start, |(first, _)| first);
         if first >= offsets.end {
             return Ok(None);
         }
-        let mut told = (first, time);
-        if is_in_future(time, self.now_ms) {
-            told = self.behind_future(first..offsets.end, time_from)?.unwrap_or(told);
-        }
-        let (offset, time) = told;
+        let believed = match told.filter(|(_, time)| !is_in_future(*time, self.now_ms)) {
+            Some(told) => Some(told),
+            None => self.first_believed(first..offsets.end, time_from)?.or(told),
+        };
+        let Some((offset, time)) = believed else { return Ok(None) };
         let is_before = match self.boundary {
             Boundary::Lower => time < self.timestamp,
             Boundary::Upper => time <= self.timestamp,
@@ -77,7 +78,7 @@ impl ByTime {
 
     /// The first message that can be believed, and its time, when the first one of all cannot. There are two borders for each run of
     /// those, of which any may be found.
-    fn behind_future<E>(
+    fn first_believed<E>(
         &self,
         offsets: Range<i64>,
         mut time_from: impl FnMut(i64) -> Result<Option<(i64, i64)>, E>,
@@ -87,23 +88,23 @@ impl ByTime {
             Ok(told.filter(|(offset, time)| *offset < offsets.end && !is_in_future(*time, self.now_ms)))
         };
         // Ever longer strides to one that can; then back to the first, by halves.
-        let (mut future, mut stride) = (offsets.start, 1);
+        let (mut doubted, mut stride) = (offsets.start, 1);
         let (mut high, mut found) = loop {
-            let at = future.saturating_add(stride).min(offsets.end - 1);
-            if at <= future {
+            let at = doubted.saturating_add(stride).min(offsets.end - 1);
+            if at <= doubted {
                 return Ok(None);
             }
             if let Some(found) = believed(at)? {
                 break (at, found);
             }
-            future = at;
+            doubted = at;
             stride = stride.saturating_mul(2);
         };
-        while high - future > 1 {
-            let middle = future + (high - future) / 2;
+        while high - doubted > 1 {
+            let middle = doubted + (high - doubted) / 2;
             match believed(middle)? {
                 Some(earlier) => (high, found) = (middle, earlier),
-                None => future = middle,
+                None => doubted = middle,
             }
         }
         Ok(Some(found))
@@ -117,26 +118,26 @@ mod tests {
     const NOW_MS: i64 = 1_000_000;
     const FUTURE_MS: i64 = NOW_MS * 2;
 
-    fn search(times: &[i64], timestamp: i64, boundary: Boundary) -> i64 {
+    /// `None`: a message that cannot be read.
+    fn search(times: &[Option<i64>], timestamp: i64, boundary: Boundary) -> i64 {
         let by_time = ByTime { timestamp, boundary, now_ms: NOW_MS };
         let mut looks = 0;
         let found = by_time.search::<()>(0..times.len() as i64, |at| {
             looks += 1;
-            Ok(Some((at, times[at as usize])))
+            Ok(times[at as usize].map(|time| (at, time)))
         });
         assert!(looks <= 400, "{looks} looks");
         found.unwrap()
     }
 
-    /// B-5. Goal: the first message that can be believed and is late enough is found, or the first of those from the future just before it, with
-    /// a bounded number of looks. Method: a run of messages from the future, of any length, anywhere among others; every time.
-    #[test]
-    fn a_run_from_the_future_is_passed_over() {
+    /// Goal: the first message that can be believed and is late enough is found, or the first of those that cannot just before it, with a bounded
+    /// number of looks. Method: a run of such messages, of any length, anywhere among others; every time.
+    fn a_run_is_passed_over(time_in_run: impl Fn(i64) -> Option<i64>) {
         let count = 40;
         for (start, len) in (0..count).flat_map(|start| (0..=count - start).map(move |len| (start, len))) {
             let run = start..start + len;
-            let time_of = |nth: i64| if run.contains(&nth) { FUTURE_MS + nth } else { nth * 10 };
-            let times: Vec<i64> = (0..count).map(time_of).collect();
+            let time_of = |nth: i64| if run.contains(&nth) { time_in_run(nth) } else { Some(nth * 10) };
+            let times: Vec<Option<i64>> = (0..count).map(time_of).collect();
             let sane: Vec<i64> = (0..count).filter(|nth| !run.contains(nth)).collect();
             for timestamp in (-5..count * 10).step_by(5) {
                 let lower = sane.iter().rfind(|nth| **nth * 10 < timestamp).map_or(0, |nth| nth + 1);
@@ -144,7 +145,20 @@ mod tests {
                 let upper = sane.iter().rfind(|nth| **nth * 10 <= timestamp).copied().unwrap_or(0);
                 assert_eq!(search(&times, timestamp, Boundary::Upper), upper, "{run:?} {timestamp}");
             }
-            assert_eq!(search(&times, i64::MAX, Boundary::Lower), count);
+            let behind_all = if times[39].is_some() { count } else { start };
+            assert_eq!(search(&times, i64::MAX, Boundary::Lower), behind_all);
         }
+    }
+
+    /// B-5. Goal and method: above.
+    #[test]
+    fn a_run_from_the_future_is_passed_over() {
+        a_run_is_passed_over(|nth| Some(FUTURE_MS + nth));
+    }
+
+    /// B-5. Goal and method: above.
+    #[test]
+    fn a_run_that_cannot_be_read_is_passed_over() {
+        a_run_is_passed_over(|_| None);
     }
 }

@@ -353,7 +353,7 @@ impl ColdReader {
         Ok(unit.filter(|unit| is_real(unit) && unit.end() <= self.marks.written_to()))
     }
 
-    /// The store time of the record at `physical`, without reading its body.
+    /// The store time of the record at `physical`, without reading its body. `None`: nothing begins there, or it is not written out yet.
     pub fn store_time(&mut self, physical: PhysicalOffset) -> Result<Option<i64>, StoreError> {
         if physical.0 < 0 || physical >= self.marks.written_to() {
             return Ok(None);
@@ -361,6 +361,9 @@ impl ColdReader {
         let mut head = [0; STORE_TIME_AT_V6 + 8];
         let there = self.log.read(physical.0 as u64, &mut head)?;
         let word = |at: usize| head[..there].get(at..).and_then(|bytes| bytes.first_chunk::<8>());
+        if word(PHYSICAL_AT).map(|place| i64::from_be_bytes(*place)) != Some(physical.0) {
+            return Ok(None);
+        }
         let flags = head[..there].get(SYS_FLAG_AT..).and_then(|bytes| bytes.first_chunk::<4>());
         let is_v6 = flags.is_some_and(|flags| i32::from_be_bytes(*flags) & sys_flag::BORN_HOST_V6 != 0);
         let time = word(if is_v6 { STORE_TIME_AT_V6 } else { STORE_TIME_AT_V4 });

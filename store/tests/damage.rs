@@ -345,3 +345,33 @@ fn readers_go_on_behind_a_hole_in_a_queue() {
         assert!(is_right, "{found} for the time of {first}");
     }
 }
+
+/// B-5. Goal: messages that the log has lost mislead no search by time: what is before them is found, and what is behind. Method: zeros over a
+/// stretch of the log where a search looks first; the times of all messages.
+#[test]
+fn records_that_are_lost_mislead_no_search_by_time() {
+    let mut world = World::new(6, small_config());
+    world.uniform = Some(300);
+    world.open().unwrap();
+    world.live(2_500);
+    world.close();
+    let entries = world.kept[0].len();
+    let lost = entries / 2 - 60..entries / 2 + 60;
+    for offset in lost.clone() {
+        let Kept { physical, size, .. } = world.kept[0][offset];
+        let file = &world::log_files(&world.medium)[physical.0 as usize / (64 << 10)];
+        write(&world, file, physical.0 as u64 % (64 << 10), &vec![0; size as usize]);
+    }
+    world.open().unwrap();
+    let (_, cold) = world.running.as_mut().unwrap();
+    let all = QueueOffset(0)..QueueOffset(entries as i64);
+    let left: Vec<_> = world.kept[0].iter().enumerate().filter(|(nth, _)| !lost.contains(nth)).collect();
+    for (_, Kept { stored_ms, .. }) in &left {
+        // What is lost just before the first is as good as it.
+        let before = left.iter().rfind(|(_, kept)| kept.stored_ms < *stored_ms);
+        let first = before.map_or(0, |(nth, _)| nth + 1);
+        let found =
+            cold.reader().search_by_time("TopicA", 0, all.clone(), *stored_ms, Boundary::Lower).unwrap();
+        assert_eq!(found.0, first as i64, "the time {stored_ms}");
+    }
+}
