@@ -4,6 +4,7 @@
 mod world;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use store::sim_medium::{Fault, FaultKind};
 use store::{FlushMode, Haste, HotFound, QueueOffset, StoreConfig};
@@ -131,6 +132,47 @@ fn a_failed_write_makes_the_log_read_only() {
         world.check_over_a_kill();
         world.live(200);
         world.check();
+    }
+}
+
+/// D-1, D-7. Goal: a start during which the disk fails ends with a sentence that names the file and the cause, or is a start; either way the next
+/// one has all that was acknowledged. Method: from each call to the medium on writes, syncs, or space fail; after a kill, in both flush modes.
+#[test]
+fn a_start_that_fails_costs_nothing() {
+    for (flush, what) in [FlushMode::Async, FlushMode::Sync]
+        .into_iter()
+        .flat_map(|flush| [FaultKind::Write, FaultKind::Sync, FaultKind::Full].map(|what| (flush, what)))
+    {
+        let (mut refused, mut begun) = (0, 0);
+        for calls in 0.. {
+            let mut world = World::lived(31, StoreConfig { flush, ..small_config() }, 300);
+            world.kill();
+            let before = world.medium.calls();
+            world.medium.set_fault_after(calls, Fault { path_part: "", what });
+            let opened = store::open(world.config.clone(), Arc::new(world.medium.clone()));
+            let is_over = world.medium.calls() - before <= calls;
+            match opened {
+                Ok(running) => {
+                    drop(running);
+                    begun += 1;
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    let cause = if what == FaultKind::Full { "no storage space" } else { "broken" };
+                    assert!(text.contains(cause) && text.contains(" /"), "{text}");
+                    refused += 1;
+                }
+            }
+            world.kill();
+            world.open().unwrap();
+            world.check();
+            world.live(100);
+            world.check_over_a_kill();
+            if is_over {
+                break;
+            }
+        }
+        assert!(refused > 5 && begun > 0, "{flush:?} {what:?}: {refused} and {begun}");
     }
 }
 

@@ -47,6 +47,8 @@ struct World {
     kill_at: Option<u64>,
     killed: bool,
     fault: Option<Fault>,
+    /// What fails from the call of this number on.
+    fault_to_come: Option<(u64, Fault)>,
     space: Space,
     clock_ms: u64,
     boots: u64,
@@ -98,6 +100,7 @@ impl SimMedium {
             kill_at: None,
             killed: false,
             fault: None,
+            fault_to_come: None,
             space: Space { used: 0, available: u64::MAX },
             clock_ms: 0,
             boots: 1,
@@ -128,6 +131,7 @@ impl SimMedium {
         world.killed = false;
         world.kill_at = None;
         world.fault = None;
+        world.fault_to_come = None;
         world.locked.clear();
         assert!(world.hot.values().all(HotMap::is_alone));
     }
@@ -163,7 +167,15 @@ impl SimMedium {
     }
 
     pub fn set_fault(&self, fault: Option<Fault>) {
-        self.world().fault = fault;
+        let mut world = self.world();
+        world.fault = fault;
+        world.fault_to_come = None;
+    }
+
+    /// As [`SimMedium::set_fault`], after so many more calls.
+    pub fn set_fault_after(&self, calls: u64, fault: Fault) {
+        let mut world = self.world();
+        world.fault_to_come = Some((world.calls + calls, fault));
     }
 
     /// What the partition shows from now on. Files do not count by themselves.
@@ -237,6 +249,10 @@ impl SimMedium {
         let mut world = self.world();
         if world.killed {
             return Err(killed(op, path));
+        }
+        let now = world.calls;
+        if let Some((_, fault)) = world.fault_to_come.take_if(|(from, _)| *from <= now) {
+            world.fault = Some(fault);
         }
         let ms = world.pass_time(path);
         if let Some(mut meanwhile) = world.meanwhile.take() {

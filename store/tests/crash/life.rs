@@ -4,7 +4,7 @@
 //! in a life     appends, also while the cold half waits within a call to its medium; a disk that is slow, full, or fails,
 //!               or whose names cannot be changed
 //! its end       a clean stop, a kill -9 or a power cut; between two calls to the medium or within one
-//! the next one  may itself end while it recovers, or because it cannot change names
+//! the next one  may itself end while it recovers, or because the disk fails meanwhile or cannot change names
 //! ```
 //!
 //! What must hold (D-1 to D-7, D-10, D-11): after a kill everything that was appended is there. After a power cut all below the highest
@@ -28,8 +28,9 @@ pub struct Tally {
     pub within_calls: u64,
     pub in_recovery: u64,
     pub faults: u64,
-    /// Starts refused because names could not be changed.
+    /// Starts refused because names could not be changed, or something else failed.
     pub refused: u64,
+    pub failed_starts: u64,
     /// Messages that a power cut took, none of them below `synced_to`.
     pub cut_off: u64,
 }
@@ -45,6 +46,7 @@ impl Tally {
         self.in_recovery += other.in_recovery;
         self.faults += other.faults;
         self.refused += other.refused;
+        self.failed_starts += other.failed_starts;
         self.cut_off += other.cut_off;
     }
 }
@@ -54,6 +56,8 @@ struct Lives {
     dice: Random,
     /// Of names that cannot be changed: a world without them is what it was before there were any.
     name_dice: Random,
+    /// Of starts that fail, likewise.
+    start_dice: Random,
     tally: Tally,
     /// The highest `synced_to` that anybody has seen.
     promised: PhysicalOffset,
@@ -84,8 +88,10 @@ pub fn run(seed: u64, is_told: bool) -> Tally {
     let lives = 2 + dice.below(6);
     let (tally, promised) = (Tally::default(), PhysicalOffset(0));
     let name_dice = Random(seed ^ 0x0BAD_4A3E);
+    let start_dice = Random(seed ^ 0x057A_27ED);
+    let (is_cut, is_calm) = (false, false);
     let mut lives_of =
-        Lives { world, dice, name_dice, tally, promised, is_cut: false, is_calm: false, is_told };
+        Lives { world, dice, name_dice, start_dice, tally, promised, is_cut, is_calm, is_told };
     lives_of.tell(|world| format!("{:?} every {} ms", world.config.flush, world.config.flush_interval_ms));
     lives_of.start();
     for _ in 0..lives {
@@ -157,6 +163,20 @@ impl Lives {
         Some(Fault { path_part, what })
     }
 
+    /// What fails while the store is opened, and from which call on.
+    fn fault_of_start(&mut self) -> Option<(u64, Fault)> {
+        let what = match self.start_dice.below(15) {
+            0 | 1 => FaultKind::Write,
+            2 | 3 => FaultKind::Sync,
+            4 => FaultKind::Full,
+            5 => FaultKind::Map,
+            _ => return None,
+        };
+        let path_part = STARTED[self.start_dice.below(STARTED.len() as u64) as usize];
+        let path_part = if what == FaultKind::Map { "" } else { path_part };
+        Some((self.start_dice.below(60), Fault { path_part, what }))
+    }
+
     fn end(&mut self) {
         if !self.world.medium.is_killed() && self.dice.below(4) == 0 {
             self.world.medium.set_fault(None);
@@ -214,12 +234,17 @@ impl Lives {
                 self.world.medium.kill_after(calls);
             }
             let fault = if self.is_calm { None } else { self.fault_of_names() };
+            let later = if self.is_calm || fault.is_some() { None } else { self.fault_of_start() };
             self.world.medium.set_fault(fault.clone());
+            if let Some((calls, fault)) = later.clone() {
+                self.world.medium.set_fault_after(calls, fault);
+            }
             let opened = self.world.open();
             self.world.medium.set_fault(None);
             if opened.is_none() && !self.world.medium.is_killed() {
-                self.tell(|_| format!("refused: {fault:?}"));
-                self.tally.refused += 1;
+                self.tell(|_| format!("refused: {fault:?} {later:?}"));
+                self.tally.refused += u64::from(fault.is_some());
+                self.tally.failed_starts += u64::from(later.is_some());
             }
             if let Some(recovery) = opened {
                 self.world.medium.kill_after(u64::MAX / 2);
@@ -261,6 +286,9 @@ impl Lives {
     }
 }
 
+/// Parts of the paths that fail while a store is opened.
+const STARTED: [&str; 9] =
+    ["", "", "commitlog", "consumequeue", "index", "checkpoint", "hotlog", "queues", "abort"];
 /// Parts of the paths whose names cannot be changed.
 const NAMED: [&str; 9] =
     ["", "commitlog", ".spare", ".trash", "consumequeue", "index", "checkpoint", "hotlog", "abort"];

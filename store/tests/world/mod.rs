@@ -10,8 +10,8 @@ use protocol::properties;
 use protocol::record::{RecordDraft, RecordView};
 use store::sim_medium::SimMedium;
 use store::{
-    AppendError, BatchAppendError, ColdStore, IndexShape, KeyKind, KeyQuery, PhysicalOffset, PullLimits,
-    QueueOffset, Recovery, Store, StoreConfig, StoreError, UnitAt, Work,
+    AppendError, BatchAppendError, ColdStore, IndexShape, KeyKind, KeyQuery, MediumError, PhysicalOffset,
+    PullLimits, QueueOffset, Recovery, Store, StoreConfig, StoreError, UnitAt, Work,
 };
 
 pub const TOPICS: [(&str, i32); 4] = [("TopicA", 0), ("TopicA", 1), ("%RETRY%group", 0), ("T|b-2", 3)];
@@ -104,7 +104,7 @@ impl World {
                 self.running = Some((store, cold));
                 Some(recovery)
             }
-            Err(StoreError::Medium(error)) if error.source.to_string() == "broken" => None,
+            Err(StoreError::Medium(source) | StoreError::HotLog { source }) if is_fault(&source) => None,
             Err(error) if self.medium.is_killed() => {
                 assert!(error.to_string().contains("killed"), "{error}");
                 None
@@ -432,6 +432,11 @@ impl World {
     fn host(&mut self) -> SocketAddr {
         HOSTS[usize::from(self.uniform.is_none() && self.random.below(8) == 0)].parse().unwrap()
     }
+}
+
+/// Whether the medium was told to fail with this.
+fn is_fault(error: &MediumError) -> bool {
+    error.source.to_string() == "broken" || error.is_no_space()
 }
 
 /// What the cold threads do.
