@@ -39,6 +39,15 @@ pub const JOIN_STALL_MS_MAX: u64 = 30_000;
 pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 /// Below this it is read again.
 pub const OUTBOX_BYTES_LOW: usize = 64 * 1024;
+/// What the topics take of a registration with name servers, which is one frame; without it no client finds this broker any more. At the
+/// bound no topic is made: some 80,000 with names of 20 characters, 40,000 with the longest.
+pub const TOPICS_BYTES_MAX: usize = FRAME_BYTES_MAX - 64 * 1024;
+/// Names of topics in one run, of deleted ones too: each keeps its place, which takes some 300 bytes. At the bound no new name is taken.
+pub const TOPIC_NAMES_MAX: usize = 524_288;
+/// Queues that those topics have or have had. One that is read or written takes some 200 bytes and a file. At the bound topics get no more.
+pub const QUEUES_MAX: usize = 1_048_576;
+/// Memory for subscription groups: 200,000 and more. At the bound no group is made.
+pub const GROUPS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Consumer groups one connection may be in. A heartbeat that would bring it into more is refused: each new group is a topic, too.
 pub const CONSUMER_GROUPS_PER_CONN_MAX: usize = 4_096;
 /// Groups and subscriptions that one turn takes of a heartbeat: each new group is a topic, too, and an entry in two files. The rest of a

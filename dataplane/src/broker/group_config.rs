@@ -42,6 +42,17 @@ impl GroupConfig {
             attributes: BTreeMap::new(),
         }
     }
+
+    /// Memory that it takes here and where the files are written, near enough.
+    pub fn bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(key, value)| key.len() + value.len() + ATTRIBUTE_BYTES);
+        let texts = self.name.len() + self.retry_policy.len() + attributes.sum::<usize>();
+        3 * texts + GROUP_BYTES
+    }
 }
+
+/// What a group takes besides its texts, and an attribute besides its own.
+const GROUP_BYTES: usize = 768;
+const ATTRIBUTE_BYTES: usize = 64;
 
 const RETRY_POLICY_DEFAULT: &str = r#"{"type":"CUSTOMIZED"}"#;

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A group comes from subscriptionGroup.json, from the list that every broker has, on the fly from a heartbeat,
-//! a pull, a send-back or a send to its retry topic, and from administrators. Who is online is in consumers.rs.
+//! a pull, a send-back or a send to its retry topic, and from administrators. Who is online is in consumers.rs. The table has so
+//! much memory; at the bound what is new is refused.
 
 use std::sync::Arc;
 
@@ -14,12 +15,16 @@ use protocol::names;
 
 use super::group_config::GroupConfig;
 use super::persist_ops::{PersistOp, PersistOps};
+use super::room::{NoRoom, NotMade};
 use super::version::DataVersion;
+use crate::limits::GROUPS_BYTES_MAX;
 
 /// The table of one broker.
 #[derive(Debug)]
 pub struct Groups {
     by_name: HashMap<Arc<str>, Arc<GroupConfig>>,
+    /// What they take.
+    bytes: usize,
     version: DataVersion,
 }
 
@@ -31,9 +36,9 @@ impl Groups {
         now_ms: i64,
         ops: &mut PersistOps,
     ) -> Groups {
-        let mut groups = Groups { by_name: HashMap::new(), version };
+        let mut groups = Groups { by_name: HashMap::new(), bytes: 0, version };
         for config in loaded {
-            groups.by_name.insert(config.name.clone(), Arc::new(config));
+            groups.place(Arc::new(config));
         }
         for &name in names::SYSTEM_GROUPS {
             if groups.get(name).is_none() {
@@ -48,34 +53,53 @@ impl Groups {
         self.by_name.get(name)
     }
 
-    /// The group, made with defaults when the broker may (autoCreateSubscriptionGroup). None: 26 is the answer.
+    /// The group, made with defaults when the broker may (autoCreateSubscriptionGroup). Not allowed: 26 is the answer of most codes.
     pub fn find_or_create(
         &mut self,
         name: &str,
         auto_create: bool,
         now_ms: i64,
         ops: &mut PersistOps,
-    ) -> Option<&Arc<GroupConfig>> {
+    ) -> Result<&Arc<GroupConfig>, NotMade> {
         if !self.by_name.contains_key(name) {
             if !(auto_create || names::is_system_group(name)) || !is_group_name(name) {
-                return None;
+                return Err(NotMade::NotAllowed);
             }
-            self.put(GroupConfig::new(name), now_ms, ops);
+            let config = GroupConfig::new(name);
+            self.check_room([&config]).map_err(NotMade::NoRoom)?;
+            self.put(config, now_ms, ops);
         }
-        self.by_name.get(name)
+        Ok(self.by_name.get(name).expect("put above when it was missing"))
     }
 
-    /// Makes or replaces a group.
+    /// Whether all of these may be made, or take the place of what is there.
+    pub fn check_room<'a>(&self, wanted: impl IntoIterator<Item = &'a GroupConfig>) -> Result<(), NoRoom> {
+        let more = |config: &GroupConfig| {
+            config.bytes().saturating_sub(self.get(&config.name).map_or(0, |known| known.bytes()))
+        };
+        let more: usize = wanted.into_iter().map(more).sum();
+        if more > 0 && self.bytes + more > GROUPS_BYTES_MAX { Err(FULL) } else { Ok(()) }
+    }
+
+    /// Makes or replaces a group; whether it may be made is asked before.
     pub fn put(&mut self, config: GroupConfig, now_ms: i64, ops: &mut PersistOps) {
         let config = Arc::new(config);
         self.version.advance(now_ms);
         ops.push(PersistOp::GroupChanged { config: config.clone(), version: self.version });
-        self.by_name.insert(config.name.clone(), config);
+        self.place(config);
+    }
+
+    fn place(&mut self, config: Arc<GroupConfig>) {
+        self.bytes += config.bytes();
+        if let Some(before) = self.by_name.insert(config.name.clone(), config) {
+            self.bytes -= before.bytes();
+        }
     }
 
     /// Deletes a group; false when it was not there.
     pub fn remove(&mut self, name: &str, now_ms: i64, ops: &mut PersistOps) -> bool {
-        let Some((group, _)) = self.by_name.remove_entry(name) else { return false };
+        let Some((group, config)) = self.by_name.remove_entry(name) else { return false };
+        self.bytes -= config.bytes();
         self.version.advance(now_ms);
         ops.push(PersistOp::GroupRemoved { group, version: self.version });
         true
@@ -97,6 +121,10 @@ impl Groups {
         self.version
     }
 }
+
+const FULL: NoRoom = NoRoom(
+    "no room for more subscription groups: those of this broker take as much memory as they may; delete some that nobody needs",
+);
 
 /// Whether a group of this name may be made on the fly.
 pub fn is_group_name(name: &str) -> bool {
@@ -128,8 +156,8 @@ mod tests {
     #[test]
     fn without_auto_creation_only_system_groups_are_made() {
         let (mut groups, mut ops) = (table(), PersistOps::new());
-        assert!(groups.find_or_create("G", false, 0, &mut ops).is_none());
-        assert!(groups.find_or_create("CID_RMQ_SYS_X", false, 0, &mut ops).is_some());
+        assert_eq!(groups.find_or_create("G", false, 0, &mut ops).err(), Some(NotMade::NotAllowed));
+        assert!(groups.find_or_create("CID_RMQ_SYS_X", false, 0, &mut ops).is_ok());
     }
 
     /// Goal: names that RocketMQ refuses never enter the table.
@@ -137,9 +165,10 @@ mod tests {
     fn bad_names_are_not_created() {
         let (mut groups, mut ops) = (table(), PersistOps::new());
         for name in ["", "a b", "ü", &"g".repeat(121)] {
-            assert!(groups.find_or_create(name, true, 0, &mut ops).is_none(), "{name}");
+            let made = groups.find_or_create(name, true, 0, &mut ops);
+            assert_eq!(made.err(), Some(NotMade::NotAllowed), "{name}");
         }
-        assert!(groups.find_or_create(&"g".repeat(120), true, 0, &mut ops).is_some());
+        assert!(groups.find_or_create(&"g".repeat(120), true, 0, &mut ops).is_ok());
         assert!(groups.remove("TOOLS_CONSUMER", 0, &mut ops));
         assert!(!groups.remove("TOOLS_CONSUMER", 0, &mut ops));
     }

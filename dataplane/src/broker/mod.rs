@@ -47,6 +47,7 @@ pub mod read_ahead;
 mod relay;
 mod reply;
 pub mod request;
+pub mod room;
 pub mod schedule;
 pub mod second_halves;
 mod send;

@@ -19,6 +19,7 @@ use super::client::{Client, check_client_id};
 use super::consumers::{GroupKind, Subscription, TAG};
 use super::filter::check_subscription;
 use super::heartbeat::{Beat, answer_heartbeat};
+use super::room::NotMade;
 use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use super::{Broker, Refusal, ReplyTo, Request};
 use crate::limits::{
@@ -39,6 +40,8 @@ pub struct NewBeat {
     fingerprinted: bool,
     /// A group changed.
     changed: bool,
+    /// Why one of them was not taken; the others are.
+    refused: Option<Refusal>,
     /// Its bytes, for the short way.
     body: Option<Box<[u8]>>,
 }
@@ -82,6 +85,7 @@ impl Broker {
             without_subs: fingerprinted && data.without_sub,
             fingerprinted,
             changed: false,
+            refused: None,
             body: (req.body.len() <= BEAT_BYTES_MAX).then(|| req.body.into()),
         };
         self.take_beat(beat, req.now, out);
@@ -96,38 +100,42 @@ impl Broker {
     }
 
     fn take_beat(&mut self, mut beat: NewBeat, now: &TurnTime, out: &mut Outbox) {
-        if let Err(refusal) = self.take_some(&mut beat, now.wall_ms) {
-            self.counters.refusals += 1;
-            return out.refuse(beat.to, &refusal);
-        }
+        self.take_some(&mut beat, now.wall_ms);
         if !beat.is_taken() {
             self.beats.long = Some(beat);
             return;
         }
-        let NewBeat { to, fingerprinted, changed, body, .. } = beat;
+        let NewBeat { to, fingerprinted, changed, body, refused, .. } = beat;
+        if let Some(refusal) = refused {
+            self.counters.refusals += 1;
+            return out.refuse(to, &refusal);
+        }
         if let Some(body) = body {
             self.beats.by_conn.insert(to.conn, Beat { body, tables: self.table_marks(), fingerprinted });
         }
         answer_heartbeat(to, changed || !fingerprinted, out);
     }
 
-    fn take_some(&mut self, beat: &mut NewBeat, now_ms: i64) -> Result<(), Refusal> {
+    fn take_some(&mut self, beat: &mut NewBeat, now_ms: i64) {
         let mut items = 0;
         while items < BEAT_ITEMS_PER_TURN_MAX {
             if let Some(consumer) = beat.consumers.next() {
                 items += 1 + consumer.subscription_data_set.len();
-                // Others may have taken the room since it was checked.
-                self.check_room([&consumer])?;
                 let (conn, client) = (beat.to.conn, &beat.client);
-                beat.changed |= self.consumer_beat(conn, client, &consumer, beat.without_subs, now_ms);
+                match self.consumer_beat(conn, client, &consumer, beat.without_subs, now_ms) {
+                    Ok(changed) => beat.changed |= changed,
+                    // What the client is in already it stays in.
+                    Err(refusal) => {
+                        beat.refused.get_or_insert(refusal);
+                    }
+                }
             } else if let Some(producer) = beat.producers.next() {
                 items += 1;
                 self.producers.register(&producer.group_name, beat.to.conn, &beat.client, now_ms);
             } else {
-                return Ok(());
+                return;
             }
         }
-        Ok(())
     }
 
     /// What a client is told when it wants to be kept with more than one of its kind needs. Nothing of its heartbeat is taken then.
@@ -182,13 +190,16 @@ impl Broker {
         consumer: &ConsumerData,
         without_subs: bool,
         now_ms: i64,
-    ) -> bool {
+    ) -> Result<bool, Refusal> {
+        // Others may have taken the room since it was checked.
+        self.check_room([consumer])?;
         let group = consumer.group_name.as_str();
         let auto_create = self.config.auto_create_subscription_group;
-        let Some(config) = self.groups.find_or_create(group, auto_create, now_ms, &mut self.ops).cloned()
-        else {
+        let config = match self.groups.find_or_create(group, auto_create, now_ms, &mut self.ops) {
+            Ok(config) => config.clone(),
             // As 5.x: the client is answered as if all were well, and never gets a queue.
-            return false;
+            Err(NotMade::NotAllowed) => return Ok(false),
+            Err(NotMade::NoRoom(full)) => return Err(full.into()),
         };
         let subscribed = &consumer.subscription_data_set;
         let is_order =
@@ -204,13 +215,13 @@ impl Broker {
             unit_flag,
             now_ms,
             &mut self.ops,
-        );
+        )?;
         let listed = (!without_subs).then(|| subscribed.iter().map(subscription).collect());
         let changed = self.consumers.register(group, kind(consumer), listed, conn, client, now_ms);
         if changed && config.notify_consumer_ids_changed_enable {
             self.notify_members(group);
         }
-        changed
+        Ok(changed)
     }
 }
 

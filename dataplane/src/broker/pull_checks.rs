@@ -43,11 +43,8 @@ impl Broker {
             ));
         }
         let auto_create = self.config.auto_create_subscription_group;
-        let Some(group_config) = self.groups.find_or_create(group, auto_create, now.wall_ms, &mut self.ops)
-        else {
-            let remark = format!("subscription group [{group}] does not exist, {FAQ}");
-            return Err(refused(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
-        };
+        let found = self.groups.find_or_create(group, auto_create, now.wall_ms, &mut self.ops);
+        let group_config = found.map_err(|why| PullRefusal::of(why.refusal(|| group_not_exist(group))))?;
         if !group_config.consume_enable {
             return Err(forbidden(FORBIDDEN_GROUP, format!("subscription group no permission, {group}")));
         }
@@ -73,7 +70,7 @@ impl Broker {
         }
         // Also one that is not used: a pull that waits keeps it.
         check_expression(pull.subscription.unwrap_or_default(), pull.expression_type.unwrap_or_default())
-            .map_err(|refusal| PullRefusal { refusal, fields: ForbiddenFields::default() })?;
+            .map_err(PullRefusal::of)?;
         if pull.numbers.sys_flag & PULL_SUBSCRIPTION != 0 {
             self.filter_of_request(pull)?;
         } else {
@@ -123,9 +120,23 @@ impl Broker {
     }
 }
 
+impl PullRefusal {
+    /// Not for want of a right.
+    #[cold]
+    pub fn of(refusal: Refusal) -> PullRefusal {
+        PullRefusal { refusal, fields: ForbiddenFields::default() }
+    }
+}
+
+#[cold]
+fn group_not_exist(group: &str) -> Refusal {
+    let remark = format!("subscription group [{group}] does not exist, {FAQ}");
+    Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+}
+
 #[cold]
 fn refused(code: i32, remark: impl Into<std::borrow::Cow<'static, str>>) -> PullRefusal {
-    PullRefusal { refusal: Refusal::new(code, remark), fields: ForbiddenFields::default() }
+    PullRefusal::of(Refusal::new(code, remark))
 }
 
 #[cold]

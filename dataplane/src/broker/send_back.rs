@@ -18,9 +18,9 @@ use protocol::version;
 
 use crate::broker::delay;
 use crate::broker::put::push_number;
-use crate::broker::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
+use crate::broker::send_checks::{TOPIC_SYS_FLAG_UNIT_SUB, group_not_exist};
 use crate::broker::topic_config::PERM_WRITE;
-use crate::broker::{Broker, FAQ, Refusal, ReplyTo, Request};
+use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::outbox::Outbox;
 use crate::time::TurnTime;
 
@@ -41,11 +41,8 @@ impl Broker {
         let group = header.group.to_cow();
         let now_ms = req.now.wall_ms;
         let auto_create = self.config.auto_create_subscription_group;
-        let Some(config) = self.groups.find_or_create(&group, auto_create, now_ms, &mut self.ops).cloned()
-        else {
-            let remark = format!("subscription group not exist, {group} {FAQ}");
-            return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
-        };
+        let found = self.groups.find_or_create(&group, auto_create, now_ms, &mut self.ops);
+        let config = found.map_err(|why| why.refusal(|| group_not_exist(&group)))?.clone();
         if !self.config.broker_permission.can_write() {
             let remark = format!("the broker[{}] sending message is forbidden", self.address.ip());
             return Err(Refusal::new(response::NO_PERMISSION, remark));
@@ -57,7 +54,7 @@ impl Broker {
         let topic = format!("{RETRY_PREFIX}{group}");
         let unit_flag = if header.unit_mode { TOPIC_SYS_FLAG_UNIT_SUB } else { 0 };
         let queues = config.retry_queue_nums;
-        let index = self.topics.create_for_group(&topic, queues, None, unit_flag, now_ms, &mut self.ops);
+        let index = self.topics.create_for_group(&topic, queues, None, unit_flag, now_ms, &mut self.ops)?;
         let perm = self.topics.get(index).expect("just made or found").perm;
         if perm & PERM_WRITE == 0 {
             let remark = format!("the topic[{topic}] sending message is forbidden");
@@ -118,7 +115,7 @@ impl Broker {
         let dead = record.reconsume_times >= back.attempts_max || back.delay_level < 0;
         let (topic, queue_id, level) = if dead {
             let topic = format!("{DLQ_PREFIX}{}", back.group);
-            self.topics.create_for_group(&topic, DLQ_QUEUES, None, 0, now.wall_ms, &mut self.ops);
+            self.topics.create_for_group(&topic, DLQ_QUEUES, None, 0, now.wall_ms, &mut self.ops)?;
             (topic, 0, 0)
         } else {
             let topic = format!("{RETRY_PREFIX}{}", back.group);

@@ -95,15 +95,12 @@ impl Broker {
         let (template, wanted) = (header.default_topic.to_cow(), header.default_topic_queue_nums);
         let made =
             self.topics.create_for_send(name, &template, wanted, sys_flag, req.now.wall_ms, &mut self.ops);
-        if let Some(topic) = made {
-            self.announce(topic, req.now);
-        }
-        made.ok_or_else(|| {
-            Refusal::new(
-                response::TOPIC_NOT_EXIST,
-                format!("topic[{name}] not exist, apply first please!{FAQ}"),
-            )
-        })
+        let topic = made.map_err(|why| {
+            let remark = || format!("topic[{name}] not exist, apply first please!{FAQ}");
+            why.refusal(|| Refusal::new(response::TOPIC_NOT_EXIST, remark()))
+        })?;
+        self.announce(topic, req.now);
+        Ok(topic)
     }
 
     /// Whether a message sent to a retry topic has come to the end of its retries.
@@ -117,11 +114,8 @@ impl Broker {
         let name = self.topics.get(topic).expect("checked").name.clone();
         let group = name.strip_prefix(RETRY_PREFIX).expect("asked for retry topics only");
         let auto_create = self.config.auto_create_subscription_group;
-        let Some(config) = self.groups.find_or_create(group, auto_create, req.now.wall_ms, &mut self.ops)
-        else {
-            let remark = format!("subscription group not exist, {group} {FAQ}");
-            return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
-        };
+        let found = self.groups.find_or_create(group, auto_create, req.now.wall_ms, &mut self.ops);
+        let config = found.map_err(|why| why.refusal(|| group_not_exist(group)))?;
         let max = match header.max_reconsume_times {
             Some(max) if req.header.version >= VERSION_3_4_9 => max,
             _ => config.retry_max_times,
@@ -140,9 +134,16 @@ impl Broker {
         let name = self.topics.get(topic).expect("checked").name.clone();
         let group = name.strip_prefix(RETRY_PREFIX).expect("asked for retry topics only");
         let dead = format!("{DLQ_PREFIX}{group}");
-        let topic = self.topics.create_for_group(&dead, 1, None, 0, now.wall_ms, &mut self.ops);
+        let topic = self.topics.create_for_group(&dead, 1, None, 0, now.wall_ms, &mut self.ops)?;
         Ok(Target { topic, queue_id: 0 })
     }
+}
+
+/// The group of a retry is not there, and may not be made.
+#[cold]
+pub(super) fn group_not_exist(group: &str) -> Refusal {
+    let remark = format!("subscription group not exist, {group} {FAQ}");
+    Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
 }
 
 /// As official remarks write a time.

@@ -32,6 +32,17 @@ impl TopicConfig {
         }
     }
 
+    /// What it takes of a registration at most, whatever its numbers are.
+    pub fn registered_bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(key, value)| key.len() + value.len() + ATTRIBUTE_BYTES);
+        2 * self.name.len() + attributes.sum::<usize>() + REGISTERED_BYTES
+    }
+
+    /// Queues that may be read or written.
+    pub fn queues(&self) -> usize {
+        usize::try_from(self.read_queue_nums.max(self.write_queue_nums)).unwrap_or(0)
+    }
+
     pub fn is_readable(&self) -> bool {
         self.perm & PERM_READ != 0
     }
@@ -69,6 +80,11 @@ impl fmt::Display for TopicConfig {
         f.write_str("}]")
     }
 }
+
+/// The JSON of a topic in the table of a registration, without its name and attributes.
+const REGISTERED_BYTES: usize = r#""":{"attributes":{},"order":false,"perm":15,"readQueueNums":65535,"topicFilterType":"SINGLE_TAG","topicName":"","topicSysFlag":-2147483648,"writeQueueNums":65535},"#.len();
+/// .. and of an attribute, without its texts.
+const ATTRIBUTE_BYTES: usize = r#""":"","#.len();
 
 pub const PERM_INHERIT: i32 = 1;
 pub const PERM_WRITE: i32 = 2;

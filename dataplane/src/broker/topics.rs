@@ -8,6 +8,9 @@
 //! indexes and must ask for the configuration again (`get` says None while the topic is deleted). Topics come from
 //! topics.json, from the list that every broker has, from a producer (auto-creation through a template that may
 //! be inherited), from a consumer group (retry and dead-letter topics) and from administrators.
+//!
+//! The table is bounded: by what a registration with name servers can carry, by the names it has seen, since each keeps its index, and by
+//! the queues they have had. At a bound what is new is refused, except for topics that every broker has and those of the files.
 
 use std::sync::Arc;
 
@@ -15,8 +18,10 @@ use hashbrown::HashMap;
 use protocol::names;
 
 use super::persist_ops::{PersistOp, PersistOps};
+use super::room::{NoRoom, NotMade};
 use super::topic_config::{PERM_INHERIT, PERM_READ, PERM_WRITE, TopicConfig};
 use super::version::DataVersion;
+use crate::limits::{self, TOPIC_NAMES_MAX, TOPICS_BYTES_MAX};
 
 /// Where a topic is in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +58,12 @@ pub struct Topics {
     settings: TopicSettings,
     by_name: HashMap<Arc<str>, TopicIndex>,
     slots: Vec<Option<Arc<TopicConfig>>>,
+    /// The most queues that each has ever had: the store keeps every queue it has seen.
+    widest: Vec<usize>,
+    /// .. of all.
+    queues: usize,
+    /// What those that are there take of a registration.
+    bytes: usize,
     /// The one that was sent to last.
     recent: TopicIndex,
     version: DataVersion,
@@ -67,8 +78,16 @@ impl Topics {
         now_ms: i64,
         ops: &mut PersistOps,
     ) -> Topics {
-        let (by_name, slots) = (HashMap::new(), Vec::new());
-        let mut topics = Topics { settings, by_name, slots, recent: TopicIndex(0), version };
+        let mut topics = Topics {
+            settings,
+            by_name: HashMap::new(),
+            slots: Vec::new(),
+            widest: Vec::new(),
+            queues: 0,
+            bytes: 0,
+            recent: TopicIndex(0),
+            version,
+        };
         for mut config in loaded {
             if !topics.settings.auto_create && *config.name == *names::TBW102 {
                 config.perm &= !PERM_INHERIT;
@@ -116,7 +135,7 @@ impl Topics {
     }
 
     /// A producer sent to a topic that does not exist: made if the template it names exists and is inherited; a
-    /// retry topic is made in any case. None: 17 is the answer.
+    /// retry topic is made in any case. Not allowed: 17 is the answer.
     #[cold]
     pub fn create_for_send(
         &mut self,
@@ -126,9 +145,9 @@ impl Topics {
         topic_sys_flag: i32,
         now_ms: i64,
         ops: &mut PersistOps,
-    ) -> Option<TopicIndex> {
+    ) -> Result<TopicIndex, NotMade> {
         if let Some(index) = self.find(name) {
-            return Some(index);
+            return Ok(index);
         }
         let inherited = self.config(template).filter(|template| template.is_inherited());
         let config = match inherited {
@@ -139,9 +158,11 @@ impl Topics {
                 config
             }
             None if names::is_retry_topic(name) => TopicConfig::new(name, 1, PERM_READ | PERM_WRITE),
-            None => return None,
+            None => return Err(NotMade::NotAllowed),
         };
-        Some(self.put(TopicConfig { topic_sys_flag, ..config }, now_ms, ops))
+        let config = TopicConfig { topic_sys_flag, ..config };
+        self.check_room([&config]).map_err(NotMade::NoRoom)?;
+        Ok(self.put(config, now_ms, ops))
     }
 
     /// The retry or dead-letter topic of a group, made if it is missing. `order`: a group that subscribes an order
@@ -154,8 +175,8 @@ impl Topics {
         topic_sys_flag: i32,
         now_ms: i64,
         ops: &mut PersistOps,
-    ) -> TopicIndex {
-        match self.find(name) {
+    ) -> Result<TopicIndex, NoRoom> {
+        Ok(match self.find(name) {
             Some(index) => {
                 let known = self.get(index).expect("just found");
                 match order {
@@ -169,10 +190,11 @@ impl Topics {
             None => {
                 // The group's wish may come from a file.
                 let config = TopicConfig::new(name, queues.min(QUEUES_MAX), PERM_READ | PERM_WRITE);
-                let order = order.unwrap_or(false);
-                self.put(TopicConfig { order, topic_sys_flag, ..config }, now_ms, ops)
+                let config = TopicConfig { order: order.unwrap_or(false), topic_sys_flag, ..config };
+                self.check_room([&config])?;
+                self.put(config, now_ms, ops)
             }
-        }
+        })
     }
 
     /// A topic that every broker has from its start on. Administrators may delete those, too, when they have switched off what
@@ -190,7 +212,30 @@ impl Topics {
         self.put(known.unwrap_or_else(|| TopicConfig::new(name, 1, PERM_READ | PERM_WRITE)), now_ms, ops)
     }
 
-    /// Makes or replaces a topic.
+    /// Whether all of these may be made, or take the place of what is there.
+    pub fn check_room<'a>(&self, wanted: impl IntoIterator<Item = &'a TopicConfig>) -> Result<(), NoRoom> {
+        let (mut names, mut queues, mut bytes) = (0, 0, 0);
+        for config in wanted {
+            let known = self.by_name.get(&*config.name);
+            let widest = known.and_then(|index| self.widest.get(index.as_usize()));
+            let registered = known.and_then(|index| self.get(*index)).map_or(0, |it| it.registered_bytes());
+            names += usize::from(known.is_none());
+            queues += config.queues().saturating_sub(widest.copied().unwrap_or(0));
+            bytes += config.registered_bytes().saturating_sub(registered);
+        }
+        if bytes > 0 && self.bytes + bytes > TOPICS_BYTES_MAX {
+            return Err(REGISTRATION_FULL);
+        }
+        if names > 0 && self.slots.len() + names > TOPIC_NAMES_MAX {
+            return Err(NAMES_FULL);
+        }
+        if queues > 0 && self.queues + queues > limits::QUEUES_MAX {
+            return Err(QUEUES_FULL);
+        }
+        Ok(())
+    }
+
+    /// Makes or replaces a topic; whether it may be made is asked before.
     pub fn put(&mut self, config: TopicConfig, now_ms: i64, ops: &mut PersistOps) -> TopicIndex {
         let config = Arc::new(config);
         self.version.advance(now_ms);
@@ -208,6 +253,7 @@ impl Topics {
     pub fn remove(&mut self, name: &str, now_ms: i64, ops: &mut PersistOps) -> bool {
         let Some(index) = self.find(name) else { return false };
         let config = self.slots.get_mut(index.0 as usize).and_then(Option::take).expect("just found");
+        self.bytes -= config.registered_bytes();
         self.version.advance(now_ms);
         ops.push(PersistOp::TopicRemoved { topic: config.name.clone(), version: self.version });
         true
@@ -252,10 +298,18 @@ impl Topics {
                 let index = TopicIndex(u32::try_from(self.slots.len()).expect("fewer than 2^32 topics"));
                 self.by_name.insert(config.name.clone(), index);
                 self.slots.push(None);
+                self.widest.push(0);
                 index
             }
         };
-        *self.slots.get_mut(index.0 as usize).expect("every index has its slot") = Some(config);
+        let widest = self.widest.get_mut(index.as_usize()).expect("every index has its slot");
+        self.queues += config.queues().saturating_sub(*widest);
+        *widest = config.queues().max(*widest);
+        self.bytes += config.registered_bytes();
+        let slot = self.slots.get_mut(index.as_usize()).expect("every index has its slot");
+        if let Some(before) = slot.replace(config) {
+            self.bytes -= before.registered_bytes();
+        }
         index
     }
 }
@@ -290,6 +344,18 @@ impl TopicSettings {
     }
 }
 
+const REGISTRATION_FULL: NoRoom = NoRoom(
+    "no room for more topics: those of this broker fill the registration that name servers take; delete some that nobody needs, or make \
+     this one on another broker",
+);
+const NAMES_FULL: NoRoom = NoRoom(
+    "no room for more names of topics: this broker has seen too many since its start, deleted ones included; restart it, or make this \
+     one on another broker",
+);
+const QUEUES_FULL: NoRoom = NoRoom(
+    "no room for more queues: the topics of this broker have or have had too many since its start; write fewer for this one, or make it on \
+     another broker",
+);
 /// Queues of a topic: more than anybody needs, and few enough to list.
 pub const QUEUES_MAX: i32 = 65_535;
 
@@ -356,12 +422,14 @@ pub mod tests {
         assert_eq!((config.read_queue_nums, config.write_queue_nums, config.perm), (4, 4, 6));
         let version = DataVersion { timestamp: 77, counter: before.counter + 1, ..before };
         assert_eq!(ops.pop(), Some(PersistOp::TopicChanged { config, version }));
-        assert_eq!(topics.create_for_send("T", "TBW102", 9, 0, 78, &mut ops), Some(index));
+        assert_eq!(topics.create_for_send("T", "TBW102", 9, 0, 78, &mut ops), Ok(index));
         assert_eq!(ops.pop(), None);
         let many = topics.create_for_send("U", "TBW102", 99, 0, 78, &mut ops).unwrap();
         assert_eq!(topics.get(many).unwrap().write_queue_nums, 8);
-        assert_eq!(topics.create_for_send("V", "NOPE", 4, 0, 78, &mut ops), None);
-        assert_eq!(topics.create_for_send("V", "T", 4, 0, 78, &mut ops), None);
+        for template in ["NOPE", "T"] {
+            let made = topics.create_for_send("V", template, 4, 0, 78, &mut ops);
+            assert_eq!(made, Err(NotMade::NotAllowed), "{template}");
+        }
     }
 
     /// Goal: retry topics come about even without a template, with one queue.
@@ -370,7 +438,7 @@ pub mod tests {
         let mut topics = table(TopicSettings { auto_create: false, ..settings() });
         let mut ops = PersistOps::new();
         assert_eq!(topics.find("TBW102"), None);
-        assert_eq!(topics.create_for_send("T", "TBW102", 4, 0, 0, &mut ops), None);
+        assert_eq!(topics.create_for_send("T", "TBW102", 4, 0, 0, &mut ops), Err(NotMade::NotAllowed));
         let index = topics.create_for_send("%RETRY%G", "TBW102", 4, 0, 0, &mut ops).unwrap();
         assert_eq!(topics.get(index).unwrap().write_queue_nums, 1);
     }
@@ -383,7 +451,7 @@ pub mod tests {
         let mut ops = PersistOps::new();
         let mut topics = Topics::new(settings, [stored], DataVersion::default(), 0, &mut ops);
         assert_eq!(topics.config("TBW102").unwrap().perm, 6);
-        assert_eq!(topics.create_for_send("T", "TBW102", 4, 0, 0, &mut ops), None);
+        assert_eq!(topics.create_for_send("T", "TBW102", 4, 0, 0, &mut ops), Err(NotMade::NotAllowed));
     }
 
     /// Goal: a topic keeps its index over deletion, and is not found while it is deleted.
@@ -402,13 +470,42 @@ pub mod tests {
     #[test]
     fn a_group_topic_follows_its_order_mark() {
         let (mut topics, mut ops) = (table(settings()), PersistOps::new());
-        let index = topics.create_for_group("%RETRY%G", 1, Some(false), 0, 0, &mut ops);
+        let index = topics.create_for_group("%RETRY%G", 1, Some(false), 0, 0, &mut ops).unwrap();
         assert!(ops.pop().is_some());
-        topics.create_for_group("%RETRY%G", 1, Some(true), 0, 0, &mut ops);
+        topics.create_for_group("%RETRY%G", 1, Some(true), 0, 0, &mut ops).unwrap();
         assert!(ops.pop().is_some());
-        topics.create_for_group("%RETRY%G", 1, None, 0, 0, &mut ops);
+        topics.create_for_group("%RETRY%G", 1, None, 0, 0, &mut ops).unwrap();
         assert!(ops.pop().is_none());
         assert!(topics.get(index).unwrap().order);
+    }
+
+    /// Goal: names and queues that the table must keep are bounded, also of topics that are deleted again; who is there may be changed, and
+    /// gets back what it had. Method: topics with all the queues there may be until one is refused; then names with none.
+    #[test]
+    fn names_and_queues_are_bounded_over_deletion() {
+        let (mut topics, mut ops) = (table(settings()), PersistOps::new());
+        let wide = |at: usize| TopicConfig::new(&format!("Wide{at}"), QUEUES_MAX, 6);
+        let mut made = 0;
+        while topics.check_room([&wide(made)]).is_ok() && made < 100 {
+            topics.put(wide(made), 0, &mut ops);
+            topics.remove(&wide(made).name, 0, &mut ops);
+            made += 1;
+        }
+        assert_eq!(made, 15, "each has 65,535 of 1,048,576, and every broker has some");
+        assert_eq!(topics.check_room([&wide(20)]), Err(QUEUES_FULL));
+        assert_eq!(topics.check_room([&wide(0), &wide(1), &TopicConfig::new("T", 8, 6)]), Ok(()));
+        let narrow = |at: usize| TopicConfig::new(&format!("Narrow{at}"), 0, 6);
+        let before = topics.slots.len();
+        for at in 0..TOPIC_NAMES_MAX - before {
+            assert_eq!(topics.check_room([&narrow(at)]), Ok(()), "{at}");
+            topics.put(narrow(at), 0, &mut ops);
+            topics.remove(&narrow(at).name, 0, &mut ops);
+            while ops.pop().is_some() {}
+        }
+        assert_eq!(topics.check_room([&narrow(TOPIC_NAMES_MAX)]), Err(NAMES_FULL));
+        assert_eq!(topics.check_room([&narrow(0), &narrow(1)]), Ok(()));
+        let made = topics.create_for_group("%RETRY%G", 1, None, 0, 0, &mut ops);
+        assert_eq!(made, Err(NAMES_FULL));
     }
 
     /// Goal: the text in remarks is Java's. Method: probe-5.5.0.json, "send queueId too big".

@@ -61,7 +61,7 @@ fn probed(items: &[Value]) -> (World, ConnId) {
         world.done(conn, send("T_c49", 1, std::str::from_utf8(&list).unwrap(), &message.body));
     }
     let broker = &mut world.shard.broker;
-    broker.groups.find_or_create("CGx", true, 0, &mut broker.ops);
+    broker.groups.find_or_create("CGx", true, 0, &mut broker.ops).unwrap();
     (world, conn)
 }
 

@@ -11,6 +11,7 @@ mod answers;
 mod bounds;
 mod delay;
 mod dumps;
+mod full_tables;
 mod holes;
 mod many_groups;
 mod membership;

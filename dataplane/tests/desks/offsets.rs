@@ -46,7 +46,7 @@ fn committed_offsets_survive() {
     world.topic("T", 2);
     let conn = world.connect();
     let broker = &mut world.shard.broker;
-    broker.groups.find_or_create("G", true, 0, &mut broker.ops);
+    broker.groups.find_or_create("G", true, 0, &mut broker.ops).unwrap();
     let answer = world.call(conn, query("G", "T", 0));
     assert_eq!(answer.code, 22, "an empty queue");
     assert_eq!(
@@ -78,7 +78,7 @@ fn commits_for_unknown_names_are_refused() {
     world.topic("T", 1);
     let conn = world.connect();
     let broker = &mut world.shard.broker;
-    broker.groups.find_or_create("G", true, 0, &mut broker.ops);
+    broker.groups.find_or_create("G", true, 0, &mut broker.ops).unwrap();
     for (group, topic, code, remark) in
         [("X", "T", 26, "Group X not exist!"), ("G", "X", 17, "Topic X not exist!")]
     {

@@ -43,8 +43,9 @@ impl Broker {
                 return Err(invalid(format!("retryQueueNums must be from 0 to {QUEUES_MAX}.")));
             }
         }
+        let configs: Vec<GroupConfig> = configs.iter().map(GroupConfig::from).collect();
+        self.groups.check_room(&configs)?;
         for config in configs {
-            let config = GroupConfig::from(config);
             if self.groups.get(&config.name).is_none_or(|known| **known != config) {
                 self.groups.put(config, now_ms, &mut self.ops);
             }

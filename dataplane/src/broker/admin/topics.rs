@@ -67,6 +67,7 @@ impl Broker {
                 return Err(invalid("perm must be 6 (read and write), 4 (read) or 2 (write)."));
             }
         }
+        self.topics.check_room(&configs)?;
         for config in configs {
             // The same again costs neither a file nor a registration.
             if self.topics.config(&config.name).is_none_or(|known| **known != config) {

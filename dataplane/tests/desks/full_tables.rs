@@ -1,0 +1,146 @@
+//! Tables that are full: what is new is refused to who asked for it, with a reason, and all that is there goes on.
+
+use protocol::RemotingCommand;
+use protocol::body::{
+    Body, CreateTopicListRequestBody, DataVersion, SubscriptionGroupConfig, SubscriptionGroupList,
+    TopicConfig,
+};
+use protocol::code::request;
+
+use crate::requests::{consumer, heartbeat, read, send, subscription};
+use crate::world::World;
+use dataplane::limits::FRAME_BYTES_MAX;
+use dataplane::net::ConnId;
+
+/// The answer is 1 and begins so.
+fn refused(world: &mut World, conn: ConnId, command: RemotingCommand, remark: &str) {
+    let answer = world.call(conn, command);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.remark.as_ref().is_some_and(|said| said.starts_with(remark)), "{answer:?}");
+}
+
+fn make_topic(name: &str, queues: i32) -> RemotingCommand {
+    RemotingCommand::request(request::UPDATE_AND_CREATE_TOPIC)
+        .field("topic", name)
+        .field("defaultTopic", "TBW102")
+        .field("readQueueNums", queues)
+        .field("writeQueueNums", queues)
+        .field("perm", 6)
+        .field("topicFilterType", "SINGLE_TAG")
+        .field("order", false)
+}
+
+fn of_topic(code: i32, name: &str) -> RemotingCommand {
+    RemotingCommand::request(code).field("topic", name)
+}
+
+/// B-14. Goal: however many topics clients make, name servers can be told of them all: a registration that is no frame would cost the broker its
+/// place there, and every client its routes. Method: lists of topics with the longest names until one is refused, as a whole; then all other
+/// ways a topic comes about, each with one that is there; one is deleted, and one made in its place.
+#[test]
+fn topics_fit_a_registration() {
+    let mut world = World::new();
+    world.topic("T", 1);
+    let conn = world.connect();
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &[]));
+    let name = |at: usize| format!("{at:0>127}");
+    let topics = |world: &World| world.shard.broker.topics.len();
+    let list = |ids: std::ops::Range<usize>| {
+        let topic_config_list = ids.map(|at| TopicConfig::new(name(at), 8, 6)).collect();
+        let body = CreateTopicListRequestBody { topic_config_list }.encode();
+        RemotingCommand::request(request::UPDATE_AND_CREATE_TOPIC_LIST).body(body)
+    };
+    let (mut made, mut step) = (0, 4_000);
+    while step > 0 && made < 60_000 {
+        let before = topics(&world);
+        let answer = world.call(conn, list(made..made + step));
+        assert_eq!(topics(&world) - before, if answer.code == 0 { step } else { 0 });
+        match answer.code {
+            0 => made += step,
+            _ => step /= 4,
+        }
+    }
+    assert!((38_000..42_000).contains(&made), "{made} topics");
+    let full = "no room for more topics: ";
+    refused(&mut world, conn, make_topic(&name(made), 8), full);
+    refused(&mut world, conn, send(&name(made), 0, "", b"x"), full);
+    // What the client is in already it stays in, and what of the rest has room it gets.
+    world.pass(1_000);
+    let seen = |world: &World| world.shard.broker.consumers.group("G").unwrap().members()[0].seen_ms;
+    let before = seen(&world);
+    let groups = vec![consumer(&"g".repeat(120), vec![]), consumer("G", vec![subscription("T", 1)])];
+    refused(&mut world, conn, heartbeat("c", groups, &["PG"]), full);
+    assert!(world.shard.broker.consumers.group(&"g".repeat(120)).is_none());
+    assert!(seen(&world) > before && world.shard.broker.producers.channels("PG").is_some());
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 2)])], &["PG"]));
+    world.done(conn, make_topic(&name(0), 65_535));
+    world.done(conn, send(&name(0), 65_534, "", b"x"));
+    while world.kept.topics.topic_config_table.len() < topics(&world) {
+        world.turn();
+    }
+    let body = world.kept.registration(6, DataVersion::new(i64::MAX)).len();
+    assert!((15 << 20..FRAME_BYTES_MAX - 4_096).contains(&body), "a registration of {body} bytes");
+    world.done(conn, of_topic(request::DELETE_TOPIC_IN_BROKER, &name(1)));
+    world.done(conn, make_topic(&name(made), 8));
+}
+
+/// B-14. Goal: subscription groups take so much memory at most, by whatever way they come about, and those that are there go on. Method: groups with
+/// megabytes of attributes until one is refused, with one that would fit; then each way with a new one, and with one that is there.
+#[test]
+fn subscription_groups_are_bounded() {
+    let mut world = World::new();
+    world.topic("T", 1);
+    let conn = world.connect();
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &[]));
+    let group = |name: &str, bytes: usize| {
+        let attributes = [("a".to_owned(), "x".repeat(bytes))].into();
+        SubscriptionGroupConfig { attributes, ..SubscriptionGroupConfig::new(name) }
+    };
+    let list = |group_config_list: Vec<SubscriptionGroupConfig>| {
+        let body = SubscriptionGroupList { group_config_list }.encode();
+        RemotingCommand::request(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST).body(body)
+    };
+    let (mut made, mut bytes) = (0, 4_000_000);
+    while bytes > 0 && made < 200 {
+        let config = group(&format!("H{made}"), bytes);
+        match world.call(conn, list(vec![group("tiny", 0), config])).code {
+            0 => made += 1,
+            _ => bytes /= 4,
+        }
+    }
+    assert!((22..60).contains(&made), "{made} groups");
+    world.done(conn, RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP).field("groupName", "tiny"));
+    world.done(conn, list(vec![group("tiny", 0)]));
+    let full = "no room for more subscription groups: ";
+    refused(&mut world, conn, list(vec![group("G", 0), group("new", 1_000)]), full);
+    assert!(
+        world.shard.broker.groups.get("G").is_some_and(|known| known.attributes.is_empty()),
+        "all or none"
+    );
+    let pull = |group: &str| {
+        of_topic(request::PULL_MESSAGE, "T")
+            .field("consumerGroup", group)
+            .field("queueId", 0)
+            .field("queueOffset", 0)
+            .field("maxMsgNums", 32)
+            .field("sysFlag", 4)
+            .field("commitOffset", 0)
+            .field("suspendTimeoutMillis", 0)
+            .field("subscription", "*")
+            .field("subVersion", 0)
+    };
+    refused(&mut world, conn, pull("new"), full);
+    refused(&mut world, conn, heartbeat("c", vec![consumer("new", vec![])], &[]), full);
+    let send_back = |group: &str| {
+        let command = RemotingCommand::request(request::CONSUMER_SEND_MSG_BACK);
+        command.field("group", group).field("offset", 0).field("delayLevel", 0)
+    };
+    refused(&mut world, conn, send_back("new"), full);
+    refused(&mut world, conn, send("%RETRY%new", 0, "", b"x"), full);
+    world.done(conn, send("T", 0, "", b"x"));
+    assert_eq!(world.call(conn, pull("G")).code, 0);
+    world.done(conn, send_back("G"));
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 2)])], &[]));
+    world.done(conn, RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP).field("groupName", "H0"));
+    assert_eq!(read(&mut world, conn, "T", 0, 0).len(), 1, "a new group");
+}
