@@ -48,6 +48,12 @@ pub const TOPIC_NAMES_MAX: usize = 524_288;
 pub const QUEUES_MAX: usize = 1_048_576;
 /// Memory for subscription groups: 200,000 and more. At the bound no group is made.
 pub const GROUPS_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Rows of committed offsets, one for each topic that a group has read: some 400 bytes and the offsets, which take 48 each. At the bound a
+/// commit that needs a new one is refused; the others go on.
+pub const OFFSET_ROWS_MAX: usize = 524_288;
+pub const OFFSETS_MAX: usize = 4_194_304;
+/// Offsets of one row: no topic has more queues.
+pub const OFFSETS_PER_ROW_MAX: usize = 65_536;
 /// Consumer groups one connection may be in. A heartbeat that would bring it into more is refused: each new group is a topic, too.
 pub const CONSUMER_GROUPS_PER_CONN_MAX: usize = 4_096;
 /// Groups and subscriptions that one turn takes of a heartbeat: each new group is a topic, too, and an entry in two files. The rest of a
@@ -154,6 +160,7 @@ const _: () = assert!(FRAME_BYTES_MAX * 2 <= JOIN_POOL_BYTES_MAX);
 const _: () = assert!(OUTBOX_BYTES_LOW < OUTBOX_BYTES_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES <= OUTBOX_CHUNK_BYTES_KEPT_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES_KEPT_MAX <= OUTBOX_BYTES_MAX);
+const _: () = assert!(OFFSET_ROWS_MAX <= OFFSETS_MAX && QUEUES_MAX <= OFFSETS_MAX);
 const _: () = assert!(LOCKS_PER_GROUP_MAX < LOCKS_MAX && LOCKS_MAX.is_multiple_of(LOCKS_PER_GROUP_MAX));
 const _: () = assert!(HOLDS_PER_CONN_MAX <= HOLDS_MAX && EXPRESSION_BYTES_MAX * 4 <= HOLDS_BYTES_MAX);
 const _: () = assert!(COLD_LANE_MAX <= ERRANDS_MAX);

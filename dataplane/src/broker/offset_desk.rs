@@ -20,6 +20,7 @@ use protocol::record::RecordView;
 use store::{Boundary, ByTime, QueueIndex, QueueOffset, UnitAt};
 
 use crate::broker::errands::{Answer, Question};
+use crate::broker::offsets::NotTaken;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -67,8 +68,15 @@ impl Broker {
             let remark = format!("Topic {topic} not exist!");
             return Err(Refusal::with_empty_fields(response::TOPIC_NOT_EXIST, remark));
         }
-        if !self.offsets.commit(&group, &topic, header.queue_id, header.commit_offset) {
-            return Err(Refusal::with_empty_fields(response::SUCCESS, "Offset has been previously reset"));
+        match self.offsets.commit(&group, &topic, header.queue_id, header.commit_offset) {
+            Ok(()) => {}
+            Err(NotTaken::ResetWaits) => {
+                return Err(Refusal::with_empty_fields(
+                    response::SUCCESS,
+                    "Offset has been previously reset",
+                ));
+            }
+            Err(NotTaken::NoRoom(full)) => return Err(full.into()),
         }
         let write = UpdateConsumerOffsetResponseHeader {};
         out.reply(req.reply_to(), response::SUCCESS, |w| w.with(&write), Body::None);

@@ -7,13 +7,16 @@
 //! Every pull of a push consumer commits, so a commit to a known row is two compares and a store: no allocation, no
 //! string made. What changed is remembered per row and leaves as `PersistOp`s a few at a time, when there is room.
 //! Rows survive the deletion of their group or topic, as they do in the official broker, until an administrator
-//! removes them. This file does not judge: the desk decides whether a group or topic exists.
+//! removes them. This file does not judge: the desk decides whether a group or topic exists. But it is bounded, since a client may name any
+//! topic with any group and any queue: what would need more room is refused.
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::persist_ops::{PersistOp, PersistOps};
+use super::room::NoRoom;
+use crate::limits::{OFFSET_ROWS_MAX, OFFSETS_MAX, OFFSETS_PER_ROW_MAX};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct RowName<'a> {
@@ -87,9 +90,29 @@ impl Row {
 #[derive(Debug, Default)]
 pub struct ConsumerOffsets {
     by_name: HashMap<RowKey, usize>,
-    /// A removed row stays as an empty slot so that the indexes in `by_name` and `dirty` hold.
+    /// A removed row leaves an empty slot, so that the indexes in `by_name` and `dirty` hold; the next new row takes it.
     rows: Vec<Option<Row>>,
+    free: Vec<usize>,
     dirty: Vec<usize>,
+    /// Cells of all rows.
+    cells: usize,
+}
+
+/// Why a commit was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTaken {
+    /// A reset waits to be pulled: such a commit speaks of the time before it.
+    ResetWaits,
+    NoRoom(NoRoom),
+}
+
+/// Whether what is missing may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grow {
+    /// While there is room.
+    Bounded,
+    /// What the files held, and what is the broker's own.
+    Always,
 }
 
 /// One entry as the configuration file has it.
@@ -104,36 +127,36 @@ pub struct StoredOffset<'a> {
 impl ConsumerOffsets {
     /// Takes over what consumerOffset.json held; nothing becomes dirty.
     pub fn load(&mut self, stored: StoredOffset<'_>) {
-        if let Some((_, cell)) = self.cell_mut(stored.group, stored.topic, stored.queue_id) {
+        if let Ok((_, cell)) = self.cell_mut(stored.group, stored.topic, stored.queue_id, Grow::Always) {
             cell.committed = stored.offset;
         }
     }
 
-    /// Takes over one entry of consumerOffset.json's `pullOffsetTable`.
-    pub fn load_pulled(&mut self, stored: StoredOffset<'_>) {
-        if let Some((_, cell)) = self.cell_mut(stored.group, stored.topic, stored.queue_id) {
-            cell.pulled = stored.offset;
-        }
-    }
-
     /// Stores what a consumer says it has finished; a smaller offset than before is accepted.
-    /// False when a reset waits to be pulled: such a commit speaks of the time before the reset and is dropped.
-    pub fn commit(&mut self, group: &str, topic: &str, queue_id: i32, offset: i64) -> bool {
-        let Some((row, cell)) = self.cell_mut(group, topic, queue_id) else { return true };
+    pub fn commit(&mut self, group: &str, topic: &str, queue_id: i32, offset: i64) -> Result<(), NotTaken> {
+        let (row, cell) = self.cell_mut(group, topic, queue_id, Grow::Bounded).map_err(NotTaken::NoRoom)?;
         if cell.reset_to != NONE {
-            return false;
+            return Err(NotTaken::ResetWaits);
         }
         if cell.committed != offset {
             cell.committed = offset;
             cell.committed_dirty = true;
             self.mark(row);
         }
-        true
+        Ok(())
     }
 
-    /// Notes where the group's last answer ended, committed or not; only statistics read it.
+    /// How far the broker's own reader has come. The next start goes on from there, so it is kept even where others have filled the table.
+    pub fn commit_own(&mut self, group: &str, topic: &str, queue_id: i32, offset: i64) {
+        let Ok((row, cell)) = self.cell_mut(group, topic, queue_id, Grow::Always) else { return };
+        cell.committed = offset;
+        cell.committed_dirty = true;
+        self.mark(row);
+    }
+
+    /// Notes where the group's last answer ended, committed or not; only statistics read it, and miss what has no room.
     pub fn pulled(&mut self, group: &str, topic: &str, queue_id: i32, next_offset: i64) {
-        let Some((row, cell)) = self.cell_mut(group, topic, queue_id) else { return };
+        let Ok((row, cell)) = self.cell_mut(group, topic, queue_id, Grow::Bounded) else { return };
         if cell.pulled != next_offset {
             cell.pulled = next_offset;
             cell.pulled_dirty = true;
@@ -155,12 +178,13 @@ impl ConsumerOffsets {
     }
 
     /// An administrator moves the group: commits are ignored until the next pull has been told.
-    pub fn reset(&mut self, group: &str, topic: &str, queue_id: i32, offset: i64) {
-        let Some((row, cell)) = self.cell_mut(group, topic, queue_id) else { return };
+    pub fn reset(&mut self, group: &str, topic: &str, queue_id: i32, offset: i64) -> Result<(), NoRoom> {
+        let (row, cell) = self.cell_mut(group, topic, queue_id, Grow::Bounded)?;
         cell.reset_to = offset;
         cell.committed = offset;
         cell.committed_dirty = true;
         self.mark(row);
+        Ok(())
     }
 
     /// The reset this pull must be answered with, once.
@@ -224,10 +248,7 @@ impl ConsumerOffsets {
     pub fn drain_dirty(&mut self, ops: &mut PersistOps) -> u32 {
         let mut drained = 0;
         while let Some(&index) = self.dirty.last() {
-            let Some(row) = self.rows.get_mut(index).and_then(Option::as_mut) else {
-                self.dirty.pop();
-                continue;
-            };
+            let row = self.rows.get_mut(index).and_then(Option::as_mut).expect("removed rows are not dirty");
             for cell in &mut row.cells {
                 if !(cell.committed_dirty || cell.pulled_dirty) {
                     continue;
@@ -259,31 +280,52 @@ impl ConsumerOffsets {
         self.rows.get(index)?.as_ref()
     }
 
-    /// The cell, made if it is missing; None when the row may not grow any more.
-    fn cell_mut(&mut self, group: &str, topic: &str, queue_id: i32) -> Option<(usize, &mut Cell)> {
+    /// The cell, made if it is missing and may be.
+    fn cell_mut(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        grow: Grow,
+    ) -> Result<(usize, &mut Cell), NoRoom> {
         let index = match self.by_name.get(&RowName { topic, group }) {
             Some(&index) => index,
-            None => self.add_row(group, topic),
+            None => self.add_row(group, topic, grow)?,
         };
-        let row = self.rows.get_mut(index)?.as_mut().expect("a row in `by_name` is there");
+        let row = self.rows.get_mut(index).and_then(Option::as_mut).expect("a row in `by_name` is there");
         let at = match row.find(queue_id) {
             Ok(at) => at,
-            Err(_) if row.cells.len() >= QUEUES_PER_ROW_MAX => return None,
+            Err(_) if row.cells.len() >= OFFSETS_PER_ROW_MAX => return Err(FULL),
+            Err(_) if grow == Grow::Bounded && self.cells >= OFFSETS_MAX => return Err(FULL),
             Err(at) => {
                 row.cells.insert(at, Cell::new(queue_id));
+                self.cells += 1;
                 at
             }
         };
-        row.cells.get_mut(at).map(|cell| (index, cell))
+        Ok((index, row.cells.get_mut(at).expect("found or made")))
     }
 
     #[cold]
-    fn add_row(&mut self, group: &str, topic: &str) -> usize {
+    fn add_row(&mut self, group: &str, topic: &str, grow: Grow) -> Result<usize, NoRoom> {
+        let is_full = self.by_name.len() >= OFFSET_ROWS_MAX || self.cells >= OFFSETS_MAX;
+        if grow == Grow::Bounded && is_full {
+            return Err(FULL);
+        }
         let key = RowKey { topic: topic.into(), group: group.into() };
-        let index = self.rows.len();
-        self.by_name.insert(key.clone(), index);
-        self.rows.push(Some(Row { key, cells: Vec::new(), dirty: false }));
-        index
+        let row = Some(Row { key: key.clone(), cells: Vec::new(), dirty: false });
+        let index = match self.free.pop() {
+            Some(index) => {
+                *self.rows.get_mut(index).expect("a free slot is one of a row") = row;
+                index
+            }
+            None => {
+                self.rows.push(row);
+                self.rows.len() - 1
+            }
+        };
+        self.by_name.insert(key, index);
+        Ok(index)
     }
 
     fn mark(&mut self, index: usize) {
@@ -295,20 +337,29 @@ impl ConsumerOffsets {
     }
 
     fn remove_where(&mut self, matches: impl Fn(&RowKey) -> bool, ops: &mut PersistOps) {
-        for slot in &mut self.rows {
-            if slot.as_ref().is_some_and(|row| matches(&row.key)) {
-                let row = slot.take().expect("looked at above");
+        let mut was_dirty = false;
+        for (index, slot) in self.rows.iter_mut().enumerate() {
+            if let Some(row) = slot.take_if(|row| matches(&row.key)) {
                 self.by_name.remove(&row.key);
+                self.cells -= row.cells.len();
+                self.free.push(index);
+                was_dirty |= row.dirty;
                 ops.push(PersistOp::OffsetsRemoved { group: row.key.group, topic: row.key.topic });
             }
+        }
+        if was_dirty {
+            // The slot may be another row's when the changes leave.
+            self.dirty.retain(|index| self.rows.get(*index).is_some_and(Option::is_some));
         }
     }
 }
 
 /// No offset.
 const NONE: i64 = -1;
-/// A row takes no more queues than this; commits for others are dropped. No topic has more queues.
-const QUEUES_PER_ROW_MAX: usize = 65_536;
+const FULL: NoRoom = NoRoom(
+    "no room for more consumer offsets: those that groups have on the topics of this broker are as many as it keeps; delete groups that nobody \
+     needs, with their offsets",
+);
 
 #[cfg(test)]
 mod tests {
@@ -329,10 +380,10 @@ mod tests {
     fn commits_are_kept_by_group_topic_and_queue() {
         let mut offsets = ConsumerOffsets::default();
         assert_eq!(offsets.committed("G", "T", 1), None);
-        assert!(offsets.commit("G", "T", 1, 20));
-        assert!(offsets.commit("G", "T", 1, 7));
-        assert!(offsets.commit("G", "T", 500, 8));
-        assert!(offsets.commit("H", "T", 1, 9));
+        assert_eq!(offsets.commit("G", "T", 1, 20), Ok(()));
+        assert_eq!(offsets.commit("G", "T", 1, 7), Ok(()));
+        assert_eq!(offsets.commit("G", "T", 500, 8), Ok(()));
+        assert_eq!(offsets.commit("H", "T", 1, 9), Ok(()));
         assert_eq!(offsets.committed("G", "T", 1), Some(7));
         assert_eq!(offsets.committed("G", "T", 500), Some(8));
         assert_eq!(offsets.committed("H", "T", 1), Some(9));
@@ -349,10 +400,10 @@ mod tests {
         let mut offsets = ConsumerOffsets::default();
         offsets.load(StoredOffset { topic: "T", group: "G", queue_id: 0, offset: 5 });
         assert_eq!(drained(&mut offsets), []);
-        offsets.commit("G", "T", 0, 5);
+        offsets.commit("G", "T", 0, 5).unwrap();
         assert_eq!(drained(&mut offsets), []);
-        offsets.commit("G", "T", 0, 6);
-        offsets.commit("G", "T", 0, 7);
+        offsets.commit("G", "T", 0, 6).unwrap();
+        offsets.commit("G", "T", 0, 7).unwrap();
         assert_eq!(drained(&mut offsets), [committed("G", "T", 0, 7)]);
         assert_eq!(drained(&mut offsets), []);
         offsets.pulled("G", "T", 0, 9);
@@ -367,7 +418,7 @@ mod tests {
         let mut offsets = ConsumerOffsets::default();
         let queues = super::super::persist_ops::PERSIST_OPS_ROOM as i32 + 100;
         for queue_id in 0..queues {
-            offsets.commit("G", "T", queue_id, 1);
+            offsets.commit("G", "T", queue_id, 1).unwrap();
         }
         let first = drained(&mut offsets);
         assert_eq!(first.len(), queues as usize - 100);
@@ -379,14 +430,14 @@ mod tests {
     #[test]
     fn a_reset_hides_commits_until_it_is_pulled() {
         let mut offsets = ConsumerOffsets::default();
-        offsets.commit("G", "T", 0, 50);
-        offsets.reset("G", "T", 0, 10);
+        offsets.commit("G", "T", 0, 50).unwrap();
+        offsets.reset("G", "T", 0, 10).unwrap();
         assert_eq!(offsets.committed("G", "T", 0), Some(10));
-        assert!(!offsets.commit("G", "T", 0, 51));
+        assert_eq!(offsets.commit("G", "T", 0, 51), Err(NotTaken::ResetWaits));
         assert_eq!(offsets.take_reset("G", "T", 0), Some(10));
         assert_eq!(offsets.take_reset("G", "T", 0), None);
         assert_eq!(offsets.committed("G", "T", 0), Some(10));
-        assert!(offsets.commit("G", "T", 0, 11));
+        assert_eq!(offsets.commit("G", "T", 0, 11), Ok(()));
         assert_eq!(offsets.committed("G", "T", 0), Some(11));
     }
 
@@ -394,16 +445,71 @@ mod tests {
     #[test]
     fn removed_offsets_are_gone_and_may_come_back() {
         let mut offsets = ConsumerOffsets::default();
-        offsets.commit("G", "T", 0, 1);
-        offsets.commit("G", "U", 0, 1);
+        offsets.commit("G", "T", 0, 1).unwrap();
+        offsets.commit("G", "U", 0, 1).unwrap();
         let mut ops = PersistOps::new();
         offsets.remove_topic("T", &mut ops);
         assert_eq!(ops.pop(), Some(PersistOp::OffsetsRemoved { group: "G".into(), topic: "T".into() }));
         assert_eq!(offsets.committed("G", "T", 0), None);
-        offsets.commit("G", "T", 0, 2);
+        offsets.commit("G", "T", 0, 2).unwrap();
         assert_eq!(drained(&mut offsets).len(), 2);
         offsets.remove_group("G", &mut ops);
         assert_eq!(offsets.rows().count(), 0);
+    }
+
+    /// Goal: rows that come and go leave nothing behind, neither a slot nor a change that would be told of another row.
+    #[test]
+    fn removed_rows_leave_their_slots() {
+        let mut offsets = ConsumerOffsets::default();
+        let mut ops = PersistOps::new();
+        for at in 0..1_000 {
+            offsets.commit("G", &format!("T{at}"), 7, at).unwrap();
+            offsets.remove_group("G", &mut ops);
+        }
+        offsets.commit("H", "T", 0, 1).unwrap();
+        assert_eq!((offsets.rows.len(), offsets.dirty.len(), offsets.cells), (1, 1, 1));
+        assert_eq!(drained(&mut offsets), [committed("H", "T", 0, 1)]);
+    }
+
+    /// Goal: the table is bounded, by rows, by offsets and by those of a row; what is there is changed as ever, and what leaves makes room.
+    /// Method: each number until it is refused.
+    #[test]
+    fn rows_and_offsets_are_bounded() {
+        let fill = |offsets: &mut ConsumerOffsets, topic: &dyn Fn(usize) -> String, queues: i32| {
+            let all = (0..).flat_map(|row| (0..queues).map(move |queue_id| (row, queue_id)));
+            let mut name = String::new();
+            for (count, (row, queue_id)) in all.enumerate() {
+                if queue_id == 0 {
+                    name = topic(row);
+                }
+                if offsets.commit("G", &name, queue_id, 1) == Err(NotTaken::NoRoom(FULL)) || count > 5_000_000
+                {
+                    return count;
+                }
+            }
+            0
+        };
+        let name = |row: usize| format!("T{row}");
+        let mut rows = ConsumerOffsets::default();
+        assert_eq!(fill(&mut rows, &name, 1), 524_288);
+        let mut wide = ConsumerOffsets::default();
+        assert_eq!(fill(&mut wide, &name, 65_536), 4_194_304);
+        assert_eq!(wide.reset("G", "T63", 65_536, 9), Err(FULL));
+        assert_eq!(fill(&mut ConsumerOffsets::default(), &name, i32::MAX), 65_536);
+        for full in [&mut rows, &mut wide] {
+            assert_eq!(full.commit("new", "T0", 0, 2), Err(NotTaken::NoRoom(FULL)));
+            assert_eq!(full.reset("new", "T0", 0, 2), Err(FULL));
+            full.pulled("new", "T0", 0, 2);
+            assert_eq!((full.committed("new", "T0", 0), full.pulled_to("new", "T0", 0)), (None, None));
+            assert_eq!((full.commit("G", "T1", 0, 2), full.committed("G", "T1", 0)), (Ok(()), Some(2)));
+            full.commit_own("own", "T", 0, 3);
+            full.load(StoredOffset { topic: "T", group: "loaded", queue_id: 0, offset: 4 });
+            assert_eq!((full.committed("own", "T", 0), full.committed("loaded", "T", 0)), (Some(3), Some(4)));
+            for topic in ["T1", "T2", "T3"] {
+                full.remove_topic(topic, &mut PersistOps::new());
+            }
+            assert_eq!(full.commit("new", "T0", 0, 2), Ok(()));
+        }
     }
 
     /// Goal: strange queue numbers neither panic nor grow the table without bound.
@@ -411,7 +517,7 @@ mod tests {
     fn strange_queue_numbers_are_kept_apart() {
         let mut offsets = ConsumerOffsets::default();
         for queue_id in [-1, i32::MIN, i32::MAX, 3, 0] {
-            offsets.commit("G", "T", queue_id, i64::from(queue_id).abs());
+            offsets.commit("G", "T", queue_id, i64::from(queue_id).abs()).unwrap();
         }
         for queue_id in [-1, i32::MIN, i32::MAX, 3, 0] {
             assert_eq!(offsets.committed("G", "T", queue_id), Some(i64::from(queue_id).abs()));

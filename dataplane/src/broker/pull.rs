@@ -21,6 +21,7 @@ use store::{ColdPull, LogRange, PullLimits, QueueIndex, QueueOffset};
 
 use crate::broker::errands::{Answer, ColdAsk, Question};
 use crate::broker::held_pull::{HeldPull, Pull, PullNumbers};
+use crate::broker::offsets::NotTaken;
 use crate::broker::pull_checks::PullRefusal;
 use crate::broker::put::Scratch;
 use crate::broker::read::{Level, Read, ReadLimits, ReadStatus, read, visible_offsets};
@@ -113,7 +114,11 @@ impl Broker {
         let topic = self.check_pull(pull, now)?;
         let queue = self.queue(topic, queue_id);
         if turn == Try::First && sys_flag & PULL_COMMIT_OFFSET != 0 {
-            self.offsets.commit(pull.group, pull.topic, queue_id, commit_offset);
+            let committed = self.offsets.commit(pull.group, pull.topic, queue_id, commit_offset);
+            if let Err(NotTaken::NoRoom(full)) = committed {
+                // Who went on would begin again where it began, and learn it at its next start.
+                return Err(PullRefusal::of(full.into()));
+            }
         }
         let limits = self.read_limits(pull);
         let visible = visible_offsets(&self.store, queue, self.level());

@@ -420,8 +420,8 @@ impl Broker {
         let (base, op_base) = (self.transactions.halves.base(), self.transactions.halves.op_base());
         if self.transactions.kept != (base, op_base) {
             self.transactions.kept = (base, op_base);
-            self.offsets.commit(TRANS_CONSUMER_GROUP, TRANS_HALF_TOPIC, 0, base);
-            self.offsets.commit(TRANS_CONSUMER_GROUP, TRANS_OP_HALF_TOPIC, 0, op_base);
+            self.offsets.commit_own(TRANS_CONSUMER_GROUP, TRANS_HALF_TOPIC, 0, base);
+            self.offsets.commit_own(TRANS_CONSUMER_GROUP, TRANS_OP_HALF_TOPIC, 0, op_base);
         }
     }
 }

@@ -228,7 +228,7 @@ fn names_that_nobody_has_are_not_kept() {
     world.topic("T", 1);
     let conn = world.connect();
     let broker = &mut world.shard.broker;
-    broker.offsets.commit("G", "T", 0, 7);
+    broker.offsets.commit("G", "T", 0, 7).unwrap();
     let clone = |target: &str| {
         let clone = RemotingCommand::request(request::CLONE_GROUP_OFFSET).field("srcGroup", "G");
         clone.field("destGroup", target).field("topic", "T").field("offline", false)

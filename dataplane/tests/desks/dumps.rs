@@ -49,7 +49,7 @@ fn tables_are_written_out_beside_the_shard() {
         let broker = &mut world.shard.broker;
         broker.groups.put(GroupConfig::new(&format!("G{at:04}")), 0, &mut broker.ops);
         for queue_id in 0..4 {
-            broker.offsets.commit(&format!("G{at:04}"), "T", queue_id, at as i64);
+            broker.offsets.commit(&format!("G{at:04}"), "T", queue_id, at as i64).unwrap();
         }
     }
     let producers: Vec<String> = (0..ENTRIES).map(|at| format!("P{at:04}")).collect();
@@ -92,8 +92,8 @@ fn many_queues_are_counted_over_many_turns() {
     for group in ["G", "H"] {
         let broker = &mut world.shard.broker;
         broker.groups.put(GroupConfig::new(group), 0, &mut broker.ops);
-        broker.offsets.commit(group, "T", QUEUES - 1, 1);
-        broker.offsets.commit(group, "U", 1, 0);
+        broker.offsets.commit(group, "T", QUEUES - 1, 1).unwrap();
+        broker.offsets.commit(group, "U", 1, 0).unwrap();
     }
     world.pass(1_000);
     let mut took = Vec::new();

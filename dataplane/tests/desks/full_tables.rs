@@ -144,3 +144,57 @@ fn subscription_groups_are_bounded() {
     world.done(conn, RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP).field("groupName", "H0"));
     assert_eq!(read(&mut world, conn, "T", 0, 0).len(), 1, "a new group");
 }
+
+/// B-14. Goal: what groups have committed is kept, and one that cannot be kept is not told that it is. Method: as many rows as there may be; then
+/// each way to commit, with a new group and with one that is there, and in place of one that is removed.
+#[test]
+fn committed_offsets_are_bounded() {
+    let mut world = World::new();
+    world.topic("T", 4);
+    let conn = world.connect();
+    let groups = vec![consumer("G", vec![subscription("T", 1)]), consumer("new", vec![subscription("T", 1)])];
+    world.done(conn, heartbeat("c", groups, &[]));
+    let update = |group: &str| {
+        let command = of_topic(request::UPDATE_CONSUMER_OFFSET, "T").field("queueId", 0);
+        command.field("consumerGroup", group).field("commitOffset", 1)
+    };
+    world.done(conn, update("G"));
+    let offsets = &mut world.shard.broker.offsets;
+    let rows = (0..600_000).take_while(|at| offsets.commit(&format!("H{at}"), "T", 0, 1).is_ok()).count();
+    assert_eq!(rows, 524_287);
+    let full = "no room for more consumer offsets: ";
+    refused(&mut world, conn, update("new"), full);
+    world.done(conn, update("G").field("queueId", 3));
+    let pull = |group: &str, sys_flag: i32| {
+        of_topic(request::PULL_MESSAGE, "T")
+            .field("consumerGroup", group)
+            .field("queueId", 1)
+            .field("queueOffset", 0)
+            .field("maxMsgNums", 32)
+            .field("sysFlag", sys_flag)
+            .field("commitOffset", 5)
+            .field("suspendTimeoutMillis", 0)
+            .field("subscription", "*")
+            .field("subVersion", 0)
+    };
+    const COMMIT: i32 = 1;
+    refused(&mut world, conn, pull("new", COMMIT), full);
+    assert_eq!(world.call(conn, pull("new", 0)).code, 19, "who commits nothing may read");
+    assert_eq!(world.call(conn, pull("G", COMMIT)).code, 19);
+    assert_eq!(world.shard.broker.offsets.committed("G", "T", 1), Some(5));
+    let reset = |group: &str| {
+        let command = of_topic(request::INVOKE_BROKER_TO_RESET_OFFSET, "T").field("group", group);
+        command.field("timestamp", -1).field("isForce", true)
+    };
+    refused(&mut world, conn, reset("new"), full);
+    world.done(conn, reset("G"));
+    let clone = |target: &str| {
+        let command = of_topic(request::CLONE_GROUP_OFFSET, "T").field("srcGroup", "G");
+        command.field("destGroup", target).field("offline", false)
+    };
+    refused(&mut world, conn, clone("new"), full);
+    world.done(conn, clone("H7"));
+    let delete = RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP).field("groupName", "H0");
+    world.done(conn, delete.field("cleanOffset", true));
+    world.done(conn, update("new"));
+}

@@ -139,7 +139,7 @@ fn groups_by_hand() {
     refused(&world.call(conn, many), 29, "retryQueueNums must be from 0 to 65535.");
     let bad = RemotingCommand::request(codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(bad);
     assert_eq!(world.call(conn, bad).code, response::INVALID_PARAMETER);
-    world.shard.broker.offsets.commit("CG_adm", "T", 0, 7);
+    world.shard.broker.offsets.commit("CG_adm", "T", 0, 7).unwrap();
     let delete = |clean: &str| {
         ask(codes::DELETE_SUBSCRIPTIONGROUP, &[("groupName", "CG_adm"), ("cleanOffset", clean)])
     };
@@ -157,7 +157,7 @@ fn whole_tables() {
     let mut world = World::new();
     let conn = world.connect();
     world.topic("T", 4);
-    world.shard.broker.offsets.commit("G", "T", 1, 9);
+    world.shard.broker.offsets.commit("G", "T", 1, 9).unwrap();
     let answer = world.call(conn, ask(codes::GET_ALL_TOPIC_CONFIG, &[]));
     let all: TopicConfigSerializeWrapper = decode(&answer);
     assert_eq!(answer.ext("totalTopicNum"), Some(all.topic_config_table.len().to_string().as_str()));
@@ -221,7 +221,7 @@ fn clients_by_group() {
     let subscription: QuerySubscriptionResponseBody =
         decode(&world.call(conn, ask(codes::QUERY_SUBSCRIPTION_BY_CONSUMER, &fields)));
     assert!(subscription.subscription_data.unwrap().code_set.contains(&2_598_919));
-    world.shard.broker.offsets.commit("OLD", "T", 0, 1);
+    world.shard.broker.offsets.commit("OLD", "T", 0, 1).unwrap();
     let groups: GroupList =
         decode(&world.call(conn, ask(codes::QUERY_TOPIC_CONSUME_BY_WHO, &[("topic", "T")])));
     assert_eq!(groups.group_list, ["CG", "OLD"]);
@@ -326,7 +326,7 @@ fn offsets_carry_the_times_of_hot_and_cold_messages() {
     assert_eq!((cold.max_offset, cold.last_update_timestamp), (1, early_ms));
 
     world.shard.broker.groups.put(GroupConfig::new("G"), 0, &mut world.shard.broker.ops);
-    world.shard.broker.offsets.commit("G", "T", 0, 1);
+    world.shard.broker.offsets.commit("G", "T", 0, 1).unwrap();
     world.shard.broker.offsets.pulled("G", "T", 0, 33);
     let stats: ConsumeStats =
         decode(&world.call(conn, ask(codes::GET_CONSUME_STATS, &[("consumerGroup", "G")])));
@@ -478,7 +478,7 @@ fn offsets_are_cloned_and_unknown_figures_refused() {
     let mut world = World::new();
     let conn = world.connect();
     world.topic("T", 2);
-    world.shard.broker.offsets.commit("A", "T", 1, 5);
+    world.shard.broker.offsets.commit("A", "T", 1, 5).unwrap();
     let clone = ask(
         codes::CLONE_GROUP_OFFSET,
         &[("srcGroup", "A"), ("destGroup", "B"), ("topic", "T"), ("offline", "true")],

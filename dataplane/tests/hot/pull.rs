@@ -309,7 +309,7 @@ fn pulls_commit_and_learn_of_resets() {
     assert_eq!(committed(&world), Some(1));
     world.call(conn, committing(500, 2, 5));
     assert_eq!(committed(&world), Some(2));
-    world.shard.broker.offsets.reset("CGx", "T", 0, 1);
+    world.shard.broker.offsets.reset("CGx", "T", 0, 1).unwrap();
     let told = world.call(conn, committing(3, 3, 7));
     assert_eq!(status(&told), (21, "OFFSET_RESET", "1"));
     assert_eq!(committed(&world), Some(1));

@@ -13,6 +13,7 @@ use store::{Boundary, ByTime, QueueOffset};
 
 use super::super::errands::{Question, Stretch};
 use super::super::groups::is_group_name;
+use super::super::offsets::NotTaken;
 use super::super::{Broker, Refusal, ReplyTo, Request};
 use super::invalid;
 use crate::outbox::{Body, Outbox};
@@ -98,7 +99,9 @@ impl Broker {
         for topic in topics.iter().filter(|topic| self.topics.find(topic).is_some()) {
             let offsets: Vec<(i32, i64)> = self.offsets.of(&source, topic).collect();
             for (queue_id, offset) in offsets {
-                self.offsets.commit(&target, topic, queue_id, offset);
+                if let Err(NotTaken::NoRoom(full)) = self.offsets.commit(&target, topic, queue_id, offset) {
+                    return Err(full.into());
+                }
             }
         }
         out.done(req.reply_to());
@@ -134,7 +137,9 @@ impl Broker {
         let found = reset.asked.drain(..).zip(found.iter().map(|offset| offset.0));
         reset.targets.extend(found);
         for &(queue_id, offset) in &reset.targets {
-            self.offsets.reset(&reset.group, &reset.topic, queue_id, offset);
+            if let Err(full) = self.offsets.reset(&reset.group, &reset.topic, queue_id, offset) {
+                return out.refuse(reset.to, &full.into());
+            }
         }
         let body = if reset.for_cpp {
             let queue = |&(queue_id, offset): &(i32, i64)| MessageQueueForC {
