@@ -54,6 +54,14 @@ pub const OFFSET_ROWS_MAX: usize = 524_288;
 pub const OFFSETS_MAX: usize = 4_194_304;
 /// Offsets of one row: no topic has more queues.
 pub const OFFSETS_PER_ROW_MAX: usize = 65_536;
+/// Members of one consumer or producer group, and of all of each kind together: some 200 bytes each, and a producer group's name. At the
+/// bound a heartbeat that would bring one more is refused; those who are in stay.
+pub const MEMBERS_PER_GROUP_MAX: usize = 65_536;
+pub const MEMBERS_MAX: usize = 1_048_576;
+/// Memory for heartbeats that are known by their bytes. At the bound those of others are read anew each time.
+pub const BEATS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Changes of topics and groups on their way to the files. At the bound heartbeats that say something new and administrators wait unread.
+pub const PERSIST_OPS_MAX: usize = 65_536;
 /// Consumer groups one connection may be in. A heartbeat that would bring it into more is refused: each new group is a topic, too.
 pub const CONSUMER_GROUPS_PER_CONN_MAX: usize = 4_096;
 /// Groups and subscriptions that one turn takes of a heartbeat: each new group is a topic, too, and an entry in two files. The rest of a

@@ -19,7 +19,8 @@ pub use protocol::body::{ConsumeFromWhere, ConsumeType, MessageModel};
 use crate::net::ConnId;
 
 use super::client::Client;
-use crate::limits::SUBSCRIPTIONS_BYTES_MAX;
+use super::room::NoRoom;
+use crate::limits::{MEMBERS_MAX, MEMBERS_PER_GROUP_MAX, SUBSCRIPTIONS_BYTES_MAX};
 
 /// How a group consumes; every heartbeat says it anew and the last one wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,7 @@ pub struct Member {
 pub struct ConsumerGroup {
     pub name: Arc<str>,
     pub kind: GroupKind,
+    /// By connection, in order: each heartbeat looks for its own among thousands.
     members: Vec<Member>,
     subscriptions: HashMap<Arc<str>, Subscription>,
     /// What they take.
@@ -143,6 +145,8 @@ impl ConsumerGroup {
 pub struct Consumers {
     groups: HashMap<Arc<str>, ConsumerGroup>,
     by_conn: HashMap<ConnId, BTreeSet<Arc<str>>>,
+    /// Members of all groups.
+    members: usize,
     /// What the subscriptions of all groups take.
     bytes: usize,
     /// Moves on with every change of a group's kind or subscriptions.
@@ -174,17 +178,19 @@ impl Consumers {
             self.revision += 1;
         }
         let mut changed = false;
-        match known.members.iter_mut().find(|member| member.conn == conn) {
-            Some(member) => {
+        match known.members.binary_search_by_key(&conn, |member| member.conn) {
+            Ok(at) => {
+                let member = &mut known.members[at];
                 member.seen_ms = now_ms;
                 if *member.client != **client {
                     member.client = client.clone();
                 }
             }
-            None => {
+            Err(at) => {
                 changed = true;
                 self.revision += 1;
-                known.members.push(Member { conn, client: client.clone(), seen_ms: now_ms });
+                self.members += 1;
+                known.members.insert(at, Member { conn, client: client.clone(), seen_ms: now_ms });
                 self.by_conn.entry(conn).or_default().insert(known.name.clone());
             }
         }
@@ -205,9 +211,9 @@ impl Consumers {
     pub fn touch(&mut self, conn: ConnId, now_ms: i64) {
         let Some(names) = self.by_conn.get(&conn) else { return };
         for name in names {
-            let members = self.groups.get_mut(&**name).map(|group| &mut group.members);
-            for member in members.into_iter().flatten().filter(|member| member.conn == conn) {
-                member.seen_ms = now_ms;
+            let Some(group) = self.groups.get_mut(&**name) else { continue };
+            if let Ok(at) = group.members.binary_search_by_key(&conn, |member| member.conn) {
+                group.members[at].seen_ms = now_ms;
             }
         }
     }
@@ -215,9 +221,11 @@ impl Consumers {
     /// The client says goodbye to one group. True when it was a member.
     pub fn unregister(&mut self, group: &str, conn: ConnId) -> bool {
         let Some(known) = self.groups.get_mut(group) else { return false };
-        let before = known.members.len();
-        known.members.retain(|member| member.conn != conn);
-        let left = known.members.len() < before;
+        let place = known.members.binary_search_by_key(&conn, |member| member.conn);
+        if let Ok(at) = place {
+            known.members.remove(at);
+            self.members -= 1;
+        }
         if known.members.is_empty() {
             self.bytes -= known.bytes;
             self.groups.remove(group);
@@ -228,7 +236,7 @@ impl Consumers {
                 self.by_conn.remove(&conn);
             }
         }
-        left
+        place.is_ok()
     }
 
     /// One group this connection is still in; the caller of a close asks until there is none.
@@ -245,6 +253,14 @@ impl Consumers {
     pub fn expired(&self, now_ms: i64, silence_ms_max: i64) -> Vec<ConnId> {
         let members = self.groups.values().flat_map(|group| &group.members);
         members.filter(|member| now_ms - member.seen_ms > silence_ms_max).map(|member| member.conn).collect()
+    }
+
+    /// Whether this connection may be a member of the group, or is one.
+    pub fn check_room(&self, group: &str, conn: ConnId) -> Result<(), NoRoom> {
+        let is_member = || self.by_conn.get(&conn).is_some_and(|names| names.contains(group));
+        let of_group = self.groups.get(group).map_or(0, |known| known.members.len());
+        let is_full = of_group >= MEMBERS_PER_GROUP_MAX || self.members >= MEMBERS_MAX;
+        if is_full && !is_member() { Err(FULL) } else { Ok(()) }
     }
 
     /// Whether groups may subscribe so much: names, and bytes of what each would have. Less than they have is always possible.
@@ -264,6 +280,11 @@ impl Consumers {
         self.groups.values()
     }
 }
+
+const FULL: NoRoom = NoRoom(
+    "no room for more consumers: this group, or all groups of this broker together, have as many members as they may; stop clients that \
+     nobody needs",
+);
 
 /// What a text takes besides its bytes, and a subscription besides its texts.
 const TEXT_BYTES: usize = 32;
@@ -391,6 +412,33 @@ pub mod tests {
             consumers.unregister(&group, conn(1));
         }
         assert_eq!(consumers.bytes, 0);
+    }
+
+    /// Goal: members are bounded, of a group and of all; who is in stays in, and who leaves makes room. Method: one connection after the other
+    /// in one group, then one connection in very many, until one is refused.
+    #[test]
+    fn members_are_bounded() {
+        let mut consumers = Consumers::default();
+        let client = client("1");
+        let join = |consumers: &mut Consumers, group: &str, slot: u32| {
+            let room = consumers.check_room(group, conn(slot));
+            if room.is_ok() {
+                consumers.register(group, clustering(), None, conn(slot), &client, 0);
+            }
+            room
+        };
+        // Those who come last go before those who came first, too.
+        for slot in (0..65_536).rev() {
+            assert_eq!(join(&mut consumers, "G", slot), Ok(()), "{slot}");
+        }
+        assert_eq!(join(&mut consumers, "G", 70_000), Err(FULL));
+        for group in 0..1_048_576 - 65_536 {
+            assert_eq!(join(&mut consumers, &group.to_string(), 80_000), Ok(()), "{group}");
+        }
+        assert_eq!(join(&mut consumers, "H", 0), Err(FULL));
+        assert_eq!(join(&mut consumers, "G", 7), Ok(()));
+        assert!(consumers.unregister("G", conn(7)) && !consumers.unregister("G", conn(7)));
+        assert_eq!((join(&mut consumers, "H", 0), consumers.members), (Ok(()), 1_048_576));
     }
 
     /// Goal: silence is measured from the last heartbeat of each connection, repeated ones included.

@@ -23,6 +23,7 @@ use protocol::headers::{
 use super::filter::check_subscription;
 use super::new_beat::NewBeat;
 use super::{Broker, Refusal, ReplyTo, Request};
+use crate::limits::BEATS_BYTES_MAX;
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -30,7 +31,9 @@ use crate::time::TurnTime;
 /// The last heartbeat of each connection, for the short way.
 #[derive(Debug, Default)]
 pub struct Beats {
-    pub(super) by_conn: HashMap<ConnId, Beat>,
+    by_conn: HashMap<ConnId, Beat>,
+    /// What their bodies take.
+    bytes: usize,
     /// The one of many groups that is being taken, some of them a turn. The next one of that kind waits for it, unread, as does what
     /// the same client says of its groups.
     pub(super) long: Option<NewBeat>,
@@ -73,7 +76,7 @@ impl Broker {
     pub(super) fn unregister_client(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         self.beats.check_turn(req.conn)?;
         let header = UnregisterClientRequestHeader::read(&req.header.fields)?;
-        self.beats.by_conn.remove(&req.conn);
+        self.beats.forget(req.conn);
         if let Some(group) = header.producer_group {
             self.producers.unregister(&group.to_cow(), req.conn);
         }
@@ -120,7 +123,7 @@ impl Broker {
 
     /// The connection is gone, or its client is taken for dead: out of every group.
     pub(super) fn client_left(&mut self, conn: ConnId) {
-        self.beats.by_conn.remove(&conn);
+        self.beats.forget(conn);
         self.beats.long.take_if(|beat| beat.conn() == conn);
         self.producers.close(conn);
         while let Some(group) = self.consumers.a_group_of(conn) {
@@ -156,6 +159,21 @@ impl Broker {
 }
 
 impl Beats {
+    /// Keeps the last heartbeat of a connection, if there is room for it.
+    pub(super) fn keep(&mut self, conn: ConnId, beat: Beat) {
+        self.forget(conn);
+        if self.bytes + beat.body.len() <= BEATS_BYTES_MAX {
+            self.bytes += beat.body.len();
+            self.by_conn.insert(conn, beat);
+        }
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        if let Some(beat) = self.by_conn.remove(&conn) {
+            self.bytes -= beat.body.len();
+        }
+    }
+
     /// Whether a client may say something of its groups now: not while its last heartbeat is being taken.
     fn check_turn(&self, conn: ConnId) -> Result<(), Refusal> {
         match &self.long {
@@ -176,3 +194,27 @@ pub(super) fn answer_heartbeat(to: ReplyTo, sub_change: bool, out: &mut Outbox) 
 }
 
 const SCAN_MS: i64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: heartbeats that are kept take so much memory at most, and what is forgotten makes room. Method: long ones of one connection after
+    /// the other.
+    #[test]
+    fn kept_heartbeats_are_bounded() {
+        let mut beats = Beats::default();
+        let conn = |slot| ConnId { slot, generation: 1 };
+        let keep = |beats: &mut Beats, slot| {
+            let tables = TableMarks { topics: 0, groups: 0, consumers: 0 };
+            let body = vec![b'x'; 32 << 10].into();
+            beats.keep(conn(slot), Beat { body, tables, fingerprinted: false });
+        };
+        (0..3_000).for_each(|slot| keep(&mut beats, slot));
+        assert_eq!((beats.by_conn.len(), beats.bytes), (2_048, 64 << 20));
+        keep(&mut beats, 7);
+        assert!(beats.by_conn.contains_key(&conn(7)));
+        (0..3_000).for_each(|slot| beats.forget(conn(slot)));
+        assert_eq!((beats.by_conn.len(), beats.bytes), (0, 0));
+    }
+}

@@ -60,6 +60,9 @@ impl Broker {
     /// Checks a heartbeat and takes what of it one turn may take.
     #[cold]
     pub(super) fn new_heartbeat(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        if self.ops.is_full() {
+            return Err(Refusal::no_room());
+        }
         let waits = self.beats.long.is_some();
         if waits && req.body.len() > BEAT_BYTES_MAX {
             // Nor is it read for every turn that it waits.
@@ -111,7 +114,7 @@ impl Broker {
             return out.refuse(to, &refusal);
         }
         if let Some(body) = body {
-            self.beats.by_conn.insert(to.conn, Beat { body, tables: self.table_marks(), fingerprinted });
+            self.beats.keep(to.conn, Beat { body, tables: self.table_marks(), fingerprinted });
         }
         answer_heartbeat(to, changed || !fingerprinted, out);
     }
@@ -131,7 +134,14 @@ impl Broker {
                 }
             } else if let Some(producer) = beat.producers.next() {
                 items += 1;
-                self.producers.register(&producer.group_name, beat.to.conn, &beat.client, now_ms);
+                match self.producers.check_room(&producer.group_name, beat.to.conn) {
+                    Ok(()) => {
+                        self.producers.register(&producer.group_name, beat.to.conn, &beat.client, now_ms);
+                    }
+                    Err(full) => {
+                        beat.refused.get_or_insert(full.into());
+                    }
+                }
             } else {
                 return;
             }
@@ -194,6 +204,7 @@ impl Broker {
         // Others may have taken the room since it was checked.
         self.check_room([consumer])?;
         let group = consumer.group_name.as_str();
+        self.consumers.check_room(group, conn)?;
         let auto_create = self.config.auto_create_subscription_group;
         let config = match self.groups.find_or_create(group, auto_create, now_ms, &mut self.ops) {
             Ok(config) => config.clone(),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::group_config::GroupConfig;
 use super::topic_config::TopicConfig;
 use super::version::DataVersion;
+use crate::limits::PERSIST_OPS_MAX;
 
 /// One change of one entry. `version` is the table's version after the change.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +51,8 @@ impl PersistOps {
         PersistOps { queue: VecDeque::with_capacity(PERSIST_OPS_ROOM) }
     }
 
-    /// Never refuses: what a request changed must reach the files. Ops that may wait (offsets) ask `has_room` first.
+    /// Never refuses: what a request changed must reach the files. Ops that may wait (offsets) ask `has_room` first, requests that may
+    /// change one thing again and again ask `is_full`; what others can bring is bounded by the tables.
     pub fn push(&mut self, op: PersistOp) {
         self.queue.push_back(op);
     }
@@ -58,6 +60,11 @@ impl PersistOps {
     /// Whether ops that can wait in their table (committed offsets) should be moved here now.
     pub fn has_room(&self) -> bool {
         self.queue.len() < PERSIST_OPS_ROOM
+    }
+
+    /// Whether the files are so far behind that who would change more has to wait.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= PERSIST_OPS_MAX
     }
 
     pub fn pop(&mut self) -> Option<PersistOp> {

@@ -16,10 +16,12 @@ use hashbrown::HashMap;
 use crate::net::ConnId;
 
 use super::client::Client;
-use crate::limits::PRODUCER_GROUPS_PER_CONN_MAX;
+use super::room::NoRoom;
+use crate::limits::{MEMBERS_MAX, MEMBERS_PER_GROUP_MAX, PRODUCER_GROUPS_PER_CONN_MAX};
 
 #[derive(Debug)]
 struct ProducerGroup {
+    /// By connection, in order.
     channels: Vec<Channel>,
     /// Whose turn it is to be asked.
     next: usize,
@@ -40,6 +42,8 @@ pub struct Producers {
     by_conn: HashMap<ConnId, Joined>,
     /// The newest channel of each client; an older one comes back with its next heartbeat when the newest closes.
     by_client: HashMap<Arc<str>, ConnId>,
+    /// Channels of all groups.
+    channels: usize,
 }
 
 /// What a connection is in.
@@ -48,6 +52,13 @@ struct Joined {
     groups: BTreeSet<Arc<str>>,
     /// The client id it gave last: the only one by which `by_client` may lead to it.
     id: Arc<str>,
+}
+
+impl ProducerGroup {
+    fn channel_mut(&mut self, conn: ConnId) -> Option<&mut Channel> {
+        let at = self.channels.binary_search_by_key(&conn, |channel| channel.conn).ok()?;
+        self.channels.get_mut(at)
+    }
 }
 
 impl Producers {
@@ -64,8 +75,7 @@ impl Producers {
         if self.by_client.get(&*client.id) != Some(&conn) {
             self.by_client.insert(client.id.clone(), conn);
         }
-        let channels = self.groups.get_mut(group).map(|known| &mut known.channels);
-        if let Some(channel) = channels.into_iter().flatten().find(|channel| channel.conn == conn) {
+        if let Some(channel) = self.groups.get_mut(group).and_then(|known| known.channel_mut(conn)) {
             channel.seen_ms = now_ms;
             if *channel.client != **client {
                 channel.client = client.clone();
@@ -79,7 +89,9 @@ impl Producers {
             self.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| name.clone());
         let empty = || ProducerGroup { channels: Vec::new(), next: 0 };
         let known = self.groups.entry(name.clone()).or_insert_with(empty);
-        known.channels.push(Channel { conn, client: client.clone(), seen_ms: now_ms });
+        let at = known.channels.partition_point(|channel| channel.conn < conn);
+        known.channels.insert(at, Channel { conn, client: client.clone(), seen_ms: now_ms });
+        self.channels += 1;
         joined.groups.insert(name);
     }
 
@@ -87,8 +99,7 @@ impl Producers {
     pub fn touch(&mut self, conn: ConnId, now_ms: i64) {
         let Some(joined) = self.by_conn.get(&conn) else { return };
         for name in &joined.groups {
-            let channels = self.groups.get_mut(&**name).map(|group| &mut group.channels);
-            for channel in channels.into_iter().flatten().filter(|channel| channel.conn == conn) {
+            if let Some(channel) = self.groups.get_mut(&**name).and_then(|known| known.channel_mut(conn)) {
                 channel.seen_ms = now_ms;
             }
         }
@@ -101,8 +112,9 @@ impl Producers {
     /// The client says goodbye for one group.
     pub fn unregister(&mut self, group: &str, conn: ConnId) {
         let Some(known) = self.groups.get_mut(group) else { return };
-        let Some(at) = known.channels.iter().position(|channel| channel.conn == conn) else { return };
+        let Ok(at) = known.channels.binary_search_by_key(&conn, |channel| channel.conn) else { return };
         known.channels.remove(at);
+        self.channels -= 1;
         if known.channels.is_empty() {
             self.groups.remove(group);
         }
@@ -112,6 +124,14 @@ impl Producers {
             forget_client(&mut self.by_client, &joined.id, conn);
             self.by_conn.remove(&conn);
         }
+    }
+
+    /// Whether this connection may be a member of the group, or is one.
+    pub fn check_room(&self, group: &str, conn: ConnId) -> Result<(), NoRoom> {
+        let is_member = || self.by_conn.get(&conn).is_some_and(|joined| joined.groups.contains(group));
+        let of_group = self.groups.get(group).map_or(0, |known| known.channels.len());
+        let is_full = of_group >= MEMBERS_PER_GROUP_MAX || self.channels >= MEMBERS_MAX;
+        if is_full && !is_member() { Err(FULL) } else { Ok(()) }
     }
 
     /// The connection is gone.
@@ -157,6 +177,11 @@ impl Producers {
         self.groups.iter().map(|(name, group)| (name, &*group.channels))
     }
 }
+
+const FULL: NoRoom = NoRoom(
+    "no room for more producers: this group, or all groups of this broker together, have as many members as they may; stop clients that \
+     nobody needs",
+);
 
 /// This client is not on this connection any more; it may be on another one.
 fn forget_client(by_client: &mut HashMap<Arc<str>, ConnId>, id: &str, conn: ConnId) {
@@ -241,6 +266,33 @@ mod tests {
         producers.close(conn(1));
         assert_eq!(producers.groups().count(), 0);
         assert!(producers.by_conn.is_empty());
+    }
+
+    /// Goal: members are bounded, of a group and of all; who is in stays in, and who leaves makes room. Method: one connection after the other
+    /// in one group, then connections in as many as each may be in, until one is refused.
+    #[test]
+    fn members_are_bounded() {
+        let mut producers = Producers::default();
+        let client = client("a");
+        let join = |producers: &mut Producers, group: &str, slot: u32| {
+            let room = producers.check_room(group, conn(slot));
+            if room.is_ok() {
+                producers.register(group, conn(slot), &client, 0);
+            }
+            room
+        };
+        for slot in (0..65_536).rev() {
+            assert_eq!(join(&mut producers, "PG", slot), Ok(()), "{slot}");
+        }
+        assert_eq!(join(&mut producers, "PG", 70_000), Err(FULL));
+        for at in 0..1_048_576 - 65_536 {
+            let slot = 80_000 + at / PRODUCER_GROUPS_PER_CONN_MAX as u32;
+            assert_eq!(join(&mut producers, &at.to_string(), slot), Ok(()), "{at}");
+        }
+        assert_eq!(join(&mut producers, "H", 0), Err(FULL));
+        assert_eq!(join(&mut producers, "PG", 7), Ok(()));
+        producers.unregister("PG", conn(7));
+        assert_eq!((join(&mut producers, "H", 0), producers.channels), (Ok(()), 1_048_576));
     }
 
     /// Goal: only channels that have been silent too long are named, and a repeated heartbeat keeps one alive.

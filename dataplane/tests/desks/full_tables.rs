@@ -6,6 +6,7 @@ use protocol::body::{
     TopicConfig,
 };
 use protocol::code::request;
+use protocol::frame::Codec;
 
 use crate::requests::{consumer, heartbeat, read, send, subscription};
 use crate::world::World;
@@ -197,4 +198,69 @@ fn committed_offsets_are_bounded() {
     let delete = RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP).field("groupName", "H0");
     world.done(conn, delete.field("cleanOffset", true));
     world.done(conn, update("new"));
+}
+
+/// B-14. Goal: members of groups are bounded, and what else a heartbeat says is taken. Method: a consumer and a producer group with as many
+/// connections as there may be; then a client that would join them and others, one that is in, and one that joins in place of who left.
+#[test]
+fn members_of_groups_are_bounded() {
+    let mut world = World::new();
+    world.topic("T", 1);
+    let conn = world.connect();
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &["PG"]));
+    let broker = &mut world.shard.broker;
+    let (kind, client) = {
+        let group = broker.consumers.group("G").unwrap();
+        (group.kind, group.members()[0].client.clone())
+    };
+    for slot in 1_000..1_000 + 65_535 {
+        let other = ConnId { slot, generation: 1 };
+        broker.consumers.register("G", kind, None, other, &client, i64::MAX);
+        broker.producers.register("PG", other, &client, i64::MAX);
+    }
+    let late = world.connect();
+    let groups = || vec![consumer("G", vec![subscription("T", 1)]), consumer("H", vec![])];
+    refused(&mut world, late, heartbeat("d", groups(), &["QG"]), "no room for more consumers: ");
+    refused(&mut world, late, heartbeat("d", vec![], &["PG", "RG"]), "no room for more producers: ");
+    let broker = &world.shard.broker;
+    assert_eq!(broker.consumers.groups_of(late).map(|groups| groups.len()), Some(1));
+    assert_eq!(broker.producers.groups_of(late).map(|groups| groups.len()), Some(2));
+    world.done(conn, heartbeat("c", groups(), &["PG", "QG"]));
+    world.disconnect(conn);
+    world.done(late, heartbeat("d", groups(), &["PG", "QG"]));
+    assert_eq!(world.shard.broker.consumers.group("G").unwrap().members().len(), 65_536);
+}
+
+/// B-14. Goal: who changes one thing again and again, faster than the files follow, waits; nothing that was changed is forgotten. Method: lists
+/// that change thousands of topics to and fro, while nobody takes changes from the shard; then somebody does.
+#[test]
+fn changes_wait_for_the_files() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let list = |queues: i32| {
+        let topic_config_list = (0..4_000).map(|at| TopicConfig::new(format!("T{at}"), queues, 6)).collect();
+        let body = CreateTopicListRequestBody { topic_config_list }.encode();
+        RemotingCommand::request(request::UPDATE_AND_CREATE_TOPIC_LIST).body(body)
+    };
+    let mut answered = 0;
+    let mut answers = |world: &mut World| {
+        answered += std::iter::from_fn(|| world.next(conn)).filter(|answer| answer.code == 0).count();
+        answered
+    };
+    let bytes: Vec<u8> = (0..60).flat_map(|round| list(4 + round % 2).encode(Codec::Json)).collect();
+    let mut rest = &bytes[..];
+    for _ in 0..1_000 {
+        rest = &rest[world.shard.net.feed(conn, rest)..];
+        world.turn_alone();
+    }
+    assert!((20..50).contains(&answers(&mut world)), "the files take nothing beyond their lane");
+    let waiting = world.shard.broker.ops.len();
+    assert!((60_000..80_000).contains(&waiting), "{waiting} changes wait");
+    for _ in 0..1_000 {
+        rest = &rest[world.shard.net.feed(conn, rest)..];
+        world.turn();
+    }
+    assert_eq!(answers(&mut world), 60);
+    assert_eq!(world.kept.topics.topic_config_table["T3999"].read_queue_nums, 5);
+    assert!(world.shard.broker.ops.is_empty());
 }

@@ -131,6 +131,12 @@ impl World {
         self.keep();
     }
 
+    /// A turn of the shard, while the cold side does nothing.
+    pub fn turn_alone(&mut self) {
+        let now = self.clock.read();
+        self.shard.turn(&now);
+    }
+
     fn keep(&mut self) {
         while let Some(op) = self.persisted.pop() {
             self.kept.apply(op);

@@ -74,6 +74,9 @@ impl Admin {
 impl Broker {
     /// Every code that no other desk takes; the last stop.
     pub(super) fn administer(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        if self.ops.is_full() {
+            return Err(Refusal::no_room());
+        }
         match req.header.code {
             codes::UPDATE_AND_CREATE_TOPIC => self.update_topic(req, out),
             codes::UPDATE_AND_CREATE_TOPIC_LIST => self.update_topics(req, out),
