@@ -67,6 +67,11 @@ pub const CONSUMER_GROUPS_PER_CONN_MAX: usize = 4_096;
 /// Groups and subscriptions that one turn takes of a heartbeat: each new group is a topic, too, and an entry in two files. The rest of a
 /// longer one follows in the next turns, then its answer.
 pub const BEAT_ITEMS_PER_TURN_MAX: usize = 128;
+/// Groups that those who have gone leave in one turn; they leave the others in the next.
+pub const LEAVES_PER_TURN_MAX: usize = 256;
+/// Connections that have gone and are still in groups. At the bound heartbeats that say something new wait unread, so that nobody joins
+/// faster than others leave.
+pub const LEAVING_MAX: usize = 4_096;
 /// Members told in one turn that their group has changed; the others follow in the next.
 pub const NOTICES_PER_TURN_MAX: u32 = 256;
 /// Memory for what all groups subscribe. At the bound a heartbeat that subscribes more than its groups have is refused; all others go on.

@@ -239,7 +239,7 @@ impl Consumers {
         place.is_ok()
     }
 
-    /// One group this connection is still in; the caller of a close asks until there is none.
+    /// One group this connection is still in; who takes it out asks until there is none.
     pub fn a_group_of(&self, conn: ConnId) -> Option<Arc<str>> {
         self.by_conn.get(&conn).and_then(|names| names.first()).cloned()
     }

@@ -121,17 +121,6 @@ impl Broker {
         Ok(())
     }
 
-    /// The connection is gone, or its client is taken for dead: out of every group.
-    pub(super) fn client_left(&mut self, conn: ConnId) {
-        self.beats.forget(conn);
-        self.beats.long.take_if(|beat| beat.conn() == conn);
-        self.producers.close(conn);
-        while let Some(group) = self.consumers.a_group_of(conn) {
-            self.consumers.unregister(&group, conn);
-            self.notify_members(&group);
-        }
-    }
-
     /// Called every turn; every ten seconds clients without a heartbeat for too long are dropped.
     pub(super) fn scan_clients(&mut self, now: &TurnTime, out: &mut Outbox) {
         if now.wall_ms - self.beats.scanned_ms < SCAN_MS {
@@ -166,6 +155,12 @@ impl Beats {
             self.bytes += beat.body.len();
             self.by_conn.insert(conn, beat);
         }
+    }
+
+    /// The client is gone: what is known of its heartbeat, and what is left of it, is nothing any more.
+    pub(super) fn left(&mut self, conn: ConnId) {
+        self.forget(conn);
+        self.long.take_if(|beat| beat.conn() == conn);
     }
 
     fn forget(&mut self, conn: ConnId) {

@@ -31,6 +31,7 @@ pub mod halves;
 pub mod heartbeat;
 pub mod held_pull;
 pub mod hold;
+pub mod leaving;
 pub mod locks;
 pub mod new_beat;
 pub mod notices;
@@ -81,6 +82,7 @@ use crate::broker::gate::Gate;
 use crate::broker::groups::Groups;
 use crate::broker::heartbeat::Beats;
 use crate::broker::hold::Holds;
+use crate::broker::leaving::Leaving;
 use crate::broker::locks::Locks;
 use crate::broker::notices::Notices;
 use crate::broker::offsets::ConsumerOffsets;
@@ -124,6 +126,7 @@ pub struct Broker {
     pub consumers: Consumers,
     pub producers: Producers,
     pub beats: Beats,
+    leaving: Leaving,
     notices: Notices,
     pub locks: Locks,
     pub peers: Peers,
@@ -216,11 +219,11 @@ impl Broker {
         self.peers.opened(conn, peer);
     }
 
-    /// A connection is gone: its client leaves every group, its holds and calls vanish.
+    /// A connection is gone: its client leaves every group, from this turn on, and its holds and calls vanish.
     pub fn closed(&mut self, conn: ConnId, _now: &TurnTime, out: &mut Outbox) {
         self.holds.closed(conn);
-        self.client_left(conn);
         self.lose_calls_to(conn, out);
+        self.client_left(conn);
         self.peers.closed(conn);
     }
 
@@ -256,7 +259,8 @@ impl Broker {
             self.errand_done(errand, answer, now, net, out);
             work += 1;
         }
-        work += self.take_long_beat(now, out) + self.tell_members(out) + self.count_queues();
+        work += self.take_leaves(out) + self.take_long_beat(now, out);
+        work += self.tell_members(out) + self.count_queues();
         self.holds.expire(now.mono_ms());
         work + self.run_due_holds(now, HOLDS_PER_TURN_MAX, out)
     }

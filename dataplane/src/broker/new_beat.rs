@@ -60,7 +60,7 @@ impl Broker {
     /// Checks a heartbeat and takes what of it one turn may take.
     #[cold]
     pub(super) fn new_heartbeat(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        if self.ops.is_full() {
+        if self.ops.is_full() || self.leaving.is_full() {
             return Err(Refusal::no_room());
         }
         let waits = self.beats.long.is_some();

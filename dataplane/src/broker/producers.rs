@@ -134,11 +134,16 @@ impl Producers {
         if is_full && !is_member() { Err(FULL) } else { Ok(()) }
     }
 
-    /// The connection is gone.
-    pub fn close(&mut self, conn: ConnId) {
-        while let Some(name) = self.by_conn.get(&conn).and_then(|joined| joined.groups.first()).cloned() {
-            self.unregister(&name, conn);
+    /// The connection is gone: nothing is sent to its client there any more. Its groups it leaves one by one, by `unregister`.
+    pub fn gone(&mut self, conn: ConnId) {
+        if let Some(joined) = self.by_conn.get(&conn) {
+            forget_client(&mut self.by_client, &joined.id, conn);
         }
+    }
+
+    /// One group this connection is still in; who takes it out asks until there is none.
+    pub fn a_group_of(&self, conn: ConnId) -> Option<Arc<str>> {
+        self.by_conn.get(&conn).and_then(|joined| joined.groups.first()).cloned()
     }
 
     /// The groups this connection is in.
@@ -199,6 +204,13 @@ mod tests {
         ConnId { slot, generation: 1 }
     }
 
+    fn close(producers: &mut Producers, conn: ConnId) {
+        producers.gone(conn);
+        while let Some(group) = producers.a_group_of(conn) {
+            producers.unregister(&group, conn);
+        }
+    }
+
     /// Goal: transaction checks go round the group's channels, and a group without channels has none.
     #[test]
     fn channels_are_asked_in_turn() {
@@ -209,7 +221,7 @@ mod tests {
         producers.register("PG", conn(2), &client("b"), 5);
         let asked: Vec<_> = (0..4).filter_map(|_| producers.next_channel("PG")).collect();
         assert_eq!(asked, [conn(2), conn(1), conn(2), conn(1)]);
-        producers.close(conn(1));
+        close(&mut producers, conn(1));
         assert_eq!(producers.next_channel("PG"), Some(conn(2)));
         producers.unregister("PG", conn(2));
         assert_eq!(producers.next_channel("PG"), None);
@@ -227,11 +239,11 @@ mod tests {
         assert_eq!(producers.channel_of_client("a"), Some(conn(1)));
         producers.register("PG", conn(7), &client("a"), 1);
         assert_eq!(producers.channel_of_client("a"), Some(conn(7)));
-        producers.close(conn(7));
+        close(&mut producers, conn(7));
         assert_eq!(producers.channel_of_client("a"), None);
         producers.touch(conn(1), 2);
         assert_eq!(producers.channel_of_client("a"), Some(conn(1)));
-        producers.close(conn(1));
+        close(&mut producers, conn(1));
         assert_eq!(producers.channel_of_client("a"), None);
         assert_eq!(producers.groups().count(), 0);
     }
@@ -247,9 +259,9 @@ mod tests {
             assert_eq!((producers.by_client.len(), producers.channel_of_client(id)), (1, Some(conn(1))));
         }
         producers.register("PG", conn(2), &client("c"), 0);
-        producers.close(conn(1));
+        close(&mut producers, conn(1));
         assert_eq!(producers.channel_of_client("c"), Some(conn(2)));
-        producers.close(conn(2));
+        close(&mut producers, conn(2));
         assert!(
             producers.by_client.is_empty() && producers.by_conn.is_empty() && producers.groups.is_empty()
         );
@@ -263,7 +275,7 @@ mod tests {
         let client = client("a");
         (0..100_000).for_each(|group| producers.register(&group.to_string(), conn(1), &client, 0));
         assert_eq!(producers.groups().count(), PRODUCER_GROUPS_PER_CONN_MAX);
-        producers.close(conn(1));
+        close(&mut producers, conn(1));
         assert_eq!(producers.groups().count(), 0);
         assert!(producers.by_conn.is_empty());
     }

@@ -15,6 +15,7 @@ use crate::broker::desk_errands::Stalled;
 use crate::broker::errands::Errands;
 use crate::broker::groups::Groups;
 use crate::broker::heartbeat::Beats;
+use crate::broker::leaving::Leaving;
 use crate::broker::locks::Locks;
 use crate::broker::notices::Notices;
 use crate::broker::offsets::ConsumerOffsets;
@@ -69,6 +70,7 @@ impl Broker {
             consumers: Consumers::default(),
             producers: Producers::default(),
             beats: Beats::default(),
+            leaving: Leaving::default(),
             notices: Notices::default(),
             locks: Locks::default(),
             peers: Peers::default(),

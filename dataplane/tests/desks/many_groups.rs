@@ -4,10 +4,10 @@ use protocol::RemotingCommand;
 use protocol::code::request;
 use protocol::frame::Codec;
 
-use dataplane::limits::{BEAT_ITEMS_PER_TURN_MAX, NOTICES_PER_TURN_MAX};
+use dataplane::limits::{BEAT_ITEMS_PER_TURN_MAX, LEAVES_PER_TURN_MAX, LEAVING_MAX, NOTICES_PER_TURN_MAX};
 use dataplane::net::ConnId;
 
-use crate::requests::{consumer, heartbeat, subscription};
+use crate::requests::{consumer, heartbeat, send, subscription};
 use crate::world::World;
 
 /// A heartbeat of groups that subscribe one topic each.
@@ -29,7 +29,7 @@ fn hand_over(world: &mut World, conn: ConnId, mut command: RemotingCommand, opaq
         let before = groups(world);
         rest = &rest[world.shard.net.feed(conn, rest)..];
         world.turn();
-        most = most.max(groups(world) - before);
+        most = most.max(groups(world).saturating_sub(before));
     }
     most
 }
@@ -108,4 +108,127 @@ fn many_members_are_told_over_many_turns() {
         of_groups.dedup();
         assert_eq!(of_groups.len(), 60);
     }
+}
+
+/// How many groups of either kind somebody is in.
+fn all_groups(world: &World) -> usize {
+    groups(world) + world.shard.broker.producers.groups().count()
+}
+
+/// B-1. Goal: a client that goes out of very many groups holds nobody up, and all who stay are told. Method: one in thousands of consumer and
+/// producer groups vanishes, by its connection and by its silence; count what each turn takes out, while somebody else sends.
+#[test]
+fn a_client_leaves_many_groups_over_many_turns() {
+    let mut world = World::new();
+    world.topic("T", 1);
+    let (stays, sends) = (world.connect(), world.connect());
+    world.done(stays, beat_of("stays", 0..50));
+    let names: Vec<String> = (0..2_000).map(|at| format!("P{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for is_silent in [false, true] {
+        let goes = world.connect();
+        world.done(goes, beat_of("goes", 0..2_000));
+        world.done(goes, heartbeat("goes", vec![], &names));
+        assert_eq!(all_groups(&world), 4_001);
+        world.take(stays, request::NOTIFY_CONSUMER_IDS_CHANGED);
+        if is_silent {
+            for _ in 0..12 {
+                world.pass(10_000);
+                world.done(stays, beat_of("stays", 0..50));
+                world.done(sends, send("T", 0, "", b"x"));
+                world.take(stays, request::NOTIFY_CONSUMER_IDS_CHANGED);
+            }
+        } else {
+            world.shard.net.reset(goes);
+        }
+        let mut turns = 0;
+        while all_groups(&world) > 51 {
+            let before = all_groups(&world);
+            if is_silent && before == 4_001 {
+                world.pass(5);
+            } else {
+                world.turn();
+            }
+            let left = before - all_groups(&world);
+            assert!(left <= LEAVES_PER_TURN_MAX, "{left} groups in one turn");
+            turns += 1;
+            assert!(turns < 5_000, "{before} groups are left");
+        }
+        assert_eq!(all_groups(&world), 51);
+        for _ in 0..10 {
+            world.turn();
+        }
+        let told = world.take(stays, request::NOTIFY_CONSUMER_IDS_CHANGED);
+        let mut of_groups: Vec<_> = told.iter().filter_map(|notice| notice.ext("consumerGroup")).collect();
+        of_groups.sort_unstable();
+        of_groups.dedup();
+        assert_eq!(of_groups.len(), 50);
+    }
+}
+
+/// B-1. Goal: who comes back at once is in all its groups, whatever of its old connection has not left yet. Method: a client in very many groups
+/// loses its connection and says the same on the next one, which may take the old one's place, in the turns in which that leaves; twice.
+#[test]
+fn who_comes_back_is_not_thrown_out_by_who_left() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..2_000).map(|at| format!("P{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut conn = world.connect();
+    world.done(conn, beat_of("c", 0..2_000));
+    world.done(conn, heartbeat("c", vec![], &names));
+    for _ in 0..2 {
+        let old = conn;
+        world.shard.net.reset(old);
+        conn = world.shard.net.connect("127.0.0.1:50207", "127.0.0.2:10911");
+        hand_over(&mut world, conn, beat_of("c", 0..2_000), 1);
+        let of =
+            |world: &World, conn| world.shard.broker.consumers.groups_of(conn).map_or(0, |all| all.len());
+        let (left, joined) = (of(&world, old), of(&world, conn));
+        assert!(left > 0 && joined > 0, "{left} to leave, {joined} joined");
+        world.done(conn, heartbeat("c", vec![], &names));
+        for _ in 0..100 {
+            world.turn();
+        }
+        assert_eq!((of(&world, old), of(&world, conn)), (0, 2_000));
+        let broker = &world.shard.broker;
+        for id in 0..2_000 {
+            let group = broker.consumers.group(&format!("G{id}")).unwrap();
+            assert_eq!(group.members().iter().map(|member| member.conn).collect::<Vec<_>>(), [conn]);
+            let channels = broker.producers.channels(&format!("P{id}")).unwrap();
+            assert_eq!(channels.iter().map(|channel| channel.conn).collect::<Vec<_>>(), [conn]);
+        }
+        assert_eq!(broker.producers.channel_of_client("c"), Some(conn));
+    }
+}
+
+/// B-1. Goal: nobody joins faster than others leave, so that those who have gone do not gather. Method: as many clients as may be leaving go at
+/// once; one that comes then joins when the first of them have left.
+#[test]
+fn joining_waits_for_those_who_leave() {
+    let mut world = World::new();
+    let conns: Vec<ConnId> = (0..LEAVING_MAX).map(|_| world.connect()).collect();
+    for (at, &conn) in conns.iter().enumerate() {
+        world.done(conn, beat_of(&format!("c{at}"), 3 * at..3 * at + 3));
+    }
+    let late = world.connect();
+    conns.iter().for_each(|&conn| world.shard.net.reset(conn));
+    let mut joined_after = 0;
+    let mut beat = beat_of("late", 0..1);
+    beat.opaque = 1;
+    let bytes = beat.encode(Codec::Json);
+    assert_eq!(world.shard.net.feed(late, &bytes), bytes.len());
+    while world.shard.broker.consumers.groups_of(late).is_none() {
+        world.turn();
+        joined_after += 1;
+        assert!(joined_after < 100);
+    }
+    assert!(
+        joined_after > 1 && groups(&world) > 10_000,
+        "after {joined_after} turns, {} groups",
+        groups(&world)
+    );
+    for _ in 0..200 {
+        world.turn();
+    }
+    assert_eq!(groups(&world), 1);
 }
