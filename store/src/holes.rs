@@ -11,8 +11,6 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::marks::Mended;
-
 /// Entries of a queue that are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hole {
@@ -101,6 +99,15 @@ impl Holes {
     fn known(&self) -> MutexGuard<'_, Vec<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What became of entries that were missing amid the queues, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// Made again from the log.
+    pub remade: u64,
+    /// Passed over by consumers.
+    pub lost: u64,
 }
 
 /// Of a disk with more holes than this readers pass over the others, and nobody is told: those before were enough.

@@ -175,15 +175,6 @@ pub struct Removed {
     pub disk_full_times: u64,
 }
 
-/// What became of entries that were missing amid the queues, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mended {
-    /// Made again from the log.
-    pub remade: u64,
-    /// Passed over by consumers.
-    pub lost: u64,
-}
-
 /// A write or sync failed.
 const FAILED: u8 = 1;
 const FULL: u8 = 2;

@@ -10,14 +10,14 @@
 //! that has made none they pass over the hole, and operators read how to have it mended. Whatever goes wrong here ends nothing else.
 //! Implements D-14 (docs/PROMISES.md).
 
-use crate::brief::{self, Brief, Labels, Unit as LogUnit, is_same};
+use crate::brief::{Brief, Labels, is_same};
 use crate::cold::{ColdStore, Failure, is_due};
 use crate::consumequeue::mend::Between;
 use crate::dispatch::{ENTRY_BYTES, encode_entry, unit_of};
 use crate::error::MediumError;
 use crate::holes::Hole;
 use crate::offsets::PhysicalOffset;
-use protocol::record::RecordError;
+use crate::walk::{self, Stop};
 
 /// Where the mending is.
 #[derive(Default)]
@@ -104,27 +104,18 @@ impl ColdStore {
     /// Takes the entries out of the next bytes of the log.
     fn walk_piece(&mut self, attempt: &mut Attempt) -> Result<Walked, MediumError> {
         let began = attempt.at;
-        let mut bytes = vec![0; PIECE_BYTES.min(attempt.to.since(began) as usize)];
-        let mut there = self.reader().read_log(began, &mut bytes)?;
-        while attempt.at < attempt.to {
-            let rest = bytes[..there].get(attempt.at.since(began) as usize..).unwrap_or_default();
-            match brief::unit(rest, false) {
-                Ok(LogUnit::Record(record)) if record.physical_offset == attempt.at.0 => {
-                    attempt.take(&record, &self.disk.delay_levels_ms);
-                    attempt.at = attempt.at.plus(u64::from(record.size));
-                }
-                Ok(LogUnit::Blank { bytes_left })
-                    if u64::from(bytes_left) == self.disk.log.left_in_file(attempt.at) =>
-                {
-                    attempt.at = attempt.at.plus(u64::from(bytes_left));
-                }
-                Err(RecordError::Short { .. }) if attempt.at > began => break,
-                Err(RecordError::Short { need })
-                    if need > there && need as u64 <= attempt.to.since(began) && there == bytes.len() =>
-                {
-                    bytes.resize(need, 0);
-                    there = self.reader().read_log(began, &mut bytes)?;
-                }
+        let left = attempt.to.since(began) as usize;
+        let mut len = PIECE_BYTES.min(left);
+        while attempt.at == began && began < attempt.to {
+            let mut bytes = vec![0; len];
+            let there = self.reader().read_log(began, &mut bytes)?;
+            let (delays, file_bytes) = (&self.disk.delay_levels_ms, self.disk.log.file_bytes());
+            let (at, stop) =
+                walk::records(&bytes[..there], began, file_bytes, |record| attempt.take(record, delays));
+            attempt.at = at;
+            match stop {
+                Some(Stop::Short { need }) if at == began && (len + 1..=left).contains(&need) => len = need,
+                Some(Stop::Short { .. }) | None if at > began => {}
                 _ => return Ok(Walked::Bad),
             }
         }

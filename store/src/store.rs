@@ -19,8 +19,9 @@ use crate::arena::HotWriter;
 use crate::config::{FlushMode, StoreConfig};
 use crate::crc_copy;
 use crate::error::AppendError;
+use crate::holes::Mended;
 use crate::latency::DiskTimes;
-use crate::marks::{Marks, Mended, Removed};
+use crate::marks::{Marks, Removed};
 use crate::offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
 use crate::units::{HotUnits, Units};
 

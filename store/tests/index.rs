@@ -46,6 +46,23 @@ fn a_damaged_index_is_made_again() {
     }
 }
 
+/// D-10. Goal: a blank between two files of the log that says it is longer than the file hides nothing of what lies behind it. Method: flip a
+/// bit of its length; the index is made again.
+#[test]
+fn a_damaged_blank_hides_no_keys() {
+    let mut world = World::lived(5, small_config(), 900);
+    world.close();
+    let file_bytes = world.config.commitlog_file_bytes as i64;
+    let ends = world.kept.iter().flatten().map(|kept| kept.physical.plus(kept.size.into()).0);
+    let blank = ends.filter(|end| *end < file_bytes).max().unwrap();
+    world.medium.flip(&world::log_files(&world.medium)[0], blank as usize);
+    store::Medium::remove_dir(&world.medium, Path::new("/store/index")).unwrap();
+    world.open().unwrap();
+    world.check_index();
+    world.live(100);
+    world.check();
+}
+
 /// D-10. Goal: after a power cut, whatever it left of index and log, every message that is there is found by its key. Method:
 /// SYNC_FLUSH, random cuts.
 #[test]

@@ -9,15 +9,14 @@
 
 use std::collections::VecDeque;
 
-use protocol::record::RecordError;
-
 use super::format::IndexShape;
 use super::hash::TopicHash;
 use super::keys;
-use crate::brief::{self, Brief, Labels, Unit as LogUnit};
+use crate::brief::{Brief, Labels};
 use crate::error::MediumError;
 use crate::files::Files;
 use crate::offsets::PhysicalOffset;
+use crate::walk::{self, Stop};
 
 /// One key of a message.
 #[derive(Clone, Copy, Debug)]
@@ -110,26 +109,20 @@ impl Intake {
     /// Takes the keys of the records in the next bytes.
     fn take_records(&mut self, len: usize) -> Result<Stretch, MediumError> {
         let mut bytes = vec![0; len];
-        let there = self.log.read(self.next.0 as u64, &mut bytes)?;
-        let (from, mut rest) = (self.next, &bytes[..there]);
-        while !rest.is_empty() {
-            let place = self.next;
-            match brief::unit(rest, false) {
-                Ok(LogUnit::Record(record)) if record.physical_offset == place.0 => {
-                    rest = &rest[record.size as usize..];
-                    self.collect(&record, &Labels::of(record.properties));
-                    assert!(self.next > place);
-                }
-                Ok(LogUnit::Blank { bytes_left }) => {
-                    self.pass_blank(place, u64::from(bytes_left));
-                    return Ok(Stretch::Whole);
-                }
-                Err(RecordError::Short { .. }) if place > from => return Ok(Stretch::Whole),
-                Err(RecordError::Short { need }) => return Ok(Stretch::Short { need }),
-                _ => return Ok(Stretch::Bad),
-            }
-        }
-        Ok(if there > 0 { Stretch::Whole } else { Stretch::Bad })
+        let from = self.next;
+        let there = self.log.read(from.0 as u64, &mut bytes)?;
+        let (next, stop) = walk::records(&bytes[..there], from, self.log.file_bytes(), |record| {
+            self.next = PhysicalOffset(record.physical_offset); // Behind a blank, maybe.
+            self.collect(record, &Labels::of(record.properties));
+            assert!(self.next.0 > record.physical_offset);
+        });
+        self.next = next;
+        Ok(match stop {
+            Some(Stop::Short { need }) if next == from => Stretch::Short { need },
+            None if next == from => Stretch::Bad,
+            Some(Stop::Short { .. }) | None => Stretch::Whole,
+            Some(Stop::Bad) => Stretch::Bad,
+        })
     }
 
     /// Nothing can be read here: on to the next commitlog file.
