@@ -6,7 +6,6 @@ use protocol::record::BLANK_BYTES;
 
 use crate::arena;
 use crate::error::StoreError;
-use crate::index::format::IndexShape;
 use crate::retention::Retention;
 
 /// When an append counts as kept (design: ack levels `mem` and `disk`).
@@ -17,6 +16,13 @@ pub enum FlushMode {
     Async,
     /// SYNC_FLUSH: the cold side syncs after every write-out; `Store::synced_to` says how far.
     Sync,
+}
+
+/// The sizes of an index file [maxHashSlotNum, maxIndexNum].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexShape {
+    pub slots: u32,
+    pub entries: u32,
 }
 
 /// RocketMQ's name of a field is in brackets where it has one.

@@ -1,7 +1,7 @@
 //! Holes amid the queues' files that readers have come to, until the disk thread has settled each of them.
 //!
 //! ```text
-//! reader meets a hole ─▶ wanted ─▶ the disk thread (mend.rs) ─▶ made again: forgotten, the reader reads on
+//! reader meets a hole ─▶ wanted ─▶ the disk thread (cold/mend.rs) ─▶ made again: forgotten, the reader reads on
 //!    '◀── waits (asks again) ──'                             '─▶ lost: kept here, readers pass over it from then on
 //! ```
 //!

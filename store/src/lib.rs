@@ -11,12 +11,10 @@
 //! blocks; the cold half (`ColdStore`) does one bounded `step` at a time, driven by whoever owns the thread, so that a
 //! simulator can drive it too. Everything the store asks of the machine goes through one seam, `Medium`.
 
-mod ahead;
 pub mod arena;
 mod brief;
 mod by_time;
 mod checkpoint;
-mod clean;
 pub mod cold;
 mod commitlog;
 pub mod config;
@@ -35,9 +33,9 @@ pub mod inspect;
 pub mod latency;
 mod marks;
 pub mod medium;
-mod mend;
 pub mod offsets;
 mod progress;
+mod pull;
 pub mod read_ahead;
 pub mod reader;
 pub mod real_medium;
@@ -55,19 +53,19 @@ pub mod writers;
 
 pub use by_time::{Boundary, ByTime};
 pub use cold::{ColdStore, Work};
-pub use config::{FlushMode, StoreConfig};
+pub use config::{FlushMode, IndexShape, StoreConfig};
 pub use dispatch::entry_tags_code;
 pub use error::{AppendError, MediumError, StoreError};
 pub use ground::{Ground, Haste};
 pub use holes::Mended;
-pub use index::format::IndexShape;
 pub use index::keys::KeyKind;
 pub use index::query::{IndexEnd, KeyQuery};
 pub use marks::Removed;
 pub use medium::{HotKind, Medium};
 pub use offsets::{LogRange, PhysicalOffset, QueueIndex, QueueOffset, Unit};
+pub use pull::{ColdPull, PullLimits};
 pub use read_ahead::ReadAhead;
-pub use reader::{ColdPull, ColdReader, KeysFound, PullLimits};
+pub use reader::{ColdReader, KeysFound};
 pub use real_medium::RealMedium;
 pub use recovery::{HotFound, Recovery, open};
 pub use retention::{Cause, Retention, Space};

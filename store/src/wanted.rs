@@ -3,7 +3,7 @@
 use crate::consumequeue::is_real;
 use crate::dispatch::{ENTRY_BYTES, decode_entry};
 use crate::offsets::{PhysicalOffset, QueueOffset, Unit};
-use crate::reader::{ColdPull, PullLimits};
+use crate::pull::{ColdPull, PullLimits};
 
 /// What one pull may take.
 pub(crate) struct Room {

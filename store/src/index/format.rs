@@ -8,18 +8,13 @@
 //!
 //! `count` is the number of the next entry, so it begins at 1.
 
+use crate::config::IndexShape;
+
 /// Bytes of the header.
 pub(crate) const HEADER_BYTES: u64 = 40;
 const SLOT_BYTES: u64 = 4;
 /// Bytes of an entry.
 pub(crate) const ENTRY_BYTES: u64 = 20;
-
-/// The sizes of an index file [maxHashSlotNum, maxIndexNum].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IndexShape {
-    pub slots: u32,
-    pub entries: u32,
-}
 
 impl IndexShape {
     pub fn file_bytes(self) -> u64 {

@@ -9,10 +9,10 @@
 
 use std::collections::VecDeque;
 
-use super::format::IndexShape;
 use super::hash::TopicHash;
 use super::keys;
 use crate::brief::{Brief, Labels};
+use crate::config::IndexShape;
 use crate::error::MediumError;
 use crate::files::Files;
 use crate::offsets::PhysicalOffset;

@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::dir_of;
-use super::format::{HEADER_BYTES, IndexShape};
+use super::format::HEADER_BYTES;
 use super::state::{Current, Shared};
 use super::tail::Piece;
+use crate::config::IndexShape;
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::medium::{Medium, MediumFile};

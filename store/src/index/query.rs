@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::dir_of;
-use super::format::{ENTRY_BYTES, IndexEntry, IndexHeader, IndexShape};
+use super::format::{ENTRY_BYTES, IndexEntry, IndexHeader};
 use super::hash::TopicHash;
 use super::keys::KeyKind;
 use super::state::Shared;
 use super::tail::TailView;
+use crate::config::IndexShape;
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::medium::{Medium, MediumFile};

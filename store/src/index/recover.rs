@@ -16,13 +16,14 @@ use std::sync::Arc;
 
 use protocol::record::RECORD_BYTES_MIN;
 
-use super::format::{ENTRY_BYTES, HEADER_BYTES, IndexEntry, IndexHeader, IndexShape, is_name};
+use super::format::{ENTRY_BYTES, HEADER_BYTES, IndexEntry, IndexHeader, is_name};
 use super::intake::Intake;
 use super::out::{Out, write_slots};
 use super::position::{Position, PositionFile};
 use super::state::{Current, Shared, State};
 use super::unsettled::Unsettled;
 use super::{IndexFiles, dir_of};
+use crate::config::IndexShape;
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::files::Files;

@@ -9,10 +9,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::format::{self, IndexEntry, IndexHeader, IndexShape};
+use super::format::{self, IndexEntry, IndexHeader};
 use super::intake::Key;
 use super::tail::{self, Tail};
 use crate::arena;
+use crate::config::IndexShape;
 use crate::config::StoreConfig;
 use crate::error::MediumError;
 use crate::medium::MediumFile;

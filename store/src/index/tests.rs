@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use protocol::record::RecordView;
 use serde_json::Value;
 
-use super::format::{HEADER_BYTES, IndexEntry, IndexHeader, IndexShape};
+use super::format::{HEADER_BYTES, IndexEntry, IndexHeader};
 use super::hash::TopicHash;
 use super::intake::Key;
 use super::keys;
 use super::state::Current;
 use crate::brief::{Brief, Labels};
+use crate::config::IndexShape;
 use crate::config::StoreConfig;
 use crate::offsets::PhysicalOffset;
 

@@ -10,8 +10,8 @@
 //! that has made none they pass over the hole, and operators read how to have it mended. Whatever goes wrong here ends nothing else.
 //! Implements D-14 (docs/PROMISES.md).
 
+use super::{ColdStore, Failure, is_due};
 use crate::brief::{Brief, Labels, is_same};
-use crate::cold::{ColdStore, Failure, is_due};
 use crate::consumequeue::mend::Between;
 use crate::dispatch::{ENTRY_BYTES, encode_entry, unit_of};
 use crate::error::MediumError;

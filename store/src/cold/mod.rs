@@ -10,13 +10,15 @@
 //! fails turns the log read-only for good: what is in the hot log stays there and is replayed by the next start.
 //! Implements D-2, D-3 and D-7 (docs/PROMISES.md).
 
+mod ahead;
+mod clean;
+mod mend;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::ahead::Ahead;
 use crate::arena::{self, HotReader};
 use crate::by_time::Boundary;
-use crate::clean::Cleaning;
 use crate::config::{FlushMode, StoreConfig};
 use crate::consumequeue::census::{Census, Level};
 use crate::disk::{Disk, TakeInError};
@@ -24,12 +26,14 @@ use crate::error::{MediumError, StoreError};
 use crate::ground::Ground;
 use crate::marks::Marks;
 use crate::medium::Medium;
-use crate::mend::Mending;
 use crate::offsets::{PhysicalOffset, QueueOffset};
 use crate::read_ahead::ReadAhead;
 use crate::reader::ColdReader;
 use crate::trash::Trash;
 use crate::writers::{Runs, Writers};
+use ahead::Ahead;
+use clean::Cleaning;
+use mend::Mending;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

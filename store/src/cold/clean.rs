@@ -8,7 +8,7 @@
 //! The order is that of a safe end at any moment: readers stop looking below the new min before a file goes, and whatever points
 //! below it is made right by the next start as well. Nothing here frees the blocks of a large file: that is the trash's.
 
-use crate::cold::{ColdStore, is_due};
+use super::{ColdStore, is_due};
 use crate::error::MediumError;
 use crate::marks::NewMin;
 use crate::offsets::PhysicalOffset;

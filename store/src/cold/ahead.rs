@@ -11,8 +11,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::{ColdStore, Failure, STEP_BYTES_MAX};
 use crate::arena::lead_of;
-use crate::cold::{ColdStore, Failure, STEP_BYTES_MAX};
 use crate::config::FlushMode;
 use crate::error::MediumError;
 use crate::offsets::PhysicalOffset;
