@@ -169,6 +169,13 @@ pub struct FoundSegment<'a> {
     pub is_doubted: bool,
 }
 
+impl FoundSegment<'_> {
+    /// The first byte of the log behind it.
+    pub fn end(&self) -> PhysicalOffset {
+        self.base.plus(self.bytes.len() as u64)
+    }
+}
+
 /// Takes the segments into use, empty, the log going on at `base`; `lead` is what lies before it in its block of the file.
 /// What the segments held is forgotten.
 pub fn start(maps: Vec<HotMap>, store: StoreId, base: PhysicalOffset, lead: &[u8]) -> (HotWriter, HotReader) {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use protocol::record::RecordError;
 
-use crate::arena::{self, FoundSegment, HotMap, StoreId};
+use crate::arena::{self, FoundSegment, HotMap, HotReader, HotWriter, StoreId};
 use crate::checkpoint::Checkpoint;
 use crate::cold::{ABORT_NAMES, ColdStore, Parts};
 use crate::commitlog::LogFiles;
@@ -33,10 +33,10 @@ use crate::consumequeue::QueueFiles;
 use crate::disk::Disk;
 use crate::error::{MediumError, StoreError};
 use crate::ground::Ground;
-use crate::identity::Identity;
+use crate::identity::{Claim, Identity};
 use crate::index::{IndexFiles, LogBounds};
 use crate::marks::Marks;
-use crate::medium::{HotKind, Medium};
+use crate::medium::{HotKind, HotPlace, Medium};
 use crate::offsets::PhysicalOffset;
 use crate::progress::Progress;
 use crate::store::{QueueFound, Store};
@@ -70,6 +70,28 @@ pub struct Recovery {
     pub ms: u64,
 }
 
+impl Recovery {
+    /// Before anything was looked at.
+    fn of(clean: bool) -> Self {
+        Self {
+            clean,
+            min: PhysicalOffset(0),
+            max: PhysicalOffset(0),
+            scanned_bytes: 0,
+            scanned_records: 0,
+            cut: None,
+            hot: HotFound::None,
+            replayed_bytes: 0,
+            replayed_records: 0,
+            lost_entries: 0,
+            queues: Vec::new(),
+            hot_kind: HotKind::Disk,
+            remarks: Vec::new(),
+            ms: 0,
+        }
+    }
+}
+
 /// What became of the hot log of the last run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HotFound {
@@ -96,7 +118,7 @@ pub fn open(
     let Some(lock) = medium.lock(&lock_path)? else {
         return Err(StoreError::Locked { path: config.root.clone() });
     };
-    let clean = medium.read(&config.root.join(ABORT_NAMES[0]))?.is_none();
+    let mut recovery = Recovery::of(medium.read(&config.root.join(ABORT_NAMES[0]))?.is_none());
     let claim = Identity::claim(&*medium, &medium.canonical(&config.root)?)?;
 
     let mut progress = Progress::new(Arc::clone(&medium));
@@ -106,33 +128,65 @@ pub fn open(
         None => Vec::new(),
     };
     let hot = claim.left.as_ref().map_or_else(Vec::new, |owner| chain(&left, owner.store_id()));
-    let mut recovery = Recovery {
-        clean,
-        min: PhysicalOffset(0),
-        max: PhysicalOffset(0),
-        scanned_bytes: 0,
-        scanned_records: 0,
-        cut: None,
-        hot: HotFound::None,
-        replayed_bytes: 0,
-        replayed_records: 0,
-        lost_entries: 0,
-        queues: Vec::new(),
-        hot_kind: HotKind::Disk,
-        remarks: Vec::new(),
-        ms: 0,
-    };
+    let end = recover(&config, &mut disk, &hot, &mut progress, &mut recovery)?;
+    let marks = Arc::new(Marks::default());
+    marks.set_min_physical(disk.log.min());
+    marks.set_written_to(end);
+    marks.set_synced_to(disk.log.min());
+    if config.flush == FlushMode::Sync {
+        disk.log.sync().inspect_err(|_| left.iter().for_each(HotMap::doubt))?;
+        marks.set_synced_to(end);
+    }
+    drop(hot);
+    drop(left);
+    if config.index {
+        disk.index = Some(load_index(&config, &medium, &disk, recovery.clean, end)?);
+    }
+
+    // From here on the old hot log is not needed any more: all of it is in the files.
+    let hot = start_hot(&config, &medium, &claim, (&mut disk.log, end), &mut progress)?;
+    disk.looked_to = end;
+    disk.queues.begin_census(&config.root, end);
+    for name in ABORT_NAMES {
+        write_small(&*medium, &config.root.join(name), medium.pid().to_string().as_bytes())?;
+    }
+    medium.sync_dir(&config.root)?;
+    recovery.hot_kind = hot.place.kind;
+    recovery.remarks = hot.remarks;
+    recovery.ms = medium.elapsed_ms() - began;
+    let store = Store::new(hot.writer, Arc::clone(&marks), &recovery.queues, &config);
+    if config.flush == FlushMode::Sync
+        && let Some(ground) =
+            Ground::new(Arc::clone(&medium), &config.commitlog_dir(), config.commitlog_file_bytes)
+    {
+        disk.log.prepare(Arc::new(ground), end);
+    }
+    let trash = Trash::load(Arc::clone(&medium), &config.commitlog_dir())?;
+    let hot_dir = hot.place.dir;
+    let parts = Parts { hot: hot.reader, marks, disk, medium, config, trash, hot_dir, lock };
+    Ok((store, ColdStore::new(parts), recovery))
+}
+
+/// All that is kept goes into the files, each message with its queue entry. Returns the end of the log.
+fn recover(
+    config: &StoreConfig,
+    disk: &mut Disk,
+    hot: &[FoundSegment<'_>],
+    progress: &mut Progress,
+    recovery: &mut Recovery,
+) -> Result<PhysicalOffset, StoreError> {
+    let clean = recovery.clean;
     // Of an unclean run, what lies behind its checkpoint may be in memory only.
-    let doubted = if clean || disk.log.is_empty() { None } else { Some(unclean_start(&mut disk)?) };
+    let doubted = if clean || disk.log.is_empty() { None } else { Some(unclean_start(disk)?) };
     let sync_failed = hot.iter().any(|segment| segment.is_doubted);
     if doubted.is_some() {
         disk.queues.load_running_census(&config.root, !hot.is_empty())?;
     }
-    let end = recover_files(&mut disk, &hot, &mut progress, &mut recovery)?;
+    let end = recover_files(disk, hot, progress, recovery)?;
     if let Some(doubted) = doubted.filter(|_| sync_failed) {
         disk.log.write_again(doubted, end)?;
     }
-    let end = replay(&mut disk, &hot, end, &mut progress, &mut recovery)?;
+    let end = replay(disk, hot, end, progress, recovery)?;
     disk.queues.write_out()?;
     disk.queues.clear_stale(clean || !hot.is_empty())?;
     disk.queues.settle_min(disk.log.min())?;
@@ -144,59 +198,53 @@ pub fn open(
     recovery.max = end;
     recovery.queues = disk.queues.found();
     recovery.lost_entries = disk.queues.filled;
+    Ok(end)
+}
 
-    let marks = Arc::new(Marks::default());
-    marks.set_min_physical(disk.log.min());
-    marks.set_written_to(end);
-    marks.set_synced_to(disk.log.min());
-    if config.flush == FlushMode::Sync {
-        disk.log.sync().inspect_err(|_| left.iter().for_each(HotMap::doubt))?;
-        marks.set_synced_to(end);
+fn load_index(
+    config: &StoreConfig,
+    medium: &Arc<dyn Medium>,
+    disk: &Disk,
+    clean: bool,
+    end: PhysicalOffset,
+) -> Result<IndexFiles, StoreError> {
+    let (min, index_timestamp) = (disk.log.min(), disk.checkpoint.index_timestamp);
+    let log = LogBounds { min, end, clean, index_timestamp };
+    let mut index = IndexFiles::load(Arc::clone(medium), config, &log)?;
+    if let Err(error) = index.expire(min) {
+        log::warn!("{error}: the next deletion tries again");
     }
-    drop(hot);
-    drop(left);
+    Ok(index)
+}
 
-    if config.index {
-        let log =
-            LogBounds { min: disk.log.min(), end, clean, index_timestamp: disk.checkpoint.index_timestamp };
-        let mut index = IndexFiles::load(Arc::clone(&medium), &config, &log)?;
-        if let Err(error) = index.expire(log.min) {
-            log::warn!("{error}: the next deletion tries again");
-        }
-        disk.index = Some(index);
-    }
+/// A hot log that has begun.
+struct Hot {
+    writer: HotWriter,
+    reader: HotReader,
+    place: HotPlace,
+    remarks: Vec<String>,
+}
 
-    // From here on the old hot log is not needed any more: all of it is in the files.
-    let identity = claim.identity;
-    let (taken, place, maps, remarks) = identity.take_hot(&medium, &config, &mut progress)?;
+/// A new hot log, from the end of the files on, in place of the one that the last run left.
+fn start_hot(
+    config: &StoreConfig,
+    medium: &Arc<dyn Medium>,
+    claim: &Claim,
+    (log, end): (&mut LogFiles, PhysicalOffset),
+    progress: &mut Progress,
+) -> Result<Hot, StoreError> {
+    let identity = &claim.identity;
+    let (taken, place, maps, remarks) = identity.take_hot(medium, config, progress)?;
     if identity.is_own_dir() && identity.dir != taken.dir {
         medium.remove_dir(&identity.dir)?;
     }
     let mut lead = vec![0; arena::lead_of(end)];
-    disk.log.read(PhysicalOffset(end.0 - lead.len() as i64), &mut lead)?;
+    log.read(PhysicalOffset(end.0 - lead.len() as i64), &mut lead)?;
     let (writer, reader) = arena::start(maps, taken.store_id(), end, &lead);
     if claim.left.as_ref() != Some(&taken) {
-        taken.save(&*medium, &config.root)?;
+        taken.save(&**medium, &config.root)?;
     }
-    disk.looked_to = end;
-    disk.queues.begin_census(&config.root, end);
-    for name in ABORT_NAMES {
-        write_small(&*medium, &config.root.join(name), medium.pid().to_string().as_bytes())?;
-    }
-    medium.sync_dir(&config.root)?;
-    recovery.hot_kind = place.kind;
-    recovery.remarks = remarks;
-    recovery.ms = medium.elapsed_ms() - began;
-    let store = Store::new(writer, Arc::clone(&marks), &recovery.queues, &config);
-    if config.flush == FlushMode::Sync
-        && let Some(ground) =
-            Ground::new(Arc::clone(&medium), &config.commitlog_dir(), config.commitlog_file_bytes)
-    {
-        disk.log.prepare(Arc::new(ground), end);
-    }
-    let trash = Trash::load(Arc::clone(&medium), &config.commitlog_dir())?;
-    let parts = Parts { hot: reader, marks, disk, medium, config, trash, hot_dir: place.dir, lock };
-    Ok((store, ColdStore::new(parts), recovery))
+    Ok(Hot { writer, reader, place, remarks })
 }
 
 fn load_disk(
@@ -235,8 +283,7 @@ fn chain(maps: &[HotMap], store: StoreId) -> Vec<FoundSegment<'_>> {
     let mut segments: Vec<_> = found.collect();
     segments.sort_by_key(|segment| segment.generation);
     let follows = |pair: &[FoundSegment<'_>]| {
-        pair[0].generation + 1 == pair[1].generation
-            && pair[0].base.plus(pair[0].bytes.len() as u64) == pair[1].base
+        pair[0].generation + 1 == pair[1].generation && pair[0].end() == pair[1].base
     };
     let kept = segments.windows(2).rev().take_while(|pair| follows(pair)).count() + 1;
     segments.split_off(segments.len().saturating_sub(kept))

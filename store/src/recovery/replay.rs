@@ -19,7 +19,7 @@ pub(super) fn replay(
     recovery: &mut Recovery,
 ) -> Result<PhysicalOffset, StoreError> {
     let (Some(oldest), Some(newest)) = (hot.first(), hot.last()) else { return Ok(end) };
-    let published = newest.base.plus(newest.bytes.len() as u64);
+    let published = newest.end();
     if published == oldest.base {
         return Ok(end);
     }
@@ -34,28 +34,40 @@ pub(super) fn replay(
     if disk.log.is_empty() {
         check_borders(disk, hot)?; // Else the files have told.
     }
-    let mut end = end;
-    match compare(disk, hot, end.min(published))? {
-        Agreement::Whole => {}
+    let end = match compare(disk, hot, end.min(published))? {
+        Agreement::Whole => end,
         Agreement::TornAt(torn) => {
             // A write was cut off inside a record, behind the body that its CRC covers: the hot log has it whole.
             disk.queues.take_back(torn)?;
             disk.log.cut(torn, false)?;
-            end = torn;
+            torn
         }
         Agreement::None => {
             recovery.hot = HotFound::Diverged;
             return append_again(disk, hot, end, recovery);
         }
-    }
+    };
     recovery.hot = HotFound::Replayed;
+    take_in(disk, hot, end, progress, recovery)
+}
+
+/// Writes what lies behind `end`, with its queue entries. Returns the new end.
+fn take_in(
+    disk: &mut Disk,
+    hot: &[FoundSegment<'_>],
+    mut end: PhysicalOffset,
+    progress: &mut Progress,
+    recovery: &mut Recovery,
+) -> Result<PhysicalOffset, StoreError> {
+    let (base, all) = match (hot.first(), hot.last()) {
+        (Some(oldest), Some(newest)) => (oldest.base, newest.end().since(oldest.base)),
+        _ => return Ok(end),
+    };
     let mut rebuilt = false;
     for segment in hot {
-        let segment_end = segment.base.plus(segment.bytes.len() as u64);
-        while end < segment_end {
+        while end < segment.end() {
             let bytes = &segment.bytes[end.since(segment.base) as usize..];
-            let (done, all) = (end.since(oldest.base) >> 20, published.since(oldest.base) >> 20);
-            progress.at("hot log", done, all, "MiB");
+            progress.at("hot log", end.since(base) >> 20, all >> 20, "MiB");
             match disk.take_in(&Pending::of(end, bytes), REPLAY_BYTES, true) {
                 Ok(taken) => {
                     end = end.plus(taken.bytes as u64);
