@@ -108,8 +108,8 @@ impl Space {
 /// A commitlog file that could go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// When its last message was stored; `None`: unknown, so not old.
-    pub last_ms: Option<i64>,
+    /// When its last message was stored, or later.
+    pub last_ms: i64,
 }
 
 /// What a round looks at.
@@ -148,7 +148,7 @@ impl Retention {
     }
 
     fn cause(&self, round: &Round<'_>, candidate: &Candidate, space: Space, log_bytes: u64) -> Option<Cause> {
-        let is_old = candidate.last_ms.is_some_and(|last_ms| round.now_ms - last_ms >= self.reserved_ms);
+        let is_old = round.now_ms - candidate.last_ms >= self.reserved_ms;
         let percent = space.used_percent();
         if is_old && self.hours.contains(&round.local_hour) {
             return Some(Cause::Time);
@@ -169,22 +169,21 @@ impl Retention {
 }
 
 /// When each file's first message was stored, as far as that can be believed; `first_ms` is what they say. One from the
-/// future counts as old as the first one behind it that is not, and none as earlier than one before it: a clock that had jumped must
-/// neither keep files for ever nor delete them at once.
-pub(crate) fn believed(first_ms: &[Option<i64>], now_ms: i64) -> Vec<Option<i64>> {
+/// future, and one that cannot be read, counts as old as the first one behind it that can be believed, and none as earlier than one before
+/// it: neither a clock that had jumped nor a damaged record must keep files for ever, or delete them at once.
+pub(crate) fn believed(first_ms: &[Option<i64>], now_ms: i64) -> Vec<i64> {
     let mut later = now_ms;
     let mut times: Vec<_> = first_ms
         .iter()
         .rev()
         .map(|time| {
-            let time = (*time)?;
-            later = if is_in_future(time, now_ms) { later } else { time };
-            Some(later)
+            later = time.filter(|time| !is_in_future(*time, now_ms)).unwrap_or(later);
+            later
         })
         .collect();
     times.reverse();
     let mut latest = i64::MIN;
-    for time in times.iter_mut().flatten() {
+    for time in &mut times {
         latest = latest.max(*time);
         *time = latest;
     }
@@ -226,7 +225,7 @@ mod tests {
     /// D-11. Goal: each cause alone takes what it should and no more. Method: two old files, two young ones.
     #[test]
     fn every_cause_takes_what_it_should() {
-        let file = |hours_ago: i64| Candidate { last_ms: Some((100 - hours_ago) * HOUR_MS) };
+        let file = |hours_ago: i64| Candidate { last_ms: (100 - hours_ago) * HOUR_MS };
         let files = [file(80), file(72), file(71), file(1)];
         let retention = Retention { files_per_round: 3, ..Retention::default() };
         let decide = |round: &Round<'_>| retention.decide(round);
@@ -243,13 +242,9 @@ mod tests {
         assert_eq!(quota.decide(&round(&files[2..], 10, 551)), [Cause::Quota; 2]);
         let tame = Retention { may_force: false, ..Retention::default() };
         assert_eq!(tame.decide(&round(&files[2..], 9_900, 200)), []);
-        let unknown = [Candidate { last_ms: None }];
-        assert_eq!(decide(&Round { local_hour: 4, ..round(&unknown, 10, 100) }), []);
         let times = [Some(10), Some(i64::MAX), None, Some(1), Some(20), Some(i64::MAX)];
-        assert_eq!(
-            believed(&times, 30),
-            [10, 10, -1, 10, 20, 30].map(|time| Some(time).filter(|time| *time > 0))
-        );
+        assert_eq!(believed(&times, 30), [10, 10, 10, 10, 20, 30]);
+        assert_eq!(believed(&[Some(5), None, None, Some(20), None], 30), [5, 20, 20, 20, 30]);
         assert_eq!(hour_of(-1, 0), 23);
         assert_eq!(hour_of(0, 8 * HOUR_MS), 8);
     }

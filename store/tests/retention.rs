@@ -85,6 +85,22 @@ fn old_messages_go_at_their_hour() {
     }
 }
 
+/// D-11. Goal: a file that begins with a record which cannot be read keeps neither itself nor those behind it for ever. Method: zeros over the
+/// first record of the second file; the hour at which all are old.
+#[test]
+fn a_damaged_record_keeps_no_files() {
+    use store::Medium;
+    let retention = Retention { reserved_ms: 2 * HOUR_MS, hours: vec![4], ..Retention::default() };
+    let mut world = World::lived(1, StoreConfig { utc_offset_ms: 2 * HOUR_MS, ..config(retention) }, 1_500);
+    let second = world.medium.open(&world::log_files(&world.medium)[1]).unwrap().unwrap();
+    second.write_at(0, &[0; 91]).unwrap();
+    world.now_ms += 4 * HOUR_MS; // 04:13
+    settle(&mut world);
+    let min = world.running.as_ref().unwrap().0.min_physical();
+    assert!(min.0 >= FILE * 4, "{min}");
+    world.check();
+}
+
 /// D-11. Goal: the log stays within its quota, whatever the age, and never loses its last file. Method: a quota of four files, then
 /// one of a byte.
 #[test]

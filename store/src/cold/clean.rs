@@ -207,7 +207,7 @@ impl ColdStore {
         for next in starts {
             let time = self.reader().store_time(next).ok().flatten().filter(|time| *time > 0);
             times.push(time);
-            // One from the future is judged by the first behind it that is not.
+            // One that cannot be believed is judged by the first behind it that can.
             if times.len() > count && time.is_some_and(|time| !is_in_future(time, now_ms)) {
                 break;
             }
