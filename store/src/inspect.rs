@@ -19,8 +19,8 @@ use serde::Serialize;
 use crate::checkpoint::Checkpoint;
 use crate::cold::ABORT_NAMES;
 use crate::commitlog::offset_of_name;
-use crate::consumequeue::is_real;
 use crate::consumequeue::load::id_of_name;
+use crate::consumequeue::{hole, is_real};
 use crate::dispatch::{ENTRY_BYTES, decode_entry};
 use crate::error::MediumError;
 use crate::files::Files;
@@ -225,7 +225,7 @@ fn look_at_queues(
             reader.dir = queue_dir;
             let end = files.last().map_or(0, |(start, bytes)| start + *bytes as i64) / 20;
             let min = first / 20;
-            let max = end_of_queue(&mut reader, min, end)?;
+            let max = end_of_queue(&mut reader, min, end, (file_bytes / 20) as i64)?;
             let last = if max > min { entry_at(&mut reader, max - 1)? } else { None };
             let last_end = last.filter(is_real).map_or(0, |unit| unit.end().0);
             let (topic, files) = (topic.name.clone(), files.len());
@@ -235,9 +235,13 @@ fn look_at_queues(
     Ok(queues)
 }
 
-/// The first offset without an entry: unwritten space is zero to the end.
-fn end_of_queue(reader: &mut Files, min: i64, end: i64) -> Result<i64, MediumError> {
-    let (mut low, mut high) = (min, end);
+/// The first offset without an entry: unwritten space is zero to the end. In the last file that begins with one: those before it may have holes.
+fn end_of_queue(reader: &mut Files, min: i64, end: i64, file_entries: i64) -> Result<i64, MediumError> {
+    let mut low = (end - file_entries).max(min);
+    while low > min && entry_at(reader, low)?.is_none() {
+        low = (low - file_entries).max(min);
+    }
+    let mut high = end.min(low + file_entries);
     while low < high {
         let middle = low + (high - low) / 2;
         if entry_at(reader, middle)?.is_some() { low = middle + 1 } else { high = middle }
@@ -463,10 +467,14 @@ impl Queues {
         file_bytes: u64,
         offset: i64,
     ) -> Result<Option<Unit>, MediumError> {
+        entry_at(self.reader(topic, queue_id, file_bytes), offset)
+    }
+
+    fn reader(&mut self, topic: &str, queue_id: i32, file_bytes: u64) -> &mut Files {
         let medium = Arc::clone(&self.medium);
         let reader = self.readers.entry(file_bytes).or_insert_with(|| Files::new(medium, file_bytes.max(1)));
         reader.dir = self.dir.join(topic).join(queue_id.to_string());
-        entry_at(reader, offset)
+        reader
     }
 
     /// Whether the record's entry says what it should.
@@ -522,14 +530,10 @@ impl Queues {
 
     /// The first offset whose message lies at `physical` or later.
     fn first_from(&mut self, queue: &QueueSeen, file_bytes: u64, physical: i64) -> Result<i64, MediumError> {
-        let (mut low, mut high) = (queue.min, queue.max);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let entry = self.entry(&queue.topic, queue.queue_id, file_bytes, middle)?;
-            let before = entry.is_none_or(|unit| !is_real(&unit) || unit.physical.0 < physical);
-            if before { low = middle + 1 } else { high = middle }
-        }
-        Ok(low)
+        let reader = self.reader(&queue.topic, queue.queue_id, file_bytes);
+        let file_entries = (file_bytes as usize / ENTRY_BYTES).max(1) as i64;
+        let read = |at, out: &mut [u8]| reader.read(at, out);
+        hole::first_at(queue.min, queue.max, file_entries, PhysicalOffset(physical), read)
     }
 }
 

@@ -72,6 +72,36 @@ fn damage_is_told_with_its_place() {
     assert_eq!(verdict.first_bad_entry.as_deref(), Some("TopicA 0 2"));
 }
 
+/// D-13. Goal: entries that are missing amid a queue are counted, and none behind them; what the log has lost is named though the search for it
+/// meets them. Method: zeros where a search looks first, a file that is gone; then a damaged record before them.
+#[test]
+fn a_hole_in_a_queue_is_told() {
+    let mut world = World::new(15, small_config());
+    world.uniform = Some(300);
+    world.open().unwrap();
+    world.live(2_000);
+    world.close();
+    let (entries, path) = (world.kept[0].len(), |at: usize| format!("/store/consumequeue/TopicA/0/{at:020}"));
+    assert!(entries > 400);
+    let hole = entries.next_multiple_of(50) / 2 - 70..entries.next_multiple_of(50) / 2 + 70;
+    for offset in hole.clone() {
+        let file = world.medium.open(Path::new(&path(offset * 20 / 1_000 * 1_000))).unwrap().unwrap();
+        file.write_at(offset as u64 * 20 % 1_000, &[0; 20]).unwrap();
+    }
+    world.medium.remove(Path::new(&path(hole.start * 20 / 1_000 * 1_000 + 1_000))).unwrap();
+    let (seen, verdict) = look(&world);
+    let queue = seen.queues.iter().find(|queue| (&*queue.topic, queue.queue_id) == ("TopicA", 0)).unwrap();
+    assert_eq!(queue.max, entries as i64);
+    let counts = (verdict.entries_missing, verdict.entries_wrong, verdict.entries_beyond);
+    assert_eq!((counts, verdict.damage.len()), ((hole.len() as u64, 0, 0), 0));
+    let hit = &world.kept[0][20];
+    let file = &world::log_files(&world.medium)[hit.physical.0 as usize / 65_536];
+    world.medium.flip(file, hit.physical.0 as usize % 65_536 + 90);
+    let (_, verdict) = look(&world);
+    assert_eq!(verdict.damage.len(), 1);
+    assert_eq!(verdict.damage[0].lost, ["TopicA 0 20"]);
+}
+
 /// D-13. Goal: queues that are gone are told, and so is an end that was torn off. Method: remove them; write half a record.
 #[test]
 fn lost_queues_and_a_torn_end_are_told() {

@@ -17,29 +17,7 @@ impl QueueFiles {
         to: i64,
         physical: PhysicalOffset,
     ) -> Result<i64, MediumError> {
-        let passes = |unit: &Unit| *unit != BLANK_UNIT && unit.physical >= physical;
-        let (mut low, mut high) = (from, to);
-        // Most often the first one passes already.
-        if low < high && self.read_entry(index, low)?.is_some_and(|unit| passes(&unit)) {
-            return Ok(low);
-        }
-        while low < high {
-            let middle = low + (high - low) / 2;
-            // A hole says nothing: what lies behind it does.
-            let (behind, unit) = self.entry_from(index, middle, high)?;
-            match unit {
-                Some(unit) if passes(&unit) => high = middle,
-                _ => low = behind + 1,
-            }
-        }
-        Ok(low)
-    }
-
-    /// The first entry of `from..to` that was written, and its offset; without one the last offset.
-    fn entry_from(&mut self, index: usize, from: i64, to: i64) -> Result<(i64, Option<Unit>), MediumError> {
-        let found =
-            hole::first_written(from, to, self.file_entries(), |at, out| self.read_bytes(index, at, out))?;
-        Ok(found.map_or((to - 1, None), |(at, unit)| (at, Some(unit))))
+        hole::first_at(from, to, self.file_entries(), physical, |at, out| self.read_bytes(index, at, out))
     }
 
     pub(super) fn read_entry(&mut self, index: usize, offset: i64) -> Result<Option<Unit>, MediumError> {
