@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used)] // A bench, on the test programs' broker.
 
+#[path = "../tests/common/awake.rs"]
+mod awake;
 #[path = "../tests/kill/broker.rs"]
 #[allow(dead_code)]
 mod broker;

@@ -4,14 +4,15 @@
 
 mod common;
 
-use common::Running;
+use common::apart::apart;
+use common::{Running, awake};
 use dataplane::device::mac_for;
 use dataplane::device::tap::{Tap, TapConfig, TapError};
 use dataplane::net::front::Address;
 use dataplane::net::stack::{Stack, StackConfig};
 use dataplane::rng::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -57,20 +58,38 @@ fn rss_kib() -> u64 {
 }
 
 fn echo(stream: &mut TcpStream, bytes: &[u8]) {
-    stream.write_all(bytes).unwrap();
-    let mut back = vec![0; bytes.len()];
-    stream.read_exact(&mut back).unwrap();
-    assert_eq!(back, bytes);
+    try_echo(stream, bytes).unwrap();
 }
 
-/// Quiet for `span`, with connections open; then how long the first message after a sleep takes.
+fn try_echo(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes)?;
+    let mut back = vec![0; bytes.len()];
+    stream.read_exact(&mut back)?;
+    assert_eq!(back, bytes);
+    Ok(())
+}
+
+/// The share of a core that this process takes while nothing is asked of it: the least of three times three seconds, since
+/// what was asked before is done later on a machine that has no time for it.
+fn quiet_share() -> f64 {
+    let mut least = f64::INFINITY;
+    for _ in 0..3 {
+        let (before, began) = (cpu(), Instant::now());
+        std::thread::sleep(Duration::from_secs(3));
+        least = least.min((cpu() - before).as_secs_f64() / began.elapsed().as_secs_f64());
+        if least < QUIET_SHARE_MAX {
+            break;
+        }
+    }
+    least
+}
+
+/// Quiet, with connections open; then how long the first message after a sleep takes.
 fn quiet(name: &str, ip: Ipv4Addr, port: u16) {
     let mut streams: Vec<TcpStream> = (0..100).map(|_| common::connect(ip, port)).collect();
     streams.iter_mut().for_each(|stream| echo(stream, b"hello"));
     std::thread::sleep(Duration::from_millis(200));
-    let (before, span) = (cpu(), Duration::from_secs(3));
-    std::thread::sleep(span);
-    let used = (cpu() - before).as_secs_f64() / span.as_secs_f64();
+    let used = quiet_share();
     let mut wakes: Vec<Duration> = (0..20)
         .map(|_| {
             std::thread::sleep(Duration::from_millis(50));
@@ -85,7 +104,7 @@ fn quiet(name: &str, ip: Ipv4Addr, port: u16) {
         used * 100.0,
         wakes[10]
     );
-    assert!(used < 0.02, "{name} used {:.1} % while quiet", used * 100.0);
+    assert!(used < QUIET_SHARE_MAX, "{name} used {:.1} % while quiet", used * 100.0);
 }
 
 /// Goal: a quiet broker sleeps, on either network. Method: CPU time over three quiet seconds with connections open.
@@ -95,8 +114,10 @@ fn a_quiet_shard_sleeps() {
     let (server, port) = common::start_on_kernel_sockets();
     quiet("kernel", Ipv4Addr::LOCALHOST, port);
     drop(server);
-    let Some((_server, ip)) = tap_server(17) else { return };
-    quiet("tap", ip, PORT);
+    apart(|| {
+        let Some((_server, ip)) = tap_server(17) else { return };
+        quiet("tap", ip, PORT);
+    });
 }
 
 /// Goal: ten thousand connections, none refused, in bounded memory; an active one does not feel the idle ones.
@@ -113,13 +134,26 @@ fn ten_thousand_connections() {
         println!("skipped: may not have {CONNS} descriptors (ulimit -n)");
         return;
     }
+    // A server that stands still for longer than a handshake may take lets go of those that were under way.
+    for _ in 0..5 {
+        let (began, awake) = (Instant::now(), awake::now());
+        let Err(error) = apart(among_ten_thousand) else { return };
+        let still = began.elapsed().saturating_sub(awake::now() - awake);
+        assert!(still > Duration::from_secs(3), "a connection failed: {error}");
+        println!("{error}, after {still:?} in which nothing ran; again");
+    }
+    panic!("this machine stands still too often");
+}
+
+fn among_ten_thousand() -> io::Result<()> {
     let before_kib = rss_kib();
-    let Some((server, ip)) = tap_server(18) else { return };
+    let Some((server, ip)) = tap_server(18) else { return Ok(()) };
     let started_kib = rss_kib();
     let burst = Instant::now();
-    let mut streams: Vec<TcpStream> = (0..CONNS).map(|_| common::connect(ip, PORT)).collect();
+    let mut streams: Vec<TcpStream> =
+        (0..CONNS).map(|_| common::try_connect(ip, PORT)).collect::<Result<_, _>>()?;
     let burst = burst.elapsed();
-    streams.iter_mut().for_each(|stream| echo(stream, b"I am here too"));
+    streams.iter_mut().try_for_each(|stream| try_echo(stream, b"I am here too"))?;
     let per_conn_kib = (rss_kib() - started_kib) as f64 / CONNS as f64;
     let mut times: Vec<Duration> = (0..2_000)
         .map(|_| {
@@ -138,6 +172,7 @@ fn ten_thousand_connections() {
     drop(streams);
     server.until_ended(CONNS as u64);
     assert_eq!(server.stop(), (CONNS as u64, CONNS as u64));
+    Ok(())
 }
 
 /// Goal: connections that were busy once and are quiet now cost what idle ones do: their buffers are given back.
@@ -145,22 +180,28 @@ fn ten_thousand_connections() {
 #[test]
 fn quiet_connections_give_their_buffers_back() {
     let _alone = alone();
+    apart(busy_then_quiet);
+}
+
+fn busy_then_quiet() {
     let Some((_server, ip)) = tap_server(20) else { return };
     let before_kib = rss_kib();
     const BUSY: usize = 200;
     let mut streams: Vec<TcpStream> = (0..BUSY).map(|_| common::connect(ip, PORT)).collect();
-    for stream in &mut streams {
-        (0..3).for_each(|_| echo(stream, &[7; 60_000]));
-    }
-    let per_conn_kib = |now_kib: u64| now_kib.saturating_sub(before_kib) as f64 / BUSY as f64;
-    let busy_kib = per_conn_kib(rss_kib());
-    assert!(busy_kib > 40.0, "{busy_kib} KiB: the rings were not filled");
-    std::thread::sleep(Duration::from_secs(8));
-    let quiet_kib = per_conn_kib(rss_kib());
-    println!("{busy_kib:.1} KiB each when just used, {quiet_kib:.1} KiB when quiet");
-    assert!(quiet_kib < 20.0, "{quiet_kib} KiB");
+    let per_conn_kib = || rss_kib().saturating_sub(before_kib) as f64 / BUSY as f64;
+    // A test that stands still for some seconds meanwhile finds the first ones given back when it comes to the last.
+    let filled = (0..10).find_map(|_| {
+        for stream in &mut streams {
+            (0..3).for_each(|_| echo(stream, &[7; 60_000]));
+        }
+        Some(per_conn_kib()).filter(|kib| *kib > 40.0)
+    });
+    let busy_kib = filled.expect("the rings are filled");
+    common::eventually("the buffers are given back", || per_conn_kib() < 20.0);
+    println!("{busy_kib:.1} KiB each when just used, {:.1} KiB when quiet", per_conn_kib());
     streams.iter_mut().for_each(|stream| echo(stream, &[8; 60_000]));
 }
 
 const PORT: u16 = 10911;
+const QUIET_SHARE_MAX: f64 = 0.02;
 const CONNS: usize = 10_000;

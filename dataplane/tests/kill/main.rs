@@ -2,16 +2,18 @@
 //! offsets have no hole and no double; and the producers learn at once.
 //! Method: the real binary over TAP (kernel sockets where the host gives no TAP), one pipelining producer a queue that
 //! notes every acknowledged message; SIGKILL at a random instant; start again on the same store as a supervisor would;
-//! read every queue back over the wire and ask the notes. Twenty rounds on one store, `KILL_ROUNDS` for another number;
-//! `KILL_LEARN_MS` gives producers more time to learn, where idle priority keeps the broker from starting.
+//! read every queue back over the wire and ask the notes. Twenty rounds on one store, `KILL_ROUNDS` for another number.
 
+#[path = "../common/apart.rs"]
+mod apart;
+#[path = "../common/awake.rs"]
+mod awake;
 #[allow(dead_code)] // Shared with a bench.
 mod broker;
 mod wire;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use broker::Broker;
@@ -19,14 +21,19 @@ use wire::Peer;
 
 const QUEUES: i32 = 4;
 const IN_FLIGHT: usize = 64;
-/// The peer's own retransmission timer decides when it meets the new process: 200 ms, doubled a few times.
-const LEARN_MS_MAX: u128 = 2_000;
+/// After the new process is ready it says at once that it does not know the producers. If that is lost, their own
+/// retransmission timer decides when they meet it, which doubles: after as long again as there was nobody.
+const LEARN_MAX: Duration = Duration::from_secs(2);
 
 /// What one producer was promised: queue offset -> the body that lies there.
 type Promised = HashMap<i64, Vec<u8>>;
 
 #[test]
 fn acknowledged_messages_survive_kill_9_under_load() {
+    apart::apart(rounds_of_kills);
+}
+
+fn rounds_of_kills() {
     let rounds = number_from("KILL_ROUNDS").unwrap_or(20) as u32;
     let seed = number_from("SEED").unwrap_or(0x5EED);
     let mut chance = seed;
@@ -34,7 +41,7 @@ fn acknowledged_messages_survive_kill_9_under_load() {
     println!("kill -9, {rounds} rounds, {}, SEED={seed}", broker.device);
     let mut promised: Vec<Promised> = vec![Promised::new(); QUEUES as usize];
     let mut read_to = vec![0_i64; QUEUES as usize];
-    let mut slowest_learn = 0;
+    let mut slowest_learn = Duration::ZERO;
     for round in 0..rounds {
         let acked = run_until_killed(&mut broker, round, next_chance(&mut chance), &mut slowest_learn);
         let mut count = 0;
@@ -56,10 +63,9 @@ fn acknowledged_messages_survive_kill_9_under_load() {
     let total = read_back(&broker, &promised, &mut vec![0; QUEUES as usize]);
     let all: usize = promised.iter().map(HashMap::len).sum();
     println!(
-        "  all of it: {all} acknowledged, {total} read back; slowest producer learnt after {slowest_learn} ms"
+        "  all of it: {all} acknowledged, {total} read back; slowest producer learnt after {} ms",
+        slowest_learn.as_millis()
     );
-    let learn_ms_max = number_from("KILL_LEARN_MS").map_or(LEARN_MS_MAX, u128::from);
-    assert!(slowest_learn <= learn_ms_max, "a producer hung for {slowest_learn} ms");
     broker.stop();
 }
 
@@ -77,80 +83,69 @@ fn next_chance(state: &mut u64) -> u64 {
 }
 
 /// Loads the broker, kills it at a random instant, starts it again, and returns what each producer was promised.
-fn run_until_killed(broker: &mut Broker, round: u32, chance: u64, slowest: &mut u128) -> Vec<Promised> {
-    let killed_at: Arc<Mutex<Option<Instant>>> = Arc::default();
-    let going = Arc::new(AtomicBool::new(true));
-    let (connected, connections) = mpsc::channel();
+fn run_until_killed(broker: &mut Broker, round: u32, chance: u64, slowest: &mut Duration) -> Vec<Promised> {
+    let (served, producing) = mpsc::channel();
     let producers: Vec<_> = (0..QUEUES)
         .map(|queue| {
-            let (address, going, killed_at) = (broker.address, going.clone(), killed_at.clone());
-            let connected = connected.clone();
-            std::thread::spawn(move || {
-                let peer = Peer::connect(address);
-                connected.send(()).expect("somebody waits for it");
-                drop(connected);
-                produce(peer, queue, round, &going, &killed_at)
-            })
+            let (address, served) = (broker.address, served.clone());
+            std::thread::spawn(move || produce(Peer::connect(address), queue, round, served))
         })
         .collect();
-    drop(connected);
+    drop(served);
     // A producer that comes after the kill would be served by the next broker, and have nothing to learn.
-    (0..QUEUES).for_each(|_| connections.recv().expect("a producer did not connect"));
+    (0..QUEUES).for_each(|_| producing.recv().expect("a producer was not served"));
     std::thread::sleep(Duration::from_micros(100_000 + chance % 400_000));
-    *killed_at.lock().expect("no producer panics with the lock held") = Some(Instant::now());
+    let (killed, killed_awake) = (Instant::now(), awake::now());
     broker.kill_9();
     broker.start_again();
+    let ready_awake = awake::now();
+    let learn_max = LEARN_MAX + (ready_awake - killed_awake);
     let mut promised = Vec::new();
     for producer in producers {
-        let (notes, learnt_ms) = producer.join().expect("a producer panicked");
-        *slowest = (*slowest).max(learnt_ms);
+        let Fallen { notes, at, awake } = producer.join().expect("a producer panicked");
+        let learnt = at.checked_duration_since(killed).expect("no connection fails before the kill");
+        *slowest = (*slowest).max(learnt);
+        let late = awake.saturating_sub(ready_awake);
+        assert!(late <= learn_max, "a producer hung for {late:?} after the broker was ready again");
         promised.push(notes);
     }
-    going.store(false, Ordering::Relaxed);
     promised
 }
 
-/// Keeps `IN_FLIGHT` sends on the wire until the connection fails; returns the notes and how long after the kill it failed.
-fn produce(
-    mut peer: Peer,
-    queue: i32,
-    round: u32,
-    going: &AtomicBool,
-    killed_at: &Mutex<Option<Instant>>,
-) -> (Promised, u128) {
-    let mut promised = Promised::new();
+/// A producer whose connection failed.
+struct Fallen {
+    notes: Promised,
+    at: Instant,
+    awake: Duration,
+}
+
+/// Keeps `IN_FLIGHT` sends on the wire until the connection fails. Says when the first was acknowledged.
+fn produce(mut peer: Peer, queue: i32, round: u32, served: mpsc::Sender<()>) -> Fallen {
+    let mut notes = Promised::new();
     let mut waiting: HashMap<i32, Vec<u8>> = HashMap::new();
     let mut number = 0_u32;
-    while going.load(Ordering::Relaxed) {
-        while waiting.len() < IN_FLIGHT {
+    let mut served = Some(served);
+    loop {
+        let sent = (waiting.len()..IN_FLIGHT).try_for_each(|_| {
             let size = 40 + (number as usize * 37) % 1_400;
             let mut body = format!("{round}/{queue}/{number}/").into_bytes();
             body.resize(size, b'x');
             let opaque = number as i32;
-            if peer.send(queue, opaque, &body).is_err() {
-                return (promised, learnt(killed_at));
-            }
+            peer.send(queue, opaque, &body)?;
             waiting.insert(opaque, body);
             number += 1;
-        }
-        match peer.next_ack() {
-            Ok(ack) => {
-                let body = waiting.remove(&ack.opaque).expect("an answer to a request that was not made");
-                assert_eq!(ack.code, 0, "refused: {}", ack.remark);
-                promised.insert(ack.queue_offset, body);
-            }
-            Err(_) => return (promised, learnt(killed_at)),
+            Ok(())
+        });
+        let Ok(ack) = sent.and_then(|()| peer.next_ack()) else {
+            return Fallen { notes, at: Instant::now(), awake: awake::now() };
+        };
+        let body = waiting.remove(&ack.opaque).expect("an answer to a request that was not made");
+        assert_eq!(ack.code, 0, "refused: {}", ack.remark);
+        notes.insert(ack.queue_offset, body);
+        if let Some(served) = served.take() {
+            served.send(()).expect("somebody waits for it");
         }
     }
-    (promised, u128::MAX)
-}
-
-fn learnt(killed_at: &Mutex<Option<Instant>>) -> u128 {
-    let at = killed_at
-        .lock()
-        .expect("nobody panics with the lock held")
-        .expect("the connection failed before the kill");
-    at.elapsed().as_millis()
 }
 
 /// Reads each queue from `read_to` to its end: offsets without a hole, promised bodies where they were promised.

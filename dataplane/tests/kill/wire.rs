@@ -1,10 +1,11 @@
 //! A bare producer and reader: frames over one blocking socket, and the stored record read by its published offsets
 //! rather than by our own codec, so that the oracle does not share our mistakes.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::awake;
 use protocol::command::RemotingCommand;
 use protocol::frame::{self, Codec, Found};
 
@@ -12,6 +13,10 @@ const TOPIC: &str = "KillTopic";
 const SEND_MESSAGE_V2: i32 = 310;
 const PULL_MESSAGE: i32 = 11;
 const SUBSCRIPTION_POSTED: i32 = 4;
+/// A broker that says nothing for so long says nothing any more.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a reader looks whether its patience is over.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub struct Ack {
     pub opaque: i32,
@@ -34,20 +39,16 @@ pub struct Peer {
 impl Peer {
     /// Tries for a while: the broker may be starting.
     pub fn connect(address: SocketAddr) -> Peer {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = awake::now() + PATIENCE;
         loop {
             match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
                 Ok(stream) => {
                     stream.set_nodelay(true).expect("a connected socket takes options");
-                    stream
-                        .set_read_timeout(Some(Duration::from_secs(20)))
-                        .expect("a connected socket takes options");
-                    stream
-                        .set_write_timeout(Some(Duration::from_secs(20)))
-                        .expect("a connected socket takes options");
+                    stream.set_read_timeout(Some(LOOK)).expect("a connected socket takes options");
+                    stream.set_write_timeout(Some(PATIENCE)).expect("a connected socket takes options");
                     return Peer { stream, input: Vec::new(), start: 0 };
                 }
-                Err(error) => assert!(Instant::now() < deadline, "cannot connect to {address}: {error}"),
+                Err(error) => assert!(awake::now() < deadline, "cannot connect to {address}: {error}"),
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -116,7 +117,7 @@ impl Peer {
                     self.input.drain(..self.start);
                     self.start = 0;
                     let mut more = [0; 64 << 10];
-                    let len = self.stream.read(&mut more)?;
+                    let len = awake::read(&mut self.stream, &mut more, PATIENCE)?;
                     if len == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }

@@ -5,11 +5,8 @@
 //!                     the appliance takes its address off ab-x0
 //! ```
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::fs::File;
+use crate::common::apart::{ip, within};
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 78, 1, 1);
@@ -83,23 +80,4 @@ impl Drop for Place {
             ip(&["netns", "del", namespace]);
         }
     }
-}
-
-fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
-    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(move || {
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            work()
-        });
-        match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}
-
-fn ip(arguments: &[&str]) -> bool {
-    let ran = Command::new("ip").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    ran.is_ok_and(|status| status.success())
 }
