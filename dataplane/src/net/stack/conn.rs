@@ -12,9 +12,9 @@ use super::clock::StackClock;
 use super::flows::FlowKey;
 use super::gauge::Gauge;
 use super::options::Offer;
-use super::quiet::Stamps;
 use super::recovery::Recovery;
 use super::slab::{self, RxView, Slab, TxView};
+use super::stamps::Stamps;
 use super::wire::Sent;
 use crate::device::Mac;
 use crate::net::events::{EventQueue, Pending};
@@ -361,8 +361,8 @@ impl StackTx {
     fn orphan(&mut self, slot: u32) {
         let conn = &mut self.conns[slot as usize];
         conn.phase = Phase::Orphan;
-        conn.deadline_ns = self.now_ns + super::ends::ORPHAN_NANOS;
-        conn.orphan_ends_ns = self.now_ns + super::ends::ORPHAN_NANOS_MAX;
+        conn.deadline_ns = self.now_ns + ORPHAN_NANOS;
+        conn.orphan_ends_ns = self.now_ns + ORPHAN_NANOS_MAX;
         conn.pending.only_opening();
         self.events.raise(slot, &mut conn.pending, Pending::CLOSED);
         self.mark_dirty(slot);
@@ -524,3 +524,7 @@ fn state_name(state: tcp::State) -> &'static str {
 /// As much as a turn may want to write in one piece.
 const VOID_BYTES: usize = 64 << 10;
 const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+/// How long a connection we have closed may take to end while nothing of ours is on its way.
+pub const ORPHAN_NANOS: u64 = 10_000_000_000;
+/// How long it may take to deliver our last bytes to a peer that is heard now and then.
+pub const ORPHAN_NANOS_MAX: u64 = 60_000_000_000;

@@ -63,8 +63,3 @@ pub fn throw_away(conn: &mut Conn) {
     }
     conn.consumed += thrown as u64;
 }
-
-/// How long a connection we have closed may take to end while nothing of ours is on its way.
-pub const ORPHAN_NANOS: u64 = 10_000_000_000;
-/// How long it may take to deliver our last bytes to a peer that is heard now and then.
-pub const ORPHAN_NANOS_MAX: u64 = 60_000_000_000;

@@ -26,6 +26,7 @@ mod quiet;
 mod recovery;
 mod roll;
 mod slab;
+mod stamps;
 mod tails;
 mod wheel;
 mod wire;

@@ -4,10 +4,10 @@
 //!   dirty ─▶ recovery: again what is lost ─▶ smoltcp: what is new, acknowledgements ─▶ wheel: when to look again
 //! ```
 
-use super::conn::Phase;
+use super::conn::{ORPHAN_NANOS, Phase};
 use super::wheel::NEVER;
 use super::wire::Wire;
-use super::{Core, ends, tails};
+use super::{Core, ends, engine};
 use crate::device::DeviceTx;
 use crate::time::TurnTime;
 use smoltcp::socket::tcp::State;
@@ -95,13 +95,13 @@ impl Core {
                 if conn.deadline_ns <= now.mono_ns {
                     let is_undelivered = conn.socket().send_queue() > 0;
                     let is_hopeful =
-                        conn.heard_ns + ends::ORPHAN_NANOS > now.mono_ns && conn.orphan_ends_ns > now.mono_ns;
+                        conn.heard_ns + ORPHAN_NANOS > now.mono_ns && conn.orphan_ends_ns > now.mono_ns;
                     if conn.socket().state() == State::TimeWait {
                         self.let_go(slot);
                         return Progress::Done;
                     }
                     if is_undelivered && is_hopeful {
-                        conn.deadline_ns = now.mono_ns + ends::ORPHAN_NANOS;
+                        conn.deadline_ns = now.mono_ns + ORPHAN_NANOS;
                     } else {
                         conn.socket_mut().abort();
                     }
@@ -134,7 +134,7 @@ impl Core {
             }
         };
         *frames += sent.frames;
-        tails::note_sent(conn, &sent, now, &mut self.counters.loss);
+        engine::note_sent(conn, &sent, now, &mut self.counters.loss);
         if conn.socket().state() == State::Closed && conn.socket().remote_endpoint().is_none() {
             self.let_go(slot);
             return Progress::Done;

@@ -5,32 +5,13 @@
 //! ```
 //!
 //! smoltcp's rings cannot change their size, but the pages under them can come and go: an idle connection holds none, a
-//! trickle one or two, a busy one all of them. The stamps of all connections lie side by side, so that looking for quiet
-//! ones reads a few cache lines now and then, and no connection's own state unless it is due.
+//! trickle one or two, a busy one all of them.
 
 use super::Core;
 use super::conn::{Conn, Phase};
+use super::stamps::second;
 use crate::net::packet::Tcp;
 use crate::time::TurnTime;
-
-/// When each slot's rings were last written to.
-pub struct Stamps {
-    /// In seconds from one; zero for rings whose pages were given back, or never touched.
-    seconds: Vec<u32>,
-    /// The slot that is looked at next, and when.
-    at: usize,
-    due_ns: u64,
-}
-
-impl Stamps {
-    pub fn with_capacity(conns_max: usize) -> Self {
-        Self { seconds: vec![0; conns_max], at: 0, due_ns: 0 }
-    }
-
-    pub fn touch(&mut self, slot: u32, now_ns: u64) {
-        self.seconds[slot as usize] = second(now_ns);
-    }
-}
 
 impl Conn {
     /// Notes how far bytes may have been written into the receive ring: behind what is readable while there is a hole.
@@ -98,12 +79,6 @@ impl Core {
     }
 }
 
-/// Seconds from one, so that none is zero.
-fn second(now_ns: u64) -> u32 {
-    (now_ns / NANOS_PER_SECOND) as u32 + 1
-}
-
-const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// Long enough that a busy connection is never taken for a quiet one.
 const QUIET_SECONDS: u32 = 5;
 const STEP_NANOS: u64 = 1_000_000;

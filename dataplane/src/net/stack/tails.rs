@@ -14,8 +14,8 @@ use super::Core;
 use super::conn::{Conn, Phase};
 use super::engine::feed;
 use super::options::{self, Offer};
-use super::recovery::{LossCounters, Recovery};
-use super::wire::{self, Sent};
+use super::recovery::Recovery;
+use super::wire;
 use crate::device::{DeviceCaps, DeviceTx};
 use crate::net::front::Segment;
 use crate::net::packet::{
@@ -143,27 +143,6 @@ pub fn prepare(socket: &mut tcp::Socket<'_>) {
     socket.set_ack_delay(Some(ACK_DELAY));
     socket.set_keep_alive(Some(KEEP_ALIVE));
     socket.set_timeout(Some(USER_TIMEOUT));
-}
-
-/// What smoltcp has sent.
-pub fn note_sent(conn: &mut Conn, sent: &Sent, now: &TurnTime, counters: &mut LossCounters) {
-    let has_new = sent.snd_next != conn.snd_next;
-    conn.gauge.resent(sent.resent);
-    (conn.snd_next, conn.ack_told, conn.window) = (sent.snd_next, sent.ack, sent.window);
-    conn.has_told_window |= sent.tells_window;
-    if conn.phase == Phase::Handshake {
-        if sent.frames > 0 {
-            conn.answers += sent.frames;
-            conn.answered_ns = now.mono_ns;
-        }
-        return;
-    }
-    if let Some((from, to)) = sent.again {
-        conn.recovery.sent_again(now.mono_ns, from, to, counters);
-    }
-    if has_new {
-        conn.recovery.sent(now.mono_ns, sent.snd_next);
-    }
 }
 
 /// The longest segment that both ends take, as smoltcp reckons.
