@@ -27,6 +27,25 @@ fn a_closed_pipe_is_no_error() {
     assert!(output.status.success(), "{}", output.status);
 }
 
+/// Goal: what cannot be a name server is refused with what to write instead, and not asked whether it runs. Method: by the flag
+/// and by the environment.
+#[test]
+fn what_is_no_name_server_is_told() {
+    let run = |flags: &[&str], env: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_afterburner"));
+        let output = command.arg("cluster").args(flags).env("NAMESRV_ADDR", env).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for (said, place) in [
+        (run(&["-n", "127.0.0.1"], "127.0.0.1:9876"), "-n 127.0.0.1"),
+        (run(&[], "nonsense;a:9876"), "NAMESRV_ADDR nonsense;a:9876"),
+    ] {
+        assert!(said.starts_with(&format!("afterburner: {place}: `")), "{said}");
+        assert!(said.contains("write HOST:PORT"), "{said}");
+    }
+}
+
 /// Goal: a bench that is told to stop does so soon, says which load has no figures, and fails. Method: a minute's load on its own
 /// stub, interrupted when it runs.
 #[test]

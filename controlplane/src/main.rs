@@ -1,5 +1,6 @@
 //! `afterburner-controlplane`: the name server as a program. Options are those of `mqnamesrv`.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ struct Args {
     /// Accepted for the sake of scripts, and unused, as in RocketMQ
     #[arg(short = 'n', long = "namesrvAddr", value_name = "ADDRESSES")]
     _namesrv_addr: Option<String>,
-    /// Set one key, over the file; may be given many times
+    /// Set one key, over the file; may be given many times. -p shows all keys
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -61,7 +62,8 @@ fn read_config(args: &Args) -> Result<Config, String> {
         let path =
             std::path::absolute(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let name = path.display().to_string();
-        let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {name}: {error}"))?;
+        let bytes = std::fs::read(&path)
+            .map_err(|error| format!("-c {name}: {error}; give a file that can be read"))?;
         config.read_file(&name, &bytes).map_err(|error| error.to_string())?;
     }
     for argument in &args.set {
@@ -78,7 +80,12 @@ async fn serve(config: Config) -> Result<(), String> {
         (listening(SignalKind::terminate())?, listening(SignalKind::interrupt())?);
     let server = Server::bind(|now| NameServer::new(config, kv, now)).map_err(|error| {
         let bind = settings.bind;
-        format!("cannot listen on {bind}: {error}; end what listens there, or set listenPort and bindAddress")
+        let mend = match error.kind() {
+            ErrorKind::AddrNotAvailable => "set bindAddress to one that `ip address` shows, or leave it out",
+            ErrorKind::PermissionDenied => "set a listenPort of 1024 or above, or be root",
+            _ => "end what listens there, or set listenPort and bindAddress",
+        };
+        format!("cannot listen on {bind}: {error}; {mend}")
     })?;
     let address = server.local_addr().map_err(|error| error.to_string())?;
     println!("The Name Server boot success. serializeType=JSON, address {address}");

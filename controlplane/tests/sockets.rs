@@ -439,7 +439,13 @@ fn the_program_explains_what_stops_it() {
     let port = format!("listenPort={}", holder.local_addr().unwrap().port());
     let said = Program::refuses(&["--set", "bindAddress=127.0.0.1", "--set", &port]);
     assert!(said.contains("cannot listen on 127.0.0.1:"), "{said}");
-    assert!(Program::refuses(&["-c", "/nowhere/ns.conf"]).contains("cannot read /nowhere/ns.conf"));
+    let said = Program::refuses(&["--set", "bindAddress=192.0.2.1", "--set", "listenPort=0"]);
+    assert!(
+        said.contains("cannot listen on 192.0.2.1:0") && said.contains("set bindAddress to one"),
+        "{said}"
+    );
+    let said = Program::refuses(&["-c", "/nowhere/ns.conf"]);
+    assert!(said.contains("-c /nowhere/ns.conf: No such file") && said.contains("; give a file"), "{said}");
     assert!(Program::refuses(&["--set", "listenprt=1"]).contains("did you mean `listenPort`?"));
 }
 

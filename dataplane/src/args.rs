@@ -19,6 +19,7 @@ use crate::config::{Config, Override, Sources, keys_of_missing_features, keys_wi
     \x20 afterburner-dataplane -c broker.conf --set device=kernel:127.0.0.1\n\
     \x20 NAMESRV_ADDR='10.0.0.1:9876;10.0.0.2:9876' afterburner-dataplane -p\n\n\
     Flags win over NAMESRV_ADDR, that over the file, that over the defaults.\n\
+    Without privileges: --set device=kernel. With a TAP device clients on this host reach 10.77.0.2:10911.\n\
     Stop it with SIGTERM or Ctrl-C: it signs off from the name servers and leaves its files complete."
 )]
 pub struct Args {

@@ -25,7 +25,7 @@ use crate::plan::Amount;
 
 /// Look at a store directory, ours or an official broker's.
 #[derive(Debug, Parser)]
-#[command(name = "store")]
+#[command(name = "store", bin_name = "afterburner store")]
 pub struct StoreArgs {
     #[command(subcommand)]
     what: What,
@@ -81,7 +81,10 @@ pub fn run(args: &StoreArgs) -> Result<ExitCode, String> {
         || inspect::inspect(&medium, &place.dir, place.commitlog.as_deref()).map_err(|error| tell(&error));
     let seen = look()?;
     if seen.commitlog.files == 0 {
-        return Err(format!("there is no commitlog file in {}", seen.commitlog.dir.display()));
+        let dir = seen.commitlog.dir.display();
+        return Err(format!(
+            "there is no commitlog file in {dir}; give the storePathRootDir of a broker, and --commitlog DIR when its log lies elsewhere"
+        ));
     }
     let repaired = match remake {
         Some(remake) => Some(repair(&medium, place, &seen, remake)?),

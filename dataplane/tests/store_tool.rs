@@ -36,6 +36,10 @@ fn a_killed_store_is_repaired_by_a_relative_path() {
     let missing = run(&above, &["verify", "no-store"]);
     assert!(!missing.status.success());
     assert!(String::from_utf8_lossy(&missing.stderr).contains("storePathRootDir"), "{missing:?}");
+    let empty = run(&above, &["verify", "."]);
+    assert!(String::from_utf8_lossy(&empty.stderr).contains("; give the storePathRootDir"), "{empty:?}");
+    let help = run(&above, &["verify", "--help"]);
+    assert!(String::from_utf8_lossy(&help.stdout).contains("Usage: afterburner store verify"), "{help:?}");
     std::fs::remove_dir_all(&above).unwrap();
 }
 

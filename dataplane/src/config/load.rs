@@ -114,7 +114,9 @@ impl Reading {
             let known = Config::KEYS.iter().chain(GROUPS.iter().flat_map(|group| group.keys)).copied();
             let hint = match config_text::nearest(key, known) {
                 Some(near) => format!("did you mean `{near}`? Mend or remove it"),
-                None => "remove it, or look for the right one with --help-keys".into(),
+                None => {
+                    "remove it, or look for the right one with `afterburner-dataplane --help-keys`".into()
+                }
             };
             self.errors.push(format!("{place}: `{key}` is not a key: {hint}"));
         }

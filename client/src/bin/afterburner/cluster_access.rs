@@ -32,11 +32,22 @@ pub struct Listed {
 }
 
 impl Cluster {
-    pub fn config(&self) -> ClientConfig {
-        let named = self.namesrv.clone().or_else(|| std::env::var("NAMESRV_ADDR").ok());
-        let codec = if self.binary { Codec::Binary } else { Codec::Json };
-        ClientConfig::new(named.as_deref().unwrap_or(NAMESRV)).with_codec(codec)
+    pub fn config(&self) -> Result<ClientConfig, String> {
+        let told = self.namesrv.clone().map(|named| ("-n", named));
+        let named = told.or_else(|| Some(("NAMESRV_ADDR", std::env::var("NAMESRV_ADDR").ok()?)));
+        let (place, named) = named.unwrap_or_else(|| ("", NAMESRV.to_owned()));
+        let config = ClientConfig::new(&named);
+        match config.name_servers.iter().find(|addr| !has_port(addr)) {
+            Some(addr) => Err(format!(
+                "{place} {named}: `{addr}` is no name server address: write HOST:PORT, as in 10.0.0.1:9876;10.0.0.2:9876"
+            )),
+            None => Ok(config.with_codec(if self.binary { Codec::Binary } else { Codec::Json })),
+        }
     }
+}
+
+fn has_port(addr: &str) -> bool {
+    addr.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// Runs a subcommand that waits for the network.
@@ -50,7 +61,7 @@ pub async fn with_admin<T>(
     cluster: &Cluster,
     work: impl AsyncFnOnce(&Admin) -> Result<T, ClientError>,
 ) -> Result<T, String> {
-    let admin = Admin::new(cluster.config());
+    let admin = Admin::new(cluster.config()?);
     let done = async {
         admin.start().await?;
         work(&admin).await

@@ -34,6 +34,7 @@ enum Sort {
     Bytes,
     /// Round trip time
     Rtt,
+    /// Frames with bytes that had been sent before
     Retransmits,
     /// Time the peer kept its window shut
     ZeroWindow,
@@ -43,6 +44,7 @@ enum Sort {
     Idle,
     /// Client id, then peer
     Client,
+    /// Address and port
     Peer,
 }
 

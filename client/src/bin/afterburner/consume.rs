@@ -18,6 +18,7 @@ use crate::{Outcome, query};
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,
+    /// The topic
     #[arg(short, long)]
     topic: String,
     /// The consumer group, which remembers how far it has come
@@ -63,7 +64,7 @@ async fn consume(args: Args) -> Outcome {
     config.consume_from = args.from;
     config.await_termination = LOOK_EVERY;
     config.model = if args.broadcast { MessageModel::Broadcasting } else { MessageModel::Clustering };
-    let mut consumer = PushConsumer::new(args.cluster.config(), config);
+    let mut consumer = PushConsumer::new(args.cluster.config()?, config);
     consumer.subscribe(&args.topic, &args.tag).map_err(explain)?;
     let seen = Arc::new(Mutex::new(Seen::default()));
     let changed = Arc::new(Notify::new());

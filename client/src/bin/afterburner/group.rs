@@ -21,6 +21,7 @@ enum What {
     Create {
         #[command(flatten)]
         cluster: Cluster,
+        /// The consumer group
         #[arg(short, long)]
         group: String,
         /// How often a failed message is tried again
@@ -31,6 +32,7 @@ enum What {
     Delete {
         #[command(flatten)]
         cluster: Cluster,
+        /// The consumer group
         #[arg(short, long)]
         group: String,
     },

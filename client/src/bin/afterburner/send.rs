@@ -18,6 +18,7 @@ use crate::cluster_access::{Cluster, Progress, block_on, explain};
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,
+    /// The topic; brokers that make topics by themselves make it
     #[arg(short, long)]
     topic: String,
     /// Text of the message; when not given, filled up to --size
@@ -60,7 +61,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Outcome {
     block_on(async move {
-        let producer = Producer::new(args.cluster.config(), ProducerConfig::new(&args.group));
+        let producer = Producer::new(args.cluster.config()?, ProducerConfig::new(&args.group));
         producer.start().await.map_err(explain)?;
         let sent = send_all(&producer, &args).await;
         producer.shutdown().await;

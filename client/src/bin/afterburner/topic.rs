@@ -22,6 +22,7 @@ enum What {
     Create {
         #[command(flatten)]
         cluster: Cluster,
+        /// The topic
         #[arg(short, long)]
         topic: String,
         /// Queues on each broker
@@ -38,6 +39,7 @@ enum What {
     Delete {
         #[command(flatten)]
         cluster: Cluster,
+        /// The topic
         #[arg(short, long)]
         topic: String,
         /// Only on the masters of this cluster
@@ -48,6 +50,7 @@ enum What {
     Route {
         #[command(flatten)]
         cluster: Cluster,
+        /// The topic
         #[arg(short, long)]
         topic: String,
     },
@@ -55,6 +58,7 @@ enum What {
     Status {
         #[command(flatten)]
         cluster: Cluster,
+        /// The topic
         #[arg(short, long)]
         topic: String,
     },

@@ -87,7 +87,9 @@ pub fn run(args: Args) -> Outcome {
 fn wanted(findings: &[Finding], only: &[String], skip: &[String]) -> Result<Vec<Change>, String> {
     let names = |name: &String| findings.iter().any(|finding| finding.what == name);
     if let Some(unknown) = only.iter().chain(skip).find(|name| !names(name)) {
-        return Err(format!("`afterburner check` has no line {unknown:?} here"));
+        return Err(format!(
+            "`afterburner check` has no line {unknown:?} here: write a name from its second column"
+        ));
     }
     let is_meant = |what: &str| {
         (only.is_empty() || only.iter().any(|name| name == what)) && !skip.iter().any(|name| name == what)
