@@ -462,15 +462,15 @@ fn a_clock_that_has_jumped_is_not_believed() {
 
         if jump_ms > 0 {
             let (_, cold) = world.running.as_mut().unwrap();
+            cold.catch_up(world.now_ms);
             for (queue_id, kept) in (0..).zip(&world.kept[..2]) {
                 let sane: Vec<_> =
                     kept.iter().enumerate().filter(|(_, kept)| kept.stored_ms <= world.now_ms).collect();
                 for (_, wanted) in sane.iter().step_by(17) {
                     let ends = QueueOffset(0)..QueueOffset(kept.len() as i64);
                     let (topic, time) = ("TopicA", wanted.stored_ms);
-                    let found = cold
-                        .search_by_time(topic, queue_id, ends, time, Boundary::Lower, world.now_ms)
-                        .unwrap();
+                    let found =
+                        cold.reader().search_by_time(topic, queue_id, ends, time, Boundary::Lower).unwrap();
                     let first = sane.iter().find(|(_, kept)| kept.stored_ms >= time).unwrap().0;
                     // Those of the future just before it are as good.
                     let between = &kept[found.0 as usize..first];

@@ -55,8 +55,6 @@ pub enum Question {
         timestamp_ms: i64,
         boundary: Boundary,
     },
-    /// When the record at this place was stored. Answered with `Answer::StoreTime`.
-    StoreTime(PhysicalOffset),
     /// When these messages were stored. Answered with `Answer::StoreTimes`, 0 for those that are gone.
     StoreTimes(Vec<Place>),
     /// The offset of a time in each of these queues. Answered with `Answer::Offsets`.
@@ -98,7 +96,6 @@ pub enum Answer {
     /// None: not in the log, or no longer.
     Bytes(Option<Vec<u8>>),
     Offset(QueueOffset),
-    StoreTime(Option<i64>),
     StoreTimes(Vec<i64>),
     Offsets(Vec<QueueOffset>),
     Units(Vec<Unit>),
@@ -115,7 +112,6 @@ impl Answer {
             Answer::Bytes(bytes) => bytes.as_ref().map_or(0, Vec::len),
             Answer::Keys(found) => found.bytes.len(),
             Answer::Offset(_)
-            | Answer::StoreTime(_)
             | Answer::StoreTimes(_)
             | Answer::Offsets(_)
             | Answer::Units(_)

@@ -87,7 +87,6 @@ impl Reads {
             Question::SearchByTime { topic, queue_id, offsets, timestamp_ms, boundary } => {
                 Answer::Offset(reader.search_by_time(&topic, queue_id, offsets, timestamp_ms, boundary)?)
             }
-            Question::StoreTime(physical) => Answer::StoreTime(reader.store_time(physical)?),
             Question::StoreTimes(places) => {
                 let mut times = Vec::with_capacity(places.len());
                 for place in &places {

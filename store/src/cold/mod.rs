@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::arena::{self, HotReader};
-use crate::by_time::Boundary;
 use crate::config::{FlushMode, StoreConfig};
 use crate::consumequeue::census::{Census, Level};
 use crate::disk::{Disk, TakeInError};
@@ -26,7 +25,7 @@ use crate::error::{MediumError, StoreError};
 use crate::ground::Ground;
 use crate::marks::Marks;
 use crate::medium::Medium;
-use crate::offsets::{PhysicalOffset, QueueOffset};
+use crate::offsets::PhysicalOffset;
 use crate::read_ahead::ReadAhead;
 use crate::reader::ColdReader;
 use crate::trash::Trash;
@@ -153,27 +152,6 @@ impl ColdStore {
     /// This half's own reader.
     pub fn reader(&mut self) -> &mut ColdReader {
         &mut self.reader
-    }
-
-    /// The offset that SEARCH_OFFSET_BY_TIMESTAMP answers, the hot messages included: writes them out first, which is
-    /// bounded by the hot log.
-    pub fn search_by_time(
-        &mut self,
-        topic: &str,
-        queue_id: i32,
-        offsets: std::ops::Range<QueueOffset>,
-        timestamp: i64,
-        boundary: Boundary,
-        now_ms: i64,
-    ) -> Result<QueueOffset, StoreError> {
-        self.catch_up(now_ms);
-        self.reader.search_by_time(topic, queue_id, offsets, timestamp, boundary)
-    }
-
-    /// Store time of the first message kept; `None` in an empty log.
-    pub fn earliest_store_time(&mut self, now_ms: i64) -> Result<Option<i64>, StoreError> {
-        self.catch_up(now_ms);
-        self.reader.store_time(self.marks.min_physical())
     }
 
     /// Writes out all that was published when this was called.
