@@ -3,12 +3,32 @@
 
 mod world;
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use store::sim_medium::{Fault, FaultKind};
 use store::{Medium, Mended, PullLimits, QueueOffset};
-use world::{World, small_config};
+use world::{Kept, World, small_config};
+
+/// What the store has told on this thread.
+struct Told;
+
+thread_local! {
+    static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+impl log::Log for Told {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record) {
+        TOLD.with_borrow_mut(|told| told.push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
 
 /// Stopped cleanly and started again, so that no power cut takes anything; its first queue is many files long.
 fn world(seed: u64) -> World {
@@ -110,6 +130,57 @@ fn entries_that_the_log_lacks_are_passed_over() {
     assert_eq!(mended(&world), (50, 50));
     assert_eq!(consume(&mut world, 270), (bytes_of(&world, 300..end), 30));
     assert_eq!(mended(&world), (50, 50));
+}
+
+/// D-14. Goal: operators are told of each hole once, by its name, with the command that mends it; of very many by their number. Method: a hole
+/// that the log lacks half of, read twice; then many such at once, and a second.
+#[test]
+fn holes_are_told_once() {
+    log::set_max_level(log::LevelFilter::Warn);
+    log::set_logger(&Told).unwrap();
+    let mut world = world(7);
+    let lose = |world: &World, offset: usize| {
+        let Kept { physical, size, .. } = world.kept[0][offset];
+        let (nth, at) = (physical.0 as u64 / (64 << 10), physical.0 as u64 % (64 << 10));
+        let file = world.medium.open(&world::log_files(&world.medium)[nth as usize]).unwrap().unwrap();
+        file.write_at(at, &vec![0; size as usize]).unwrap();
+    };
+    punch(&world, 200..300);
+    lose(&world, 250);
+    TOLD.take();
+    consume(&mut world, 0);
+    consume(&mut world, 0);
+    let told = TOLD.take();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].starts_with(
+            "entries 200 to 299 of queue 0 of TopicA were missing in the files: 50 are made again"
+        )
+    );
+    assert!(told[0].contains("`afterburner store verify /store`"), "{}", told[0]);
+    assert!(
+        told[1].starts_with(
+            "entries 250 to 299 of queue 0 of TopicA are missing in the files, and consumers pass"
+        )
+    );
+    assert!(told[1].contains("`afterburner store repair --remake /store`"), "{}", told[1]);
+    for offset in (400..460).step_by(3) {
+        punch(&world, offset..offset + 1);
+        lose(&world, offset);
+    }
+    world.now_ms += 2_000;
+    consume(&mut world, 0);
+    world.now_ms += 1_000;
+    let (_, cold) = world.running.as_mut().unwrap();
+    cold.step(world.now_ms);
+    let told = TOLD.take();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("entries 400 to 400 of queue 0 of TopicA are missing"));
+    assert_eq!(
+        told[1],
+        "19 more holes in consume queues are passed over: queueEntriesLost counts their entries"
+    );
+    assert_eq!(mended(&world), (50, 70));
 }
 
 /// D-14. Goal: a disk that takes no entries back costs nobody more than these: nothing turns read-only, readers pass over them, and the next

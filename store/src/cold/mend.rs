@@ -23,6 +23,13 @@ use crate::walk::{self, Stop};
 #[derive(Default)]
 pub(crate) struct Mending {
     attempt: Option<Attempt>,
+    remade: Teller,
+    lost: Teller,
+}
+
+/// Who tells of one kind of outcome: a disk may have lost very many pieces, and one of them a second is named.
+#[derive(Default)]
+struct Teller {
     told_ms: Option<i64>,
     /// Attempts that nobody was told of since.
     untold: u64,
@@ -56,7 +63,8 @@ impl ColdStore {
             None => match self.marks.holes.next_wanted() {
                 Some(met) => self.begin_attempt(met, now_ms),
                 None => {
-                    self.mending.tell_rest(now_ms);
+                    self.mending.remade.tell_rest(now_ms, REMADE);
+                    self.mending.lost.tell_rest(now_ms, LOST);
                     return Ok(false);
                 }
             },
@@ -146,7 +154,7 @@ impl ColdStore {
         self.marks.count_emptied();
         let Hole { topic, queue_id, offsets } = &hole;
         let (first, last, place) = (offsets.start, offsets.end - 1, self.place());
-        self.mending.tell(now_ms, || {
+        self.mending.remade.tell(now_ms, REMADE, || {
             format!(
                 "entries {first} to {last} of queue {queue_id} of {topic} were missing in the files: {remade} are made again from the log. \
                  Has the disk lost more? With the broker stopped `afterburner store verify {place}` tells"
@@ -159,7 +167,7 @@ impl ColdStore {
         self.marks.holes.give_up(hole);
         let Hole { topic, queue_id, offsets } = hole;
         let (first, last, place) = (offsets.start, offsets.end - 1, self.place());
-        self.mending.tell(now_ms, || {
+        self.mending.lost.tell(now_ms, LOST, || {
             format!(
                 "entries {first} to {last} of queue {queue_id} of {topic} are missing in the files, and consumers pass over them: {why}. With \
                  the broker stopped `afterburner store repair --remake {place}` makes all queues again from the log"
@@ -200,31 +208,33 @@ impl Attempt {
     }
 }
 
-impl Mending {
-    /// A disk may have lost very many pieces: one of them a second is told by its name.
-    fn tell(&mut self, now_ms: i64, text: impl FnOnce() -> String) {
-        if self.told_ms.is_some_and(|told_ms| !is_due(now_ms, told_ms, TELL_MS)) {
+impl Teller {
+    fn tell(&mut self, now_ms: i64, rest: &str, text: impl FnOnce() -> String) {
+        if !self.is_free(now_ms) {
             self.untold += 1;
             return;
         }
-        self.tell_rest(now_ms);
+        self.tell_rest(now_ms, rest);
         self.told_ms = Some(now_ms);
         log::warn!("{}", text());
     }
 
-    /// How many were not.
-    fn tell_rest(&mut self, now_ms: i64) {
-        if self.untold > 0 && self.told_ms.is_none_or(|told_ms| is_due(now_ms, told_ms, TELL_MS)) {
-            log::warn!(
-                "{} more holes in consume queues: queueEntriesRemade and queueEntriesLost count their entries",
-                self.untold
-            );
+    /// How many were not named.
+    fn tell_rest(&mut self, now_ms: i64, rest: &str) {
+        if self.untold > 0 && self.is_free(now_ms) {
+            log::warn!("{} more holes in consume queues {rest}", self.untold);
             self.untold = 0;
             self.told_ms = Some(now_ms);
         }
     }
+
+    fn is_free(&self, now_ms: i64) -> bool {
+        self.told_ms.is_none_or(|told_ms| is_due(now_ms, told_ms, TELL_MS))
+    }
 }
 
+const REMADE: &str = "were mended: queueEntriesRemade counts their entries";
+const LOST: &str = "are passed over: queueEntriesLost counts their entries";
 /// Short enough for a sender that waits for the thread, under SYNC_FLUSH.
 const PIECE_BYTES: usize = 256 << 10;
 /// What one attempt walks over and makes again at most: so long a consumer waits.

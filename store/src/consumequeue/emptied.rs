@@ -60,10 +60,7 @@ impl QueueFiles {
         log_min: PhysicalOffset,
         moved: &mut dyn FnMut(&str, i32, i64),
     ) -> Result<usize, MediumError> {
-        let known = asked.iter().filter_map(|(topic, queue_id)| {
-            let ids = self.by_name.get(topic.as_bytes())?;
-            ids.iter().find(|(id, _)| id == queue_id).map(|(_, index)| *index)
-        });
+        let known = asked.iter().filter_map(|(topic, queue_id)| self.find(topic.as_bytes(), *queue_id));
         let emptied: Vec<usize> = known.filter(|index| self.queues[*index].is_emptied(log_min)).collect();
         if emptied.is_empty() {
             return Ok(0);

@@ -26,7 +26,7 @@ pub(crate) struct Between {
 impl QueueFiles {
     /// The hole that a reader came to, from its beginning to its end. `None`: there is none any more.
     pub fn between(&mut self, met: &Hole) -> Result<Option<Between>, MediumError> {
-        let Some(index) = self.find(met) else { return Ok(None) };
+        let Some(index) = self.index_of(met) else { return Ok(None) };
         // A file that was open all the time may not be the one that has its name now.
         self.close_file(index);
         let queue = &self.queues[index];
@@ -72,14 +72,14 @@ impl QueueFiles {
     /// Whether the queue still reaches over the whole hole. What it has written elsewhere is on the disk when this returns, so that what goes
     /// wrong while entries are put back has cost no others.
     pub fn prepare_mending(&mut self, hole: &Hole) -> Result<bool, MediumError> {
-        let Some(index) = self.find(hole) else { return Ok(false) };
+        let Some(index) = self.index_of(hole) else { return Ok(false) };
         self.sync_queue(index)?;
         Ok(self.queues[index].min <= hole.offsets.start)
     }
 
     /// Entries go where they are missing, from offset `first` on; they are on the disk when this returns.
     pub fn put_back(&mut self, hole: &Hole, first: i64, entries: &[u8]) -> Result<(), MediumError> {
-        let Some(index) = self.find(hole) else { return Ok(()) };
+        let Some(index) = self.index_of(hole) else { return Ok(()) };
         self.close_file(index);
         let mut missing = entries.to_vec();
         missing.chunks_mut(ENTRY_BYTES).for_each(|entry| entry[SIZE_AT] |= SIGN);
@@ -105,9 +105,8 @@ impl QueueFiles {
         Ok(())
     }
 
-    fn find(&self, hole: &Hole) -> Option<usize> {
-        let queues = self.by_name.get(hole.topic.as_bytes())?;
-        queues.iter().find(|(queue_id, _)| *queue_id == hole.queue_id).map(|(_, index)| *index)
+    fn index_of(&self, hole: &Hole) -> Option<usize> {
+        self.find(hole.topic.as_bytes(), hole.queue_id)
     }
 }
 

@@ -243,9 +243,8 @@ impl QueueFiles {
         {
             return Some(recent);
         }
-        let known = self.by_name.get(topic).and_then(|ids| ids.iter().find(|(id, _)| *id == queue_id));
-        let index = match known {
-            Some((_, index)) => *index,
+        let index = match self.find(topic, queue_id) {
+            Some(index) => index,
             None => {
                 let topic = str::from_utf8(topic).ok().filter(|topic| names::has_legal_characters(topic))?;
                 self.add(topic, queue_id)
@@ -253,6 +252,11 @@ impl QueueFiles {
         };
         self.recent[slot] = index;
         Some(index)
+    }
+
+    fn find(&self, topic: &[u8], queue_id: i32) -> Option<usize> {
+        let ids = self.by_name.get(topic)?;
+        ids.iter().find(|(id, _)| *id == queue_id).map(|(_, index)| *index)
     }
 
     fn add(&mut self, topic: &str, queue_id: i32) -> usize {
