@@ -37,8 +37,12 @@ def of(part, load, shape=None):
 
 
 def latency_table(rows, first="server", label=lambda row: named(row["subject"])):
-    head = [first, *(f"{name} µs" if name == "p50" else name for _, name in QUANTILES), "a second"]
-    return table(head, [[label(row), *(us(row["latency_us"][key]) for key, _ in QUANTILES), count(row["msg_per_s"])] for row in rows])
+    head = [first, *(f"{name} µs" if name == "p50" else name for _, name in QUANTILES), "lowest and highest p99 of a round", "a second"]
+    return table(head, [[label(row), *(us(row["latency_us"][key]) for key, _ in QUANTILES), p99_range(row), count(row["msg_per_s"])] for row in rows])
+
+
+def p99_range(row):
+    return f"{us(row['p99_us_min'])} – {us(row['p99_us_max'])}" if row.get("rounds", 1) > 1 and "p99_us_min" in row else "–"
 
 
 def rate_table(rows):
@@ -98,7 +102,8 @@ commit, and how busy the machine was just before (load average of the last minut
 
 The broker polls on core 0; the load is one thread that polls on core 1, where the broker's cold threads (write-out, index) run as well.
 All servers of a table take turns within one run, each round with a broker started afresh, so that a busy neighbour hits all of them: read rows against each
-other. `tap`, `xdp`: our TCP stack over a TAP device, and by AF_XDP over a veth pair (generic copying: no NIC with zero copy is here). `kernel`: the same
+other. A figure is the median of its rounds, so that a pause of the machine in one of them does not decide; the slowest and fastest stand beside it, and
+*max* is of all of them. `tap`, `xdp`: our TCP stack over a TAP device, and by AF_XDP over a veth pair (generic copying: no NIC with zero copy is here). `kernel`: the same
 broker over the kernel's sockets on loopback; `kernel-veth`: over the same veth pair as `xdp`, with segments of up to 64 KiB; `kernel-veth-mtu`: with
 segments of the MTU, as `xdp` has them. Java is the official broker 5.5.0 over loopback (G1, 4 GiB heap, its sends may queue for 20 s), free to use both
 cores, warmed up for 12 s and stopped while others have their turn. `bare-tap`, `bare-xdp`: our stack without a broker. Requests have binary
@@ -182,24 +187,22 @@ headers. The load's own TCP is the kernel's, with cubic over the TAP, as `afterb
         self.foot(part, *(self.parts[name] for name in ("netem",) if name in self.parts))
 
     def connections(self):
-        found = self.group("connections")
-        if found:
-            self.head(found[0], "Connections")
+        part = self.parts.get("connections")
+        if part:
+            self.head(part)
             first, rows, series = {}, [], {}
-            for part in found:
-                number = int(part["name"].rsplit("-", 1)[1])
-                for row in part["rows"]:
-                    cost = row["server_ns_per_msg"]
-                    base = first.setdefault(row["subject"], cost)
-                    rows.append([f"{number:,}", named(row["subject"]), count(cost), ratio(cost, base) if cost else "–", count(row["msg_per_s"]),
-                                 us(row["latency_us"]["p50"]), us(row["latency_us"]["p99"]), us(row["latency_us"]["p99_9"])])
-                    series.setdefault(plain(row["subject"]), {})[number] = cost
+            for row in sorted(part["rows"], key=lambda row: row["connections"]):
+                number, cost = row["connections"], row["server_ns_per_msg"]
+                base = first.setdefault(row["subject"], cost)
+                rows.append([f"{number:,}", named(row["subject"]), count(cost), ratio(cost, base) if cost else "–", count(row["msg_per_s"]),
+                             us(row["latency_us"]["p50"]), us(row["latency_us"]["p99"]), us(row["latency_us"]["p99_9"])])
+                series.setdefault(plain(row["subject"]), {})[number] = cost
             self.text += table(["connections", "server", "server ns a message", "of the fewest", "messages/s", "p50 µs", "p99", "p99.9"], rows)
             ticks = sorted({number for line in series.values() for number in line})
             self.plot("connections", "cost of a message among many connections", svg.lines(
                 "Server time for a message, 8 under way", "ns", [f"{tick:,}" for tick in ticks],
                 {name: [line.get(tick) for tick in ticks] for name, line in series.items()}))
-            self.foot(*found)
+            self.foot(part)
         part = self.parts.get("idle")
         if part:
             self.head(part)

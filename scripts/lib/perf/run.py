@@ -42,7 +42,8 @@ def main():
         return page.write(PERF, figures)
     figures = {"machine": machine(), "parts": {}}
     if options.write_docs and (PERF / "figures.json").exists() and (options.only or options.soak):
-        figures["parts"] = json.loads((PERF / "figures.json").read_text())["parts"]
+        earlier = json.loads((PERF / "figures.json").read_text())["parts"]
+        figures["parts"] = {name: part for name, part in earlier.items() if name in names()}
     peers = Peers(ROOT, options.binaries)
     failed = []
     try:
@@ -92,6 +93,11 @@ def runs(options, peers):
     if not found:
         sys.exit(f"there is no part {options.only}; there are {', '.join(part.name for part in chosen)}, raw-disk, scale, shard, netem")
     return found
+
+
+def names():
+    """Of all parts that there are."""
+    return {part.name for part in plan.parts()} | {"raw-disk", "scale", "shard", "netem", "soak"}
 
 
 def machine():

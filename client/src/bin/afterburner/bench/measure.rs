@@ -6,21 +6,22 @@ use super::pull::{self, PullLoad};
 use super::report::Round;
 use super::server::{Usage, Used, Who};
 use super::target::{self, Target};
-use super::{Args, CodecName, LoadKind, SMALL_BYTES, beside, interrupt, rota};
+use super::{Args, CodecName, LoadKind, LoadOf, SMALL_BYTES, beside, interrupt, rota};
 use protocol::frame::Codec;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub fn measure(kind: LoadKind, target: &Target, args: &Args) -> Result<Round, String> {
-    let writers = usize::from(args.connections).clamp(8, WRITERS_MAX);
+pub fn measure(load: &LoadOf, target: &Target, args: &Args) -> Result<Round, String> {
+    let LoadOf { kind, connections } = *load;
+    let writers = usize::from(connections).clamp(8, WRITERS_MAX);
     let queues = writers * usize::from(args.pull_queues.max(1));
     let topic = format!("Bench_{}_{queues}", args.size);
     if !target.only_answers_sends {
         target::create_topic(target.addr, &topic, queues)?;
     }
-    let send = sends(kind, target, args, &topic, queues);
+    let send = sends(load, target, args, &topic, queues);
     let pulls = matches!(kind, LoadKind::Pull | LoadKind::Beside);
     let from = if pulls { target::ends(target.addr, &topic, queues)? } else { Vec::new() };
     let pull = PullLoad {
@@ -29,7 +30,7 @@ pub fn measure(kind: LoadKind, target: &Target, args: &Args) -> Result<Round, St
         queues,
         from,
         codec: codec(args),
-        connections: usize::from(args.connections),
+        connections: usize::from(connections),
         queues_each: usize::from(args.pull_queues).min(queues),
         count: 32,
         yields: send.yields,
@@ -38,7 +39,8 @@ pub fn measure(kind: LoadKind, target: &Target, args: &Args) -> Result<Round, St
     };
     let one_pulls = PullLoad { connections: 1, queues_each: ONE_PULLS.min(queues), ..pull.clone() };
     if pulls {
-        let sent = fill(&sends(LoadKind::Pull, target, args, &topic, queues), queues)?;
+        let filler = LoadOf { kind: LoadKind::Pull, connections };
+        let sent = fill(&sends(&filler, target, args, &topic, queues), queues)?;
         until_readable(target.addr, &topic, &pull.from, sent)?;
     }
     let idle: io::Result<Vec<TcpStream>> = (0..args.idle).map(|_| idle(target)).collect();
@@ -72,13 +74,14 @@ fn codec(args: &Args) -> Codec {
 }
 
 /// The sending half of a load; of `Pull` the messages that will be pulled.
-fn sends(kind: LoadKind, target: &Target, args: &Args, topic: &str, queues: usize) -> Load {
+fn sends(load: &LoadOf, target: &Target, args: &Args, topic: &str, queues: usize) -> Load {
+    let kind = load.kind;
     let seconds = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0));
     let (connections, window, batch) = match kind {
         LoadKind::Ping | LoadKind::Small | LoadKind::Beside => (1, 1, 1),
-        LoadKind::Open => (usize::from(args.connections), OPEN_WINDOW, usize::from(args.batch)),
+        LoadKind::Open => (usize::from(load.connections), OPEN_WINDOW, usize::from(args.batch)),
         LoadKind::Pipeline | LoadKind::Pull | LoadKind::Rota => {
-            (usize::from(args.connections), usize::from(args.window), usize::from(args.batch))
+            (usize::from(load.connections), usize::from(args.window), usize::from(args.batch))
         }
     };
     let size = if matches!(kind, LoadKind::Small | LoadKind::Beside) { SMALL_BYTES } else { args.size };

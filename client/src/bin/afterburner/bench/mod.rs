@@ -66,9 +66,9 @@ pub struct Args {
     /// Messages in one request (pipeline, open)
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
-    /// Connections (pipeline, open, pull, rota)
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=20_000))]
-    connections: u16,
+    /// Connections (pipeline, open, pull, rota); of several numbers all loads take each
+    #[arg(long, value_delimiter = ',', default_value = "8", value_parser = clap::value_parser!(u16).range(1..=20_000))]
+    connections: Vec<u16>,
     /// Requests under way on each connection (pipeline), or on all of them together (rota)
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     window: u16,
@@ -131,6 +131,19 @@ enum LoadKind {
     Rota,
 }
 
+impl LoadKind {
+    fn takes_connections(self) -> bool {
+        matches!(self, LoadKind::Pipeline | LoadKind::Open | LoadKind::Pull | LoadKind::Rota)
+    }
+}
+
+/// A load as one row has it.
+#[derive(Clone, Copy, Debug)]
+struct LoadOf {
+    kind: LoadKind,
+    connections: u16,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum CodecName {
     Json,
@@ -142,17 +155,17 @@ pub fn run(args: Args) -> Outcome {
     names::sweep();
     interrupt::watch()?;
     let _peers = Peers::stopped(&args.peer);
-    raise_limit_of_files(usize::from(args.connections) + usize::from(args.idle));
+    let connections_max = args.connections.iter().copied().max().unwrap_or(0);
+    raise_limit_of_files(usize::from(connections_max) + usize::from(args.idle));
+    let loads = loads(&args);
     let start = Start {
         server_core: Some(args.server_core),
         hot_log_mib: args.hot_log_mib,
         store: args.store.clone().unwrap_or_else(scratch_folder),
         set: args.set.clone(),
     };
-    let mut rows: Vec<Vec<Row>> = subjects
-        .iter()
-        .map(|subject| args.loads.iter().map(|kind| row(subject, *kind, &args)).collect())
-        .collect();
+    let mut rows: Vec<Vec<Row>> =
+        subjects.iter().map(|subject| loads.iter().map(|load| row(subject, load, &args)).collect()).collect();
     let mut skipped: Vec<Skipped> = Vec::new();
     let shows_progress = std::io::stderr().is_terminal();
     for round in 1..=args.rounds {
@@ -172,8 +185,8 @@ pub fn run(args: Args) -> Outcome {
                     continue;
                 }
             };
-            for (kind, row) in args.loads.iter().zip(rows.iter_mut()) {
-                if subject.only_answers_sends() && matches!(kind, LoadKind::Pull | LoadKind::Beside) {
+            for (load, row) in loads.iter().zip(rows.iter_mut()) {
+                if subject.only_answers_sends() && matches!(load.kind, LoadKind::Pull | LoadKind::Beside) {
                     continue; // It has nothing to give.
                 }
                 if interrupt::is_asked() || is_out(&skipped, &row.load) {
@@ -182,7 +195,7 @@ pub fn run(args: Args) -> Outcome {
                 if shows_progress {
                     eprint!("\r{:78}\rround {round}/{}: {} {}", "", args.rounds, row.subject, row.load);
                 }
-                match on_core(args.client_core, || measure::measure(*kind, &target, &args)) {
+                match on_core(args.client_core, || measure::measure(load, &target, &args)) {
                     Ok(measured) => row.add(measured),
                     Err(why) => {
                         skipped.push(Skipped { server: subject.name(), load: Some(row.load.clone()), why });
@@ -233,15 +246,25 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
     Ok(named.chain(args.peer.iter().cloned().map(Subject::Peer)).collect())
 }
 
-fn row(subject: &Subject, kind: LoadKind, args: &Args) -> Row {
+/// Each kind with each number of connections, where that makes a difference.
+fn loads(args: &Args) -> Vec<LoadOf> {
+    let of = |kind: LoadKind| {
+        let numbers = if kind.takes_connections() { &args.connections[..] } else { &[1] };
+        numbers.iter().map(move |&connections| LoadOf { kind, connections })
+    };
+    args.loads.iter().copied().flat_map(of).collect()
+}
+
+fn row(subject: &Subject, load: &LoadOf, args: &Args) -> Row {
+    let &LoadOf { kind, connections } = load;
     let shape = match kind {
         LoadKind::Ping => "1 x 1".to_owned(),
-        LoadKind::Pipeline => format!("{} x {}", args.connections, args.window),
-        LoadKind::Open => format!("{} at {}/s", args.connections, args.rate),
-        LoadKind::Pull => format!("{} x {}", args.connections, args.pull_queues),
+        LoadKind::Pipeline => format!("{connections} x {}", args.window),
+        LoadKind::Open => format!("{connections} at {}/s", args.rate),
+        LoadKind::Pull => format!("{connections} x {}", args.pull_queues),
         LoadKind::Small => "1 x 1".to_owned(),
         LoadKind::Beside => "1 x 1, and pulls".to_owned(),
-        LoadKind::Rota => format!("{} of {}", args.window.min(args.connections), args.connections),
+        LoadKind::Rota => format!("{} of {connections}", args.window.min(connections)),
     };
     let shape = if args.idle > 0 { format!("{shape}, {} idle", args.idle) } else { shape };
     let batch = if args.batch > 1 { format!(" of {}", args.batch) } else { String::new() };
@@ -253,7 +276,7 @@ fn row(subject: &Subject, kind: LoadKind, args: &Args) -> Row {
         LoadKind::Pull => format!("pull {} B", args.size),
     };
     let bytes = if matches!(kind, LoadKind::Small | LoadKind::Beside) { SMALL_BYTES } else { args.size };
-    Row::new(&subject.name(), &load, &shape, bytes)
+    Row::new(&subject.name(), &load, &shape, connections.into(), bytes)
 }
 
 /// Runs the load on a thread of its own: what is started from here must not inherit the core.

@@ -2,22 +2,17 @@
 
 use super::load::Outcome;
 use super::server::Used;
-use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::time::Duration;
 
-/// One subject under one load, over all rounds.
-#[derive(Clone, Debug)]
+/// One subject under one load, round by round.
 pub struct Row {
     pub subject: String,
     pub load: String,
     pub shape: String,
+    pub connections: usize,
     pub size: usize,
-    outcome: Outcome,
-    rates: Vec<f64>,
-    used: Option<Used>,
-    client_cpu_s: f64,
-    bytes: u64,
+    rounds: Vec<Round>,
 }
 
 /// What one round adds.
@@ -47,93 +42,101 @@ impl std::fmt::Display for Skipped {
 }
 
 impl Row {
-    pub fn new(subject: &str, load: &str, shape: &str, size: usize) -> Row {
-        Row {
-            subject: subject.to_owned(),
-            load: load.to_owned(),
-            shape: shape.to_owned(),
-            size,
-            outcome: Outcome::new(),
-            rates: Vec::new(),
-            used: None,
-            client_cpu_s: 0.0,
-            bytes: 0,
-        }
+    pub fn new(subject: &str, load: &str, shape: &str, connections: usize, size: usize) -> Row {
+        let (subject, load, shape) = (subject.to_owned(), load.to_owned(), shape.to_owned());
+        Row { subject, load, shape, connections, size, rounds: Vec::new() }
     }
 
     pub fn add(&mut self, round: Round) {
-        let Round { outcome, used, client, bytes } = round;
-        self.rates.push(rate(outcome.messages, outcome.took));
-        self.outcome.latency.add(&outcome.latency).expect("all histograms have the same bounds");
-        self.outcome.messages += outcome.messages;
-        self.outcome.served += outcome.served;
-        self.outcome.took += outcome.took;
-        self.outcome.refused += outcome.refused;
-        self.outcome.unanswered += outcome.unanswered;
-        self.outcome.first_refusal = self.outcome.first_refusal.or(outcome.first_refusal);
-        if let Some(used) = used {
-            let sum = self.used.get_or_insert(Used { own_kib: used.own_kib, ..Used::default() });
-            let add =
-                |sum: &mut Option<u64>, more: Option<u64>| *sum = more.map(|more| sum.unwrap_or(0) + more);
-            sum.cpu_s += used.cpu_s;
-            sum.shard_cpu_s += used.shard_cpu_s;
-            add(&mut sum.shard_busy_ns, used.shard_busy_ns);
-            add(&mut sum.shard_faults, used.shard_faults);
-            add(&mut sum.shard_allocations, used.shard_allocations);
-            sum.faults_minor += used.faults_minor;
-            sum.faults_major += used.faults_major;
-            sum.own_kib = sum.own_kib.zip(used.own_kib).map(|(at, more)| (at.0, more.1));
-        }
-        self.client_cpu_s += client.cpu_s;
-        self.bytes += bytes;
+        self.rounds.push(round);
     }
 
     pub fn has_run(&self) -> bool {
-        !self.rates.is_empty()
+        !self.rounds.is_empty()
     }
 
     pub fn figures(&self) -> Figures {
-        let Outcome { messages, took, served, latency, refused, first_refusal, unanswered } = &self.outcome;
-        let per_million = |cpu_s: f64| cpu_s * 1e6 / (*served).max(1) as f64;
+        let rounds = &self.rounds;
+        let middle = |each: fn(&Round) -> f64| median(rounds.iter().map(each).collect());
+        let middle_of_known =
+            |each: fn(&Round) -> Option<f64>| rounds.iter().map(each).collect::<Option<Vec<_>>>().map(median);
+        let sum = |each: fn(&Round) -> u64| rounds.iter().map(each).sum();
+        let sum_of_known = |each: fn(&Used) -> Option<u64>| {
+            rounds.iter().map(|round| each(round.used.as_ref()?)).sum::<Option<u64>>()
+        };
+        let own_kib = |round: Option<&Round>| round?.used?.own_kib;
         Figures {
             subject: self.subject.clone(),
             load: self.load.clone(),
             shape: self.shape.clone(),
+            connections: self.connections,
             message_bytes: self.size,
-            rounds: self.rates.len(),
-            seconds: took.as_secs_f64(),
-            messages: *messages,
-            msg_per_s: rate(*messages, *took),
-            msg_per_s_min: self.rates.iter().copied().fold(f64::INFINITY, f64::min),
-            msg_per_s_max: self.rates.iter().copied().fold(0.0, f64::max),
-            mb_per_s: rate(self.bytes, *took) / 1e6,
-            latency_us: Latency::of(latency),
-            server_cpu_s_per_million: self.used.map(|used| per_million(used.cpu_s)),
-            server_ns_per_msg: self.used.map(|used| {
-                let polls = used.shard_cpu_s > 0.0;
-                let cpu_s = if polls { used.shard_cpu_s } else { used.cpu_s };
-                per_million(used.shard_busy_ns.map_or(cpu_s, |ns| ns as f64 / 1e9)) * 1e3
-            }),
-            server_faults_minor: self.used.map(|used| used.faults_minor),
-            server_faults_major: self.used.map(|used| used.faults_major),
-            shard_faults: self.used.and_then(|used| used.shard_faults),
-            shard_allocations: self.used.and_then(|used| used.shard_allocations),
-            server_own_kib_begin: self.used.and_then(|used| used.own_kib).map(|kib| kib.0),
-            server_own_kib_end: self.used.and_then(|used| used.own_kib).map(|kib| kib.1),
-            client_cpu_s_per_million: per_million(self.client_cpu_s),
-            refused: *refused,
-            first_refusal: *first_refusal,
-            unanswered: *unanswered,
+            rounds: rounds.len(),
+            seconds: rounds.iter().map(|round| round.outcome.took.as_secs_f64()).sum(),
+            messages: sum(|round| round.outcome.messages),
+            msg_per_s: middle(Round::rate),
+            msg_per_s_min: rounds.iter().map(Round::rate).fold(f64::INFINITY, f64::min),
+            msg_per_s_max: rounds.iter().map(Round::rate).fold(0.0, f64::max),
+            mb_per_s: middle(|round| rate(round.bytes, round.outcome.took) / 1e6),
+            latency_us: Latency {
+                p50: middle(|round| round.micros_at(0.5)),
+                p90: middle(|round| round.micros_at(0.9)),
+                p99: middle(|round| round.micros_at(0.99)),
+                p99_9: middle(|round| round.micros_at(0.999)),
+                p99_99: middle(|round| round.micros_at(0.9999)),
+                max: rounds.iter().map(|round| round.micros_at(1.0)).fold(0.0, f64::max),
+            },
+            p99_us_min: rounds.iter().map(|round| round.micros_at(0.99)).fold(f64::INFINITY, f64::min),
+            p99_us_max: rounds.iter().map(|round| round.micros_at(0.99)).fold(0.0, f64::max),
+            server_cpu_s_per_million: middle_of_known(|round| Some(round.per_million(round.used?.cpu_s))),
+            server_ns_per_msg: middle_of_known(|round| Some(round.per_million(round.used?.busy_s()) * 1e3)),
+            server_faults_minor: sum_of_known(|used| Some(used.faults_minor)),
+            server_faults_major: sum_of_known(|used| Some(used.faults_major)),
+            shard_faults: sum_of_known(|used| used.shard_faults),
+            shard_allocations: sum_of_known(|used| used.shard_allocations),
+            server_own_kib_begin: own_kib(rounds.first()).map(|kib| kib.0),
+            server_own_kib_end: own_kib(rounds.last()).map(|kib| kib.1),
+            client_cpu_s_per_million: middle(|round| round.per_million(round.client.cpu_s)),
+            refused: sum(|round| round.outcome.refused),
+            first_refusal: rounds.iter().find_map(|round| round.outcome.first_refusal),
+            unanswered: sum(|round| round.outcome.unanswered),
         }
     }
 }
 
-/// One row as it is told.
+impl Round {
+    fn rate(&self) -> f64 {
+        rate(self.outcome.messages, self.outcome.took)
+    }
+
+    fn micros_at(&self, quantile: f64) -> f64 {
+        self.outcome.latency.value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    fn per_million(&self, cpu_s: f64) -> f64 {
+        cpu_s * 1e6 / self.outcome.served.max(1) as f64
+    }
+}
+
+/// The one in the middle, or between the two there.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let upper = values.len() / 2;
+    match values.get(upper) {
+        Some(value) if values.len() % 2 == 1 => *value,
+        Some(value) => (value + values[upper - 1]) / 2.0,
+        None => 0.0,
+    }
+}
+
+/// One row as it is told: rates, times and costs are the median of its rounds, so that a pause of the machine in one of them
+/// does not decide; `max` is of all of them, and counts are sums.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
     pub subject: String,
     pub load: String,
     pub shape: String,
+    pub connections: usize,
     pub message_bytes: usize,
     pub rounds: usize,
     pub seconds: f64,
@@ -143,6 +146,8 @@ pub struct Figures {
     pub msg_per_s_max: f64,
     pub mb_per_s: f64,
     pub latency_us: Latency,
+    pub p99_us_min: f64,
+    pub p99_us_max: f64,
     pub server_cpu_s_per_million: Option<f64>,
     /// How long the turns with work took, of a server that tells; else CPU time of the threads that poll; else of all threads.
     /// Over messages.
@@ -168,20 +173,6 @@ pub struct Latency {
     pub p99_9: f64,
     pub p99_99: f64,
     pub max: f64,
-}
-
-impl Latency {
-    fn of(latency: &Histogram<u64>) -> Latency {
-        let at = |quantile: f64| latency.value_at_quantile(quantile) as f64 / 1e3;
-        Latency {
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p99_9: at(0.999),
-            p99_99: at(0.9999),
-            max: latency.max() as f64 / 1e3,
-        }
-    }
 }
 
 /// Columns as wide as what stands in them; the first three to the left, numbers to the right.
@@ -275,34 +266,42 @@ fn rate(count: u64, took: Duration) -> f64 {
 mod tests {
     use super::*;
 
-    /// Goal: rounds add up, and the table's columns stand under each other.
+    /// Goal: figures are those of the round in the middle, counts are sums, and the table's columns stand under each other.
     #[test]
-    fn rounds_add_up_to_a_row() {
-        let mut row = Row::new("tap", "send", "1 x 1", 1024);
-        for (messages, latency_ns) in [(1_000_000, 5_000), (3_000_000, 7_000)] {
-            let mut outcome = Outcome::new();
-            outcome.messages = messages;
-            outcome.served = messages;
-            outcome.took = Duration::from_secs(1);
-            outcome.record(latency_ns);
-            let used = Some(Used {
-                cpu_s: 1.0,
-                faults_minor: 2,
-                own_kib: Some((messages, 2 * messages)),
-                ..Used::default()
+    fn rounds_make_a_row() {
+        let rounds =
+            [(1_000_000, 5_000), (9_000_000, 50_000), (2_000_000, 7_000)].map(|(messages, latency_ns)| {
+                let mut outcome = Outcome::new();
+                outcome.messages = messages;
+                outcome.served = messages;
+                outcome.took = Duration::from_secs(1);
+                outcome.record(latency_ns);
+                let own_kib = Some((messages, 2 * messages));
+                let used = Some(Used { cpu_s: 1.0, faults_minor: 2, own_kib, ..Used::default() });
+                Round { outcome, used, client: Used::default(), bytes: messages }
             });
-            row.add(Round { outcome, used, client: Used::default(), bytes: messages });
-        }
+        let mut row = Row::new("tap", "send", "1 x 1", 1, 1024);
+        rounds.into_iter().for_each(|round| row.add(round));
         let figures = row.figures();
+        assert_eq!((figures.messages, figures.server_faults_minor), (12_000_000, Some(6)));
         assert!((figures.msg_per_s - 2e6).abs() < 1.0);
         assert!((figures.server_ns_per_msg.unwrap() - 500.0).abs() < 1e-6);
-        assert_eq!((figures.msg_per_s_min, figures.msg_per_s_max), (1e6, 3e6));
+        assert_eq!((figures.msg_per_s_min, figures.msg_per_s_max), (1e6, 9e6));
+        let p99 = (figures.p99_us_min, figures.latency_us.p99, figures.p99_us_max);
+        assert_eq!(p99, (5.003, 7.003, 50.015), "the histogram's buckets, at their ends");
+        assert_eq!(figures.latency_us.max, p99.2);
         let kib = (figures.server_own_kib_begin, figures.server_own_kib_end);
-        assert_eq!(kib, (Some(1_000_000), Some(6_000_000)), "of the first look, and of the last");
+        assert_eq!(kib, (Some(1_000_000), Some(4_000_000)), "of the first look, and of the last");
         let text = table(&[figures]);
         let ends: Vec<usize> =
             text.lines().map(|line| line.find("msg/s").or(line.find("2,000,000")).unwrap()).collect();
         assert_eq!(ends[0] + "msg/s".len(), ends[1] + "2,000,000".len());
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_two() {
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), 3.0);
+        assert_eq!(median(vec![]), 0.0);
     }
 
     #[test]

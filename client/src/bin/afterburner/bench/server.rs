@@ -44,6 +44,14 @@ pub struct Used {
     pub own_kib: Option<(u64, u64)>,
 }
 
+impl Used {
+    /// How long the turns with work took, of a server that tells; else CPU time of the threads that poll; else of all.
+    pub fn busy_s(&self) -> f64 {
+        let cpu_s = if self.shard_cpu_s > 0.0 { self.shard_cpu_s } else { self.cpu_s };
+        self.shard_busy_ns.map_or(cpu_s, |ns| ns as f64 / 1e9)
+    }
+}
+
 /// Whom to look at.
 #[derive(Clone, Debug)]
 pub enum Who {
