@@ -7,7 +7,7 @@ use protocol::error::FieldError;
 use protocol::fastjson;
 use protocol::frame::Codec;
 
-use crate::limits::REMARK_BYTES_MAX;
+use crate::limits::{HEADER_BYTES_MAX, REMARK_BYTES_MAX};
 use crate::net::ConnId;
 
 /// Where an answer goes. Small and `Copy`: holds, gates and errands keep it.
@@ -45,6 +45,15 @@ impl Refusal {
     #[cold]
     pub fn body_too_long(len: usize, len_max: usize) -> Refusal {
         let remark = format!("the body of this request has {len} bytes, more than the {len_max} it may have");
+        Refusal::new(response::SYSTEM_ERROR, remark)
+    }
+
+    /// The header is longer than any may be.
+    #[cold]
+    pub fn header_too_long(len: usize) -> Refusal {
+        let remark = format!(
+            "the header of this request has {len} bytes, more than the {HEADER_BYTES_MAX} it may have; the connection is closed"
+        );
         Refusal::new(response::SYSTEM_ERROR, remark)
     }
 

@@ -23,11 +23,21 @@ pub const JOIN_BYTES_MIN: usize = 8 * 1024;
 pub const RECEIVE_RING_BYTES_MIN: usize = 16 * 1024;
 /// The largest frame of the wire, its own length word included.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024 + 4;
+/// Bytes of a request's header. A longer one is answered with the reason, and its connection closed: to read it takes as long as a thousand
+/// requests, and the longest that a desk takes, an expression all of whose characters JSON escapes, has not half as many.
+pub const HEADER_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a request's JSON body: heartbeats, locks, lists of topics and of groups. A longer one is refused.
 pub const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Names and elements in it: over 6,000 subscriptions, 16,000 queues, 7,000 topics or 4,000 groups. With more it is refused.
 /// An element of three bytes may take 400 once it is read, and some 100 ns.
 pub const JSON_VALUES_MAX: usize = 65_536;
+/// Up to so many bytes a JSON body is read within the turn; a longer one by the cold thread, and its connection waits. Some 100 subscriptions.
+pub const JSON_SHORT_BYTES_MAX: usize = 16 * 1024;
+/// Long bodies that are being read, or that have been and wait for their request to be offered again: 30 MB each at most. At the bound the
+/// next one waits, unread.
+pub const LONG_BODIES_MAX: usize = 8;
+/// After so long one that was not asked for makes room for another.
+pub const LONG_BODY_MS_MAX: u64 = 100;
 /// Bytes of the settings that one request changes. A longer one is refused.
 pub const SETTINGS_BYTES_MAX: usize = 256 * 1024;
 /// Memory for joined frames, over all connections. At the bound a connection waits, unread, for its buffer.
@@ -170,6 +180,8 @@ pub const IDLE_SWEEP_STEP: usize = 64;
 const _: () = assert!(REQUESTS_PER_VISIT_MAX <= REQUESTS_PER_TURN_MAX);
 const _: () = assert!(JOIN_BYTES_MIN <= RECEIVE_RING_BYTES_MIN / 2);
 const _: () = assert!(FRAME_BYTES_MAX * 2 <= JOIN_POOL_BYTES_MAX);
+const _: () =
+    assert!(EXPRESSION_BYTES_MAX * 6 * 2 < HEADER_BYTES_MAX && JSON_SHORT_BYTES_MAX < JSON_BYTES_MAX);
 const _: () = assert!(OUTBOX_BYTES_LOW < OUTBOX_BYTES_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES <= OUTBOX_CHUNK_BYTES_KEPT_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES_KEPT_MAX <= OUTBOX_BYTES_MAX);

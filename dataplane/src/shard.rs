@@ -14,9 +14,9 @@ use protocol::frame::Frame;
 use protocol::header::Header;
 use protocol::headers::SendFields;
 
-use crate::broker::{Broker, Request, Served};
+use crate::broker::{Broker, Refusal, ReplyTo, Request, Served};
 use crate::config::FlushDiskType;
-use crate::limits::{REQUESTS_PER_TURN_MAX, RX_BURST_MAX, TX_BURST_MAX};
+use crate::limits::{HEADER_BYTES_MAX, REQUESTS_PER_TURN_MAX, RX_BURST_MAX, TX_BURST_MAX};
 use crate::net::{Net, NetEvent, NetTx};
 use crate::outbox::Outbox;
 use crate::session::{Ends, Sessions, Silent, Verdict};
@@ -122,6 +122,12 @@ impl<N: Net> Shard<N> {
                 body: frame.body,
                 now,
             };
+            if frame.header.len() > HEADER_BYTES_MAX {
+                // Its number lies somewhere in it. This one nobody asks by, so that clients write the answer to their logs.
+                let to = ReplyTo { conn: ends.conn, opaque: -1, codec: frame.codec, oneway: false };
+                outbox.refuse(to, &Refusal::header_too_long(frame.header.len()));
+                return Verdict::Close;
+            }
             if broker.shapes.read(&frame, &mut req.header, &mut req.send).is_err() {
                 return Verdict::Close;
             }

@@ -74,7 +74,7 @@ impl Routes {
 impl Broker {
     /// Code 400.
     pub(super) fn query_assignment(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let asked: QueryAssignmentRequestBody = req.json()?;
+        let asked: QueryAssignmentRequestBody = self.json(req)?;
         // It is kept until the route has come.
         check_client_id(&asked.client_id)?;
         if [&asked.topic, &asked.consumer_group, &asked.strategy_name]

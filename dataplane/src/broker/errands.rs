@@ -11,6 +11,7 @@
 //! is simply answered into the void. A desk that asks something new adds its question and its answer here. Who waits (`E`) is
 //! unknown here: second_halves.rs lists them.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -65,6 +66,8 @@ pub enum Question {
     ByKey(Box<KeyAsk>),
     /// A body that takes long to make. Answered with `Answer::Bytes`.
     Make(Box<dyn Make>),
+    /// A body that takes long to read. Answered with `Answer::Read`.
+    Read { body: Vec<u8>, read: ReadBody },
 }
 
 /// What of a table goes into an answer, taken out of it as cheaply as can be. The answer is put together by the cold thread: for a large table
@@ -72,6 +75,9 @@ pub enum Question {
 pub trait Make: fmt::Debug + Send {
     fn body(self: Box<Self>) -> Vec<u8>;
 }
+
+/// Reads a body as one of its kind. What comes of it is known to who asked.
+pub type ReadBody = fn(&[u8]) -> Box<dyn Any + Send>;
 
 /// A message by its queue.
 #[derive(Debug)]
@@ -100,6 +106,8 @@ pub enum Answer {
     Offsets(Vec<QueueOffset>),
     Units(Vec<Unit>),
     Keys(KeysFound),
+    /// The body that was read, and what it says.
+    Read(Vec<u8>, Box<dyn Any + Send>),
     /// The files cannot be read.
     Failed(String),
 }
@@ -115,6 +123,7 @@ impl Answer {
             | Answer::StoreTimes(_)
             | Answer::Offsets(_)
             | Answer::Units(_)
+            | Answer::Read(..)
             | Answer::Failed(_) => 0,
         }
     }

@@ -109,7 +109,7 @@ impl Broker {
     /// Code 46: whether this broker can filter as the client wants, asked before the client starts.
     pub(super) fn check_client_config(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         if !req.body.is_empty() {
-            let asked: CheckClientRequestBody = req.json()?;
+            let asked: CheckClientRequestBody = self.json(req)?;
             check_subscription(&asked.subscription_data)?;
             if !asked.subscription_data.is_tag() {
                 let kind = &asked.subscription_data.expression_type;

@@ -27,7 +27,7 @@ use crate::outbox::{Body, Outbox};
 impl Broker {
     /// Code 41: the answer names the queues the client got.
     pub(super) fn lock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let mut asked: LockBatchRequestBody = req.json()?;
+        let mut asked: LockBatchRequestBody = self.json(req)?;
         check_names(&asked)?;
         let now_ms = req.now.wall_ms;
         let client_id: Arc<str> = asked.client_id.as_str().into();
@@ -55,7 +55,7 @@ impl Broker {
 
     /// Code 42.
     pub(super) fn unlock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let asked: UnlockBatchRequestBody = req.json()?;
+        let asked: UnlockBatchRequestBody = self.json(req)?;
         for queue in &asked.mq_set {
             self.locks.unlock(&asked.consumer_group, &asked.client_id, name_of(queue));
         }

@@ -33,6 +33,7 @@ pub mod held_pull;
 pub mod hold;
 pub mod leaving;
 pub mod locks;
+pub mod long_bodies;
 pub mod new_beat;
 pub mod notices;
 pub mod offset_desk;
@@ -84,6 +85,7 @@ use crate::broker::heartbeat::Beats;
 use crate::broker::hold::Holds;
 use crate::broker::leaving::Leaving;
 use crate::broker::locks::Locks;
+use crate::broker::long_bodies::LongBodies;
 use crate::broker::notices::Notices;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::peers::Peers;
@@ -126,6 +128,7 @@ pub struct Broker {
     pub consumers: Consumers,
     pub producers: Producers,
     pub beats: Beats,
+    long_bodies: LongBodies,
     leaving: Leaving,
     notices: Notices,
     pub locks: Locks,
@@ -222,6 +225,7 @@ impl Broker {
     /// A connection is gone: its client leaves every group, from this turn on, and its holds and calls vanish.
     pub fn closed(&mut self, conn: ConnId, _now: &TurnTime, out: &mut Outbox) {
         self.holds.closed(conn);
+        self.long_bodies.closed(conn);
         self.lose_calls_to(conn, out);
         self.client_left(conn);
         self.peers.closed(conn);

@@ -23,7 +23,8 @@ use super::room::NotMade;
 use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use super::{Broker, Refusal, ReplyTo, Request};
 use crate::limits::{
-    BEAT_ITEMS_PER_TURN_MAX, CONSUMER_GROUPS_PER_CONN_MAX, NAME_BYTES_MAX, SUBSCRIPTIONS_BYTES_MAX,
+    BEAT_ITEMS_PER_TURN_MAX, CONSUMER_GROUPS_PER_CONN_MAX, JSON_SHORT_BYTES_MAX, NAME_BYTES_MAX,
+    SUBSCRIPTIONS_BYTES_MAX,
 };
 use crate::net::ConnId;
 use crate::outbox::Outbox;
@@ -64,11 +65,11 @@ impl Broker {
             return Err(Refusal::no_room());
         }
         let waits = self.beats.long.is_some();
-        if waits && req.body.len() > BEAT_BYTES_MAX {
+        if waits && req.body.len() > JSON_SHORT_BYTES_MAX {
             // Nor is it read for every turn that it waits.
             return Err(Refusal::no_room());
         }
-        let data: HeartbeatData = req.json()?;
+        let data: HeartbeatData = self.json(req)?;
         if waits && items_of(&data) > BEAT_ITEMS_PER_TURN_MAX {
             return Err(Refusal::no_room());
         }

@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 
-use protocol::body::Body;
 use protocol::code::response;
 use protocol::frame::Codec;
 use protocol::header::{Header, Text};
 use protocol::headers::SendFields;
 
 use crate::answer::{Refusal, ReplyTo};
-use crate::limits::{ERRAND_TEXT_BYTES_MAX, JSON_BYTES_MAX, JSON_VALUES_MAX};
+use crate::limits::ERRAND_TEXT_BYTES_MAX;
 use crate::net::ConnId;
 use crate::time::TurnTime;
 
@@ -44,15 +43,6 @@ pub fn check_kept<'t>(texts: impl IntoIterator<Item = Text<'t>>) -> Result<(), R
 const TEXT_BYTES: usize = 32;
 
 impl Request<'_> {
-    /// The body, where it is JSON: of bounded length and with a bounded number of values, since what comes of them takes many times
-    /// the memory and is made within this turn.
-    pub fn json<T: Body>(&self) -> Result<T, Refusal> {
-        if self.body.len() > JSON_BYTES_MAX {
-            return Err(Refusal::body_too_long(self.body.len(), JSON_BYTES_MAX));
-        }
-        T::decode_within(self.body, JSON_VALUES_MAX).map_err(Refusal::of_body)
-    }
-
     pub fn reply_to(&self) -> ReplyTo {
         ReplyTo {
             conn: self.conn,

@@ -4,6 +4,7 @@ use crate::broker::Broker;
 use crate::broker::admin::AdminErrand;
 use crate::broker::desk_errands::DeskErrand;
 use crate::broker::errands::{Answer, waiting};
+use crate::broker::long_bodies::BodyErrand;
 use crate::broker::pull::PullErrand;
 use crate::net::NetTx;
 use crate::outbox::Outbox;
@@ -15,6 +16,7 @@ waiting! {
     Pull(PullErrand),
     Desk(DeskErrand),
     Admin(Box<AdminErrand>),
+    Body(BodyErrand),
 }
 
 impl Broker {
@@ -31,6 +33,7 @@ impl Broker {
             Errand::Pull(errand) => self.pull_answered(errand, answer, now, net, out),
             Errand::Desk(errand) => self.desk_answered(errand, answer, now, out),
             Errand::Admin(errand) => self.admin_answered(*errand, answer, out),
+            Errand::Body(errand) => self.body_read(errand, answer, now),
         }
     }
 }

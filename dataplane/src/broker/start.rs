@@ -17,6 +17,7 @@ use crate::broker::groups::Groups;
 use crate::broker::heartbeat::Beats;
 use crate::broker::leaving::Leaving;
 use crate::broker::locks::Locks;
+use crate::broker::long_bodies::LongBodies;
 use crate::broker::notices::Notices;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::peers::Peers;
@@ -70,6 +71,7 @@ impl Broker {
             consumers: Consumers::default(),
             producers: Producers::default(),
             beats: Beats::default(),
+            long_bodies: LongBodies::default(),
             leaving: Leaving::default(),
             notices: Notices::default(),
             locks: Locks::default(),

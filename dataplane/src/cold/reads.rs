@@ -104,6 +104,10 @@ impl Reads {
                 Answer::Offsets(found)
             }
             Question::Make(parts) => Answer::Bytes(Some(parts.body())),
+            Question::Read { body, read } => {
+                let what = read(&body);
+                Answer::Read(body, what)
+            }
             Question::ByKey(ask) => {
                 let query = KeyQuery {
                     topic: &ask.topic,

@@ -404,7 +404,43 @@ fn remarks_do_not_repeat_long_names() {
             check(with(code, &|_| false).body(body.clone()));
         }
     }
-    check(crate::requests::send(&"t".repeat(1 << 20), 0, "", b"x"));
-    check(crate::requests::send("%RETRY%G", 0, &format!("k\u{1}{}\u{2}", "v".repeat(1 << 20)), b"x"));
+    check(crate::requests::send(&"t".repeat(1_000_000), 0, "", b"x"));
+    check(crate::requests::send("%RETRY%G", 0, &format!("k\u{1}{}\u{2}", "v".repeat(1_000_000)), b"x"));
     assert!(refused > 20, "{refused} refusals with long names");
+}
+
+/// B-15. Goal: a header that takes long to read is not read: who sent it is told why, and its connection ends, while others go on; all that a desk
+/// can take passes. Method: the longest expression, every character escaped as Java may, and one byte more than a header may have, in either form.
+#[test]
+fn headers_have_a_length() {
+    let mut world = World::new();
+    world.topic("T", 1);
+    let other = world.connect();
+    world.done(other, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &[]));
+    for codec in [Codec::Json, Codec::Binary] {
+        let conn = world.connect();
+        let longest = "\u{1}".repeat((64 << 10) - 3);
+        world.post_in(codec, conn, &long_pull(0, &longest, "TAG", 4));
+        assert!(world.next(conn).is_some_and(|answer| answer.code == 19), "an expression of 64 KiB");
+        let head = |len: usize| {
+            let command = RemotingCommand::request(request::GET_BROKER_CONFIG);
+            command.field("x", "y".repeat(len))
+        };
+        let header_len = |command: &RemotingCommand| command.encode(codec).len() - 8;
+        let spare = (1 << 20) - header_len(&head(0));
+        assert_eq!(header_len(&head(spare)), 1 << 20);
+        world.done(conn, RemotingCommand::request(request::GET_BROKER_CONFIG));
+        world.post_in(codec, conn, &head(spare));
+        world.turn();
+        assert!(world.next(conn).is_some_and(|answer| answer.code == 0));
+        world.post_in(codec, conn, &head(spare + 1));
+        for _ in 0..5 {
+            world.turn();
+        }
+        let answer = world.next(conn).unwrap();
+        let remark = "the header of this request has 1048577 bytes, more than the 1048576 it may have; the connection is closed";
+        assert_eq!((answer.code, answer.opaque, answer.remark.as_deref()), (1, -1, Some(remark)));
+        assert!(!world.shard.net.is_open(conn));
+    }
+    world.done(other, RemotingCommand::request(request::GET_BROKER_CONFIG));
 }

@@ -252,6 +252,7 @@ fn changes_wait_for_the_files() {
     for _ in 0..1_000 {
         rest = &rest[world.shard.net.feed(conn, rest)..];
         world.turn_alone();
+        world.read_turn();
     }
     assert!((20..50).contains(&answers(&mut world)), "the files take nothing beyond their lane");
     let waiting = world.shard.broker.ops.len();

@@ -13,6 +13,7 @@ mod delay;
 mod dumps;
 mod full_tables;
 mod holes;
+mod long_bodies;
 mod many_groups;
 mod membership;
 mod offsets;

@@ -193,8 +193,8 @@ fn a_reply_whose_properties_fit_no_frame_is_refused() {
     let mut world = World::new();
     let (a, b) = (world.connect(), world.connect());
     world.done(a, heartbeat("a", vec![], &["RPG"]));
-    let long = "\u{3}".repeat(3 << 20);
-    let mut command = reply(&[("REPLY_TO_CLIENT", "a"), ("LONG", &long)]);
+    let long = "\u{3}".repeat(900_000);
+    let mut command = reply(&[("REPLY_TO_CLIENT", "a"), ("LONG", &long)]).body(vec![b'x'; 12 << 20]);
     command.opaque = 9;
     world.post_in(Codec::Binary, b, &command);
     let answer = answer_of(&mut world, b, 9).unwrap();
@@ -217,7 +217,8 @@ fn a_relayed_remark_that_fits_no_frame_is_refused() {
         .field("jstackEnable", "false");
     let opaque = world.post(b, ask.clone());
     let relayed = world.take(a, request::GET_CONSUMER_RUNNING_INFO).remove(0);
-    let answer = RemotingCommand::response(1, relayed.opaque).remark("\u{3}".repeat(3 << 20));
+    let answer = RemotingCommand::response(1, relayed.opaque).remark("\u{3}".repeat(900_000));
+    let answer = answer.body(vec![b'x'; 12 << 20]);
     world.post_in(Codec::Binary, a, &answer);
     let answer = answer_of(&mut world, b, opaque).unwrap();
     let remark = "the answer is longer than a frame may be";

@@ -124,11 +124,21 @@ impl World {
     }
 
     pub fn turn(&mut self) {
+        self.turn_alone();
+        self.cold_turn();
+    }
+
+    /// A turn of the cold side, while the shard does nothing.
+    pub fn cold_turn(&mut self) {
         let now = self.clock.read();
-        self.shard.turn(&now);
         self.cold.step(now.wall_ms);
-        self.reads.step(64);
+        self.read_turn();
         self.keep();
+    }
+
+    /// What the shard has asked is answered.
+    pub fn read_turn(&mut self) {
+        self.reads.step(64);
     }
 
     /// A turn of the shard, while the cold side does nothing.

@@ -539,22 +539,18 @@ fn a_full_log_holds_senders_back() {
     assert!(answered >= posted - 1, "{answered} of {posted}");
 }
 
-/// Goal: a request whose answer no frame can hold is refused with a few words, and ends nothing. Method: a question about a group (345) with a
-/// name of 3 MiB of bare control characters, which the answer would repeat, as six bytes each.
+/// Goal: a request whose answer no frame can hold is refused with a few words, and ends nothing. Method: a question about all offsets (43), of
+/// which there are more than a frame holds.
 #[test]
 fn an_answer_that_fits_no_frame_says_so() {
     let mut world = World::new();
     world.topic("T", 1);
     let (bad, good) = (world.connect(), world.connect());
-    let asked = RemotingCommand::request(request::QUERY_SUBSCRIPTION_BY_CONSUMER).field("group", "NAME");
-    let short = RemotingCommand { opaque: 1, ..asked.field("topic", "T") }.encode(Codec::Json);
-    let at = short.windows(4).position(|four| four == b"NAME").unwrap();
-    let name = vec![1; 3 << 20];
-    let mut bytes = [&short[..at], &name, &short[at + 4..]].concat();
-    let header_len = bytes.len() as u32 - 8;
-    bytes[..4].copy_from_slice(&(header_len + 4).to_be_bytes());
-    bytes[4..8].copy_from_slice(&header_len.to_be_bytes());
-    world.feed(bad, &bytes);
+    for group in 0..160_000 {
+        world.shard.broker.offsets.commit(&format!("{group:0>110}"), "T", 0, 1).unwrap();
+    }
+    let asked = RemotingCommand::request(request::GET_ALL_CONSUMER_OFFSET);
+    world.feed(bad, &RemotingCommand { opaque: 1, ..asked }.encode(Codec::Json));
     world.pass(20);
     let answer = world.next(bad).unwrap();
     let remark = "the answer is longer than a frame may be";

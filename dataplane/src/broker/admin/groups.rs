@@ -16,7 +16,7 @@ use crate::outbox::{Body, Outbox};
 impl Broker {
     /// Code 200.
     pub(super) fn update_group(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let config: SubscriptionGroupConfig = req.json()?;
+        let config: SubscriptionGroupConfig = self.json(req)?;
         self.put_groups(&[config], req.now.wall_ms)?;
         out.done(req.reply_to());
         Ok(())
@@ -24,7 +24,7 @@ impl Broker {
 
     /// Code 225: all of them, or none when one is refused.
     pub(super) fn update_groups(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let list: SubscriptionGroupList = req.json()?;
+        let list: SubscriptionGroupList = self.json(req)?;
         self.put_groups(&list.group_config_list, req.now.wall_ms)?;
         out.done(req.reply_to());
         Ok(())

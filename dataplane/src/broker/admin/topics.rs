@@ -44,7 +44,7 @@ impl Broker {
 
     /// Code 18: all of them, or none when one is refused.
     pub(super) fn update_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let list: CreateTopicListRequestBody = req.json()?;
+        let list: CreateTopicListRequestBody = self.json(req)?;
         self.put_topics(list.topic_config_list.iter().map(TopicConfig::from), req.now.wall_ms)?;
         out.done(req.reply_to());
         Ok(())
