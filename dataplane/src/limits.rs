@@ -54,6 +54,8 @@ pub const OUTBOX_BYTES_LOW: usize = 64 * 1024;
 pub const TOPICS_BYTES_MAX: usize = FRAME_BYTES_MAX - 64 * 1024;
 /// Names of topics in one run, of deleted ones too: each keeps its place, which takes some 300 bytes. At the bound no new name is taken.
 pub const TOPIC_NAMES_MAX: usize = 524_288;
+/// Queues of a topic: more than anybody needs, and few enough to list.
+pub const QUEUES_PER_TOPIC_MAX: i32 = 65_535;
 /// Queues that those topics have or have had. One that is read or written takes some 200 bytes and a file. At the bound topics get no more.
 pub const QUEUES_MAX: usize = 1_048_576;
 /// Memory for subscription groups: 200,000 and more. At the bound no group is made.
@@ -68,10 +70,16 @@ pub const OFFSETS_PER_ROW_MAX: usize = 65_536;
 /// bound a heartbeat that would bring one more is refused; those who are in stay.
 pub const MEMBERS_PER_GROUP_MAX: usize = 65_536;
 pub const MEMBERS_MAX: usize = 1_048_576;
+/// A longer heartbeat is not kept, to be known again by its bytes, and read anew each time.
+pub const BEAT_BYTES_MAX: usize = 32 * 1024;
 /// Memory for heartbeats that are known by their bytes. At the bound those of others are read anew each time.
 pub const BEATS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Changes of topics and groups on their way to the files. At the bound heartbeats that say something new and administrators wait unread.
 pub const PERSIST_OPS_MAX: usize = 65_536;
+/// So many of them the shard holds without growing; committed offsets wait in their table for room among these.
+pub const PERSIST_OPS_ROOM: usize = 1024;
+/// Capacity of the lane on which they leave.
+pub const PERSIST_LANE_MAX: usize = 4096;
 /// Consumer groups one connection may be in. A heartbeat that would bring it into more is refused: each new group is a topic, too.
 pub const CONSUMER_GROUPS_PER_CONN_MAX: usize = 4_096;
 /// Groups and subscriptions that one turn takes of a heartbeat: each new group is a topic, too, and an entry in two files. The rest of a
@@ -98,6 +106,13 @@ pub const PRODUCER_GROUPS_PER_CONN_MAX: usize = 65_536;
 /// Encoded bytes a client may leave untaken before it is sent no more requests of ours, which others cause: it is told nothing,
 /// and who asked is told that it cannot be reached.
 pub const REQUESTS_UNTAKEN_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Our calls to clients under way, answered ones included until their deadline: far more than clients answer in that time. At the bound no call is
+/// made, and who asked is told so.
+pub const CALLS_MAX: usize = 1 << 20;
+/// How long a client may take for its answer.
+pub const CALL_MS_MAX: u64 = 10_000;
+/// Questions for a topic's route under way; more are refused, and the client rebalances by itself.
+pub const ROUTE_LANE_MAX: usize = 256;
 /// Room an outbox starts with when its connection first answers.
 pub const OUTBOX_CHUNK_BYTES: usize = 16 * 1024;
 /// A drained outbox larger than this gives its memory back.
@@ -149,6 +164,8 @@ pub const GATE_PER_TURN_MAX: u32 = 1024;
 pub const DELIVERIES_PER_TURN_MAX: u32 = 64;
 /// Half and op messages looked at in one turn.
 pub const HALVES_PER_TURN_MAX: u32 = 64;
+/// Decisions kept for half messages whose copy has not been met; older ones are forgotten, and then asked for again.
+pub const EARLY_MAX: usize = 65_536;
 /// Send-backs and ended transactions finished in one turn after their message came from the cold thread.
 pub const STALLED_PER_TURN_MAX: u32 = 16;
 /// Records, and bytes of them, that a desk reads ahead from below the hot log.
@@ -182,6 +199,11 @@ const _: () = assert!(JOIN_BYTES_MIN <= RECEIVE_RING_BYTES_MIN / 2);
 const _: () = assert!(FRAME_BYTES_MAX * 2 <= JOIN_POOL_BYTES_MAX);
 const _: () =
     assert!(EXPRESSION_BYTES_MAX * 6 * 2 < HEADER_BYTES_MAX && JSON_SHORT_BYTES_MAX < JSON_BYTES_MAX);
+const _: () = assert!(
+    BEAT_BYTES_MAX <= BEATS_BYTES_MAX
+        && PERSIST_OPS_ROOM <= PERSIST_LANE_MAX
+        && PERSIST_LANE_MAX <= PERSIST_OPS_MAX
+);
 const _: () = assert!(OUTBOX_BYTES_LOW < OUTBOX_BYTES_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES <= OUTBOX_CHUNK_BYTES_KEPT_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES_KEPT_MAX <= OUTBOX_BYTES_MAX);

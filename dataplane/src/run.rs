@@ -37,6 +37,7 @@ use crate::cold::wall_ms;
 use crate::config::FlushDiskType;
 use crate::host;
 use crate::lane::lane;
+use crate::limits::PERSIST_LANE_MAX;
 use crate::net::{Net, Waker};
 use crate::plan::ShardPlan;
 use crate::rng::Rng;
@@ -194,4 +195,3 @@ fn start_reads(plan: &ShardPlan, mut reads: Reads) -> Result<Worker<()>, RunErro
 
 const PARK_MAX: Duration = Duration::from_secs(1);
 const QUESTIONS_PER_STEP_MAX: u32 = 16;
-const PERSIST_LANE_MAX: usize = 4096;

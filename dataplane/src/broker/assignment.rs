@@ -24,7 +24,7 @@ use crate::broker::client::check_client_id;
 use crate::broker::topic_config::PERM_READ;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::lane::{LaneIn, LaneOut, lane};
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX, ROUTE_LANE_MAX};
 use crate::outbox::{Body, Outbox};
 
 /// What a name server is asked.
@@ -144,7 +144,7 @@ impl Broker {
         }
         let named = |(broker, queues): (String, i32)| {
             let topic = asked.topic.clone();
-            (0..queues.min(QUEUES_MAX))
+            (0..queues.min(QUEUES_PER_TOPIC_MAX))
                 .map(move |queue_id| MessageQueue::new(topic.clone(), broker.clone(), queue_id))
         };
         let mut queues: Vec<MessageQueue> = brokers.into_iter().flat_map(named).collect();
@@ -210,10 +210,6 @@ fn average(queues: usize, clients: usize, client: usize) -> Range<usize> {
 }
 
 const NO_ROUTE: &str = "the route of the topic is not known: rebalance at the client";
-/// No broker has more queues of a topic, whatever a route says.
-const QUEUES_MAX: i32 = 65_536;
-/// Questions under way; more are refused.
-const ROUTE_LANE_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {

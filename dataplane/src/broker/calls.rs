@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::broker::ReplyTo;
+use crate::limits::{CALL_MS_MAX, CALLS_MAX};
 use crate::net::ConnId;
 
 /// What a call is for.
@@ -82,11 +83,6 @@ impl Calls {
         self.deadlines.len() >= CALLS_MAX
     }
 }
-
-/// How long a client may take for its answer.
-const CALL_MS_MAX: u64 = 10_000;
-/// Calls under way, answered ones included until their deadline. Far more than clients answer in ten seconds.
-const CALLS_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

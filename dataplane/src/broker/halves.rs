@@ -15,6 +15,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use hashbrown::HashMap;
 
+use crate::limits::EARLY_MAX;
+
 /// What the transaction desk remembers about its two queues.
 #[derive(Debug)]
 pub struct Halves {
@@ -162,9 +164,6 @@ impl Halves {
         }
     }
 }
-
-/// Decisions kept for half messages whose copy has not been met; older ones are forgotten, and then asked for again.
-const EARLY_MAX: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

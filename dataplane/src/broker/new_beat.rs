@@ -23,8 +23,8 @@ use super::room::NotMade;
 use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use super::{Broker, Refusal, ReplyTo, Request};
 use crate::limits::{
-    BEAT_ITEMS_PER_TURN_MAX, CONSUMER_GROUPS_PER_CONN_MAX, JSON_SHORT_BYTES_MAX, NAME_BYTES_MAX,
-    SUBSCRIPTIONS_BYTES_MAX,
+    BEAT_BYTES_MAX, BEAT_ITEMS_PER_TURN_MAX, CONSUMER_GROUPS_PER_CONN_MAX, JSON_SHORT_BYTES_MAX,
+    NAME_BYTES_MAX, SUBSCRIPTIONS_BYTES_MAX,
 };
 use crate::net::ConnId;
 use crate::outbox::Outbox;
@@ -269,6 +269,3 @@ fn subscription_bytes(data: &SubscriptionData) -> usize {
     let tags = data.tags_set.iter().map(String::len);
     Subscription::bytes_of([&data.topic, expression_type, &data.sub_string], tags, data.code_set.len())
 }
-
-/// Longer heartbeats are not kept and always take the long way.
-const BEAT_BYTES_MAX: usize = 32 * 1024;

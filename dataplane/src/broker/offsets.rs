@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn changes_wait_while_there_is_no_room() {
         let mut offsets = ConsumerOffsets::default();
-        let queues = super::super::persist_ops::PERSIST_OPS_ROOM as i32 + 100;
+        let queues = crate::limits::PERSIST_OPS_ROOM as i32 + 100;
         for queue_id in 0..queues {
             offsets.commit("G", "T", queue_id, 1).unwrap();
         }

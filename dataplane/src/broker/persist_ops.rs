@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::group_config::GroupConfig;
 use super::topic_config::TopicConfig;
 use super::version::DataVersion;
-use crate::limits::PERSIST_OPS_MAX;
+use crate::limits::{PERSIST_OPS_MAX, PERSIST_OPS_ROOM};
 
 /// One change of one entry. `version` is the table's version after the change.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +84,3 @@ impl PersistOps {
         self.queue.is_empty()
     }
 }
-
-/// How many ops the queue holds without growing.
-pub const PERSIST_OPS_ROOM: usize = 1024;

@@ -21,7 +21,7 @@ use super::persist_ops::{PersistOp, PersistOps};
 use super::room::{NoRoom, NotMade};
 use super::topic_config::{PERM_INHERIT, PERM_READ, PERM_WRITE, TopicConfig};
 use super::version::DataVersion;
-use crate::limits::{self, TOPIC_NAMES_MAX, TOPICS_BYTES_MAX};
+use crate::limits::{QUEUES_MAX, QUEUES_PER_TOPIC_MAX, TOPIC_NAMES_MAX, TOPICS_BYTES_MAX};
 
 /// Where a topic is in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -189,7 +189,7 @@ impl Topics {
             }
             None => {
                 // The group's wish may come from a file.
-                let config = TopicConfig::new(name, queues.min(QUEUES_MAX), PERM_READ | PERM_WRITE);
+                let config = TopicConfig::new(name, queues.min(QUEUES_PER_TOPIC_MAX), PERM_READ | PERM_WRITE);
                 let config = TopicConfig { order: order.unwrap_or(false), topic_sys_flag, ..config };
                 self.check_room([&config])?;
                 self.put(config, now_ms, ops)
@@ -229,7 +229,7 @@ impl Topics {
         if names > 0 && self.slots.len() + names > TOPIC_NAMES_MAX {
             return Err(NAMES_FULL);
         }
-        if queues > 0 && self.queues + queues > limits::QUEUES_MAX {
+        if queues > 0 && self.queues + queues > QUEUES_MAX {
             return Err(QUEUES_FULL);
         }
         Ok(())
@@ -356,8 +356,6 @@ const QUEUES_FULL: NoRoom = NoRoom(
     "no room for more queues: the topics of this broker have or have had too many since its start; write fewer for this one, or make it on \
      another broker",
 );
-/// Queues of a topic: more than anybody needs, and few enough to list.
-pub const QUEUES_MAX: i32 = 65_535;
 
 #[cfg(test)]
 pub mod tests {
@@ -484,7 +482,7 @@ pub mod tests {
     #[test]
     fn names_and_queues_are_bounded_over_deletion() {
         let (mut topics, mut ops) = (table(settings()), PersistOps::new());
-        let wide = |at: usize| TopicConfig::new(&format!("Wide{at}"), QUEUES_MAX, 6);
+        let wide = |at: usize| TopicConfig::new(&format!("Wide{at}"), QUEUES_PER_TOPIC_MAX, 6);
         let mut made = 0;
         while topics.check_room([&wide(made)]).is_ok() && made < 100 {
             topics.put(wide(made), 0, &mut ops);

@@ -19,8 +19,9 @@ use crate::broker::groups::Groups;
 use crate::broker::offsets::{ConsumerOffsets, StoredOffset};
 use crate::broker::persist_ops::PersistOps;
 use crate::broker::topic_config::{PERM_READ, PERM_WRITE, TopicConfig};
-use crate::broker::topics::{QUEUES_MAX, TopicSettings, Topics};
+use crate::broker::topics::{TopicSettings, Topics};
 use crate::config::Config;
+use crate::limits::QUEUES_PER_TOPIC_MAX;
 
 use super::mirror::{ConfigFile, Mirror};
 
@@ -74,7 +75,7 @@ pub enum LoadError {
 pub enum TableFault {
     /// Queues are walked through, and each is a file.
     #[error(
-        "{file}: the {kind} \"{name}\" has {field} {value}, where 0 to {QUEUES_MAX} are possible; correct the number or take the entry out of the \
+        "{file}: the {kind} \"{name}\" has {field} {value}, where 0 to {QUEUES_PER_TOPIC_MAX} are possible; correct the number or take the entry out of the \
          file, and start again (nothing was changed; {file}.bak is the version before)"
     )]
     Number { file: &'static str, kind: &'static str, name: String, field: &'static str, value: i32 },
@@ -93,7 +94,7 @@ pub enum TableFault {
 
 /// Whether a broker can be started with these tables.
 pub fn check(mirror: &Mirror) -> Result<(), TableFault> {
-    let queues = 0..=QUEUES_MAX;
+    let queues = 0..=QUEUES_PER_TOPIC_MAX;
     for topic in mirror.topics.topic_config_table.values() {
         for (field, value) in
             [("readQueueNums", topic.read_queue_nums), ("writeQueueNums", topic.write_queue_nums)]
@@ -107,7 +108,7 @@ pub fn check(mirror: &Mirror) -> Result<(), TableFault> {
     // Fewer than none are none, which administrators may have said.
     for group in mirror.groups.subscription_group_table.values() {
         let value = group.retry_queue_nums;
-        if value > QUEUES_MAX {
+        if value > QUEUES_PER_TOPIC_MAX {
             let (file, name) = (ConfigFile::SubscriptionGroups.name(), group.group_name.clone());
             return Err(TableFault::Number { file, kind: "group", name, field: "retryQueueNums", value });
         }

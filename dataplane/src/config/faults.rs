@@ -4,7 +4,7 @@ use super::network::Device;
 use super::settings::Config;
 use super::shards;
 use super::value::{BrokerRole, Setting};
-use crate::broker::topics::QUEUES_MAX;
+use crate::limits::QUEUES_PER_TOPIC_MAX;
 
 /// Each fault with its fix.
 pub(super) fn faults(config: &Config) -> Vec<String> {
@@ -42,7 +42,7 @@ fn check_role(config: &Config, demand: &mut Demand<'_>) {
         "registerNameServerPeriod: write a number of ms from 10000 to 60000",
     );
     demand(
-        (1..=QUEUES_MAX as u32).contains(&config.default_topic_queue_nums),
+        (1..=QUEUES_PER_TOPIC_MAX as u32).contains(&config.default_topic_queue_nums),
         "defaultTopicQueueNums: write 1 to 65535",
     );
 }

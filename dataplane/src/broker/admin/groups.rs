@@ -8,9 +8,9 @@ use protocol::headers::{
 
 use super::super::group_config::GroupConfig;
 use super::super::groups::is_group_name;
-use super::super::topics::QUEUES_MAX;
 use super::super::{Broker, Refusal, Request};
 use super::invalid;
+use crate::limits::QUEUES_PER_TOPIC_MAX;
 use crate::outbox::{Body, Outbox};
 
 impl Broker {
@@ -39,8 +39,8 @@ impl Broker {
                     protocol::names::LEGAL_PATTERN
                 )));
             }
-            if config.retry_queue_nums > QUEUES_MAX {
-                return Err(invalid(format!("retryQueueNums must be from 0 to {QUEUES_MAX}.")));
+            if config.retry_queue_nums > QUEUES_PER_TOPIC_MAX {
+                return Err(invalid(format!("retryQueueNums must be from 0 to {QUEUES_PER_TOPIC_MAX}.")));
             }
         }
         let configs: Vec<GroupConfig> = configs.iter().map(GroupConfig::from).collect();

@@ -11,9 +11,9 @@ use protocol::headers::{
 use protocol::names;
 
 use super::super::topic_config::TopicConfig;
-use super::super::topics::QUEUES_MAX;
 use super::super::{Broker, Refusal, Request};
 use super::{attributes, invalid};
+use crate::limits::QUEUES_PER_TOPIC_MAX;
 use crate::outbox::{Body, Outbox};
 
 impl Broker {
@@ -59,9 +59,9 @@ impl Broker {
         for config in &configs {
             names::check_topic(&config.name).map_err(|error| invalid(error.to_string()))?;
             self.refuse_system_topic(&config.name)?;
-            let queues = 0..=QUEUES_MAX;
+            let queues = 0..=QUEUES_PER_TOPIC_MAX;
             if !queues.contains(&config.read_queue_nums) || !queues.contains(&config.write_queue_nums) {
-                return Err(invalid(format!("queue numbers must be from 0 to {QUEUES_MAX}.")));
+                return Err(invalid(format!("queue numbers must be from 0 to {QUEUES_PER_TOPIC_MAX}.")));
             }
             if !(0..PERM_END).contains(&config.perm) {
                 return Err(invalid("perm must be 6 (read and write), 4 (read) or 2 (write)."));
