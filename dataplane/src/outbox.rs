@@ -58,6 +58,8 @@ pub struct Outbox {
     short_drains: u32,
     /// .. and how many turns of any kind: what is in the send rings already leaves in others.
     hurried_turns: u32,
+    /// Of the last drain.
+    little_answers_last: usize,
     /// Connections whose reader waited for a full line that has room again.
     resumed: Vec<ConnId>,
     /// Ranges that left the hot log before they were sent.

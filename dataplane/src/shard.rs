@@ -66,7 +66,7 @@ impl<N: Net> Shard<N> {
         self.sweep(now);
         work += self.drain();
         self.broker.hand_over();
-        self.net.split().1.hurry(self.outbox.is_short());
+        self.net.split().1.hurry(self.outbox.hurry());
         work += self.net.egress(now, TX_BURST_MAX);
         self.follow_sends(now);
         work += self.show(now, work == 0);

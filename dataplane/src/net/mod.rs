@@ -132,9 +132,9 @@ pub trait NetTx {
     /// Ends at once with a reset; queued bytes are dropped. `Closed` is the next event.
     fn abort(&mut self, conn: ConnId);
 
-    /// Somebody waits for turns to end, or nobody does any more: while one does, a network that is slow to take much takes less
-    /// of it in a turn.
-    fn hurry(&mut self, _somebody_waits: bool) {}
+    /// Somebody waits for turns to end, or nobody does any more (None): while one does, a network that is slow to take much takes
+    /// less of it in a turn, but more the more answers to such this turn has: it is a long one anyway.
+    fn hurry(&mut self, _little_answers: Option<usize>) {}
 
     fn info(&self, conn: ConnId) -> Option<ConnInfo>;
 }

@@ -42,14 +42,15 @@ impl Outbox {
         lines
     }
 
-    /// Somebody asks for little, and would wait for what is moved of the rest.
-    pub fn is_short(&self) -> bool {
-        self.hurried_turns > 0
+    /// While somebody asks for little, and would wait for what is moved of the rest: how many such answers this turn has.
+    pub fn hurry(&self) -> Option<usize> {
+        (self.hurried_turns > 0).then_some(self.little_answers_last)
     }
 
     /// How much the lines with much may move now.
     fn bytes_of_this_turn(&mut self) -> usize {
         let little_answers = std::mem::take(&mut self.little_answers);
+        self.little_answers_last = little_answers;
         self.hurried_turns = self.hurried_turns.saturating_sub(1);
         if little_answers > 0 {
             self.short_drains = SHORT_DRAINS;

@@ -172,8 +172,8 @@ pub struct StackTx {
     pub conns_len: usize,
     /// When this turn is.
     pub now_ns: u64,
-    /// Somebody waits for turns to end.
-    pub hurries: bool,
+    /// Somebody waits for turns to end: so many answers to such this turn has.
+    pub hurry: Option<usize>,
     pub stamps: Stamps,
     slab: Slab,
     conns_max: usize,
@@ -191,7 +191,7 @@ impl StackTx {
             events: EventQueue::with_capacity(conns_max),
             conns_len: 0,
             now_ns: 0,
-            hurries: false,
+            hurry: None,
             stamps: Stamps::with_capacity(conns_max),
             slab,
             conns_max,
@@ -480,8 +480,8 @@ impl NetTx for StackTx {
         }
     }
 
-    fn hurry(&mut self, somebody_waits: bool) {
-        self.hurries = somebody_waits;
+    fn hurry(&mut self, little_answers: Option<usize>) {
+        self.hurry = little_answers;
     }
 
     fn info(&self, conn: ConnId) -> Option<ConnInfo> {

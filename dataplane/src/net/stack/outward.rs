@@ -58,10 +58,11 @@ impl Core {
 
     /// A device that cuts nothing takes much in small frames, and a turn as long as all of them.
     fn bulk_bytes_per_turn(&self) -> u32 {
-        if self.tx.hurries && self.caps.tso_bytes_max.is_none() {
-            BULK_BYTES_IN_HURRY
-        } else {
-            BULK_BYTES_PER_TURN
+        match self.tx.hurry {
+            Some(little_answers) if self.caps.tso_bytes_max.is_none() => {
+                (BULK_BYTES_IN_HURRY * little_answers.max(1) as u32).min(BULK_BYTES_PER_TURN)
+            }
+            _ => BULK_BYTES_PER_TURN,
         }
     }
 
@@ -161,7 +162,8 @@ const FRAMES_PER_CONN_MAX: u32 = 4;
 const LITTLE_BYTES_MAX: usize = 16 * 1024;
 /// One large frame, or some dozens of small ones: as long as that the others wait.
 const BULK_BYTES_PER_TURN: u32 = 48 * 1024;
-/// Three frames of an Ethernet: about 3 us by AF_XDP.
-const BULK_BYTES_IN_HURRY: u32 = 4 * 1024;
+/// One frame of an Ethernet, for each answer to somebody who waits: about a microsecond by AF_XDP, and two more of the peer's where
+/// that is on the same core.
+const BULK_BYTES_IN_HURRY: u32 = 1024;
 /// smoltcp wants something now that it cannot do now.
 const RETRY_NANOS: u64 = 1_000_000;
