@@ -80,6 +80,8 @@ class Page:
                f"{each['server']}, {each['load']}: {each['why']}" for part in parts for each in part["skipped"]}
         for each in sorted(out):
             self.text += f"skipped: {each}\n\n"
+        for row in (row for part in parts for row in part["rows"] if row.get("refused")):
+            self.text += f"refused: {plain(row['subject'])}, {row['load']}, {row['shape']}: {row['refused']:,}, the first with code {row['first_refusal']}\n\n"
         when = parts[0]["when"]
         self.text += f"*{when['date']}, commit {when['commit']}, load {when['load_before']:.1f}*\n\n"
         names = ",".join(dict.fromkeys(stem(part["name"]) for part in parts))

@@ -1,4 +1,4 @@
-"""Brokers of others that take turns with ours: started before a part, warmed up, stopped while others have their turn."""
+"""Brokers of others that take turns with ours: started before a part, warmed up, stopped while others have their turn, and from then on."""
 
 import os
 import shutil
@@ -41,12 +41,23 @@ class Peers:
             self.missing[name] = str(error)
             return
         self.running[name] = begun
-        address, pid = begun["at"].split(",")
+        address = begun["at"].split(",")[0]
         print(f"warming {name} up for {WARM_UP_S} s ...", flush=True)
         for load in ("pipeline", "ping"):  # A JVM compiles what runs often.
             subprocess.run([f"{self.binaries}/afterburner", "bench", "--broker", address, "--loads", load, "--rounds", "1",
                             "--warmup", "0", "--seconds", str(WARM_UP_S / 2)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        os.kill(int(pid), signal.SIGSTOP)
+        self.rest()
+
+    def rest(self):
+        """Stops all of them, until their turn comes: an idle JVM, too, wakes up some thousand times a second."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number):
+        for peer in self.running.values():
+            try:
+                os.kill(int(peer["at"].split(",")[1]), number)
+            except ProcessLookupError:
+                pass  # It has ended; the part that met this has said so.
 
     def _java(self, name):
         process = subprocess.Popen([f"{self.root}/scripts/interop/bench-peer", name, *PEERS[name]], stdin=subprocess.PIPE,
@@ -82,11 +93,8 @@ class Peers:
         raise RuntimeError(f"{program} does not listen on {port} within 20 s")
 
     def stop(self):
-        for name, peer in self.running.items():
-            try:
-                os.kill(int(peer["at"].split(",")[1]), signal.SIGCONT)
-            except ProcessLookupError:
-                pass  # It has ended; the part that met this has said so.
+        self._signal(signal.SIGCONT)
+        for peer in self.running.values():
             if peer["process"].stdin:
                 peer["process"].stdin.close()  # bench-peer ends its broker, and leaves nothing behind.
                 peer["process"].wait()

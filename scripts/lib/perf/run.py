@@ -137,6 +137,7 @@ def bench(part, options, peers):
                "--seconds", str(options.seconds or part.seconds), "--rounds", str(options.rounds or part.rounds),
                "--warmup", str(part.warmup), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)  # The table goes to the screen.
+    peers.rest()  # The bench has let them go on.
     found = json.loads(done.stdout) if done.stdout else {"rows": [], "skipped": [{"server": "all", "load": None, "why": "see above"}]}
     for out in skipped + without:
         print(f"skipped: {out['server']}: {out['why']}", flush=True)
