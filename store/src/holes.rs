@@ -51,7 +51,11 @@ impl Holes {
             return !known.is_lost;
         }
         if known.len() >= KNOWN_MAX {
-            return false;
+            match known.iter().position(|known| known.is_lost) {
+                // Who comes to that one again has it looked at again.
+                Some(oldest) => drop(known.remove(oldest)),
+                None => return true, // There is room when the disk thread has settled one.
+            }
         }
         known.push(Known { hole, is_lost: false });
         self.wanted.fetch_add(1, Relaxed);
@@ -110,7 +114,7 @@ pub struct Mended {
     pub lost: u64,
 }
 
-/// Of a disk with more holes than this readers pass over the others, and nobody is told: those before were enough.
+/// What was given up is remembered so that it is looked at once: on a disk with more holes than this, more than once.
 const KNOWN_MAX: usize = 1_024;
 
 #[cfg(test)]
@@ -122,7 +126,8 @@ mod tests {
     }
 
     /// Goal: a reader waits for a hole until it is settled, one that is lost is passed over wherever a reader comes to it, and what is kept
-    /// of holes is bounded. Method: meet, settle and give up holes that overlap; then more of them than there is room for.
+    /// of holes is bounded. Method: meet, settle and give up holes that overlap; then more of them than there is room for, which wait, and
+    /// once one is given up the next takes its place.
     #[test]
     fn each_hole_is_settled_once() {
         let holes = Holes::default();
@@ -133,7 +138,16 @@ mod tests {
         holes.give_up(&hole(1, 8..20));
         assert_eq!((holes.next_wanted(), holes.mended()), (None, Mended { remade: 9, lost: 12 }));
         assert!(!holes.meet(hole(1, 19..20)) && holes.meet(hole(1, 20..21)) && holes.meet(hole(0, 19..20)));
-        let waiting = (0..2 * KNOWN_MAX as i32).filter(|id| holes.meet(hole(100 + id, 0..1))).count();
-        assert_eq!(waiting, KNOWN_MAX - 3);
+        let fill = || (0..2 * KNOWN_MAX as i32).all(|id| holes.meet(hole(100 + id, 0..1)));
+        assert!(fill(), "all wait, and none is passed over untold");
+        assert_eq!(holes.known().len(), KNOWN_MAX);
+        let settled = std::iter::from_fn(|| holes.next_wanted().inspect(|next| holes.give_up(next))).count();
+        assert_eq!(settled, KNOWN_MAX);
+        assert!(
+            holes.meet(hole(100 + KNOWN_MAX as i32, 0..1)),
+            "those that found no room are looked at, too"
+        );
+        assert!(!holes.meet(hole(100 + KNOWN_MAX as i32 - 10, 0..1)), "what was given up lately is known");
+        assert_eq!(holes.known().len(), KNOWN_MAX);
     }
 }

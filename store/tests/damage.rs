@@ -22,6 +22,13 @@ fn write(world: &World, path: &Path, at: u64, bytes: &[u8]) {
     world.medium.open(path).unwrap().unwrap().write_at(at, bytes).unwrap();
 }
 
+/// Zeros over a message of the first queue in the log.
+fn lose_message(world: &World, offset: usize) {
+    let Kept { physical, size, .. } = world.kept[0][offset];
+    let file = &world::log_files(&world.medium)[physical.0 as usize / (64 << 10)];
+    write(world, file, physical.0 as u64 % (64 << 10), &vec![0; size as usize]);
+}
+
 /// D-1. Goal: a hot log that is there and cannot be read is no reason to go on without it. Method: a kill, then a start that may not
 /// map it; then one that may.
 #[test]
@@ -310,9 +317,7 @@ fn readers_go_on_behind_a_hole_in_a_queue() {
     for offset in hole.clone() {
         let path = format!("/store/consumequeue/TopicA/0/{:020}", offset * 20 / 1_000 * 1_000);
         write(&world, Path::new(&path), offset as u64 * 20 % 1_000, &[0; 20]);
-        let Kept { physical, size, .. } = world.kept[0][offset];
-        let file = &world::log_files(&world.medium)[physical.0 as usize / (64 << 10)];
-        write(&world, file, physical.0 as u64 % (64 << 10), &vec![0; size as usize]);
+        lose_message(&world, offset);
     }
     world.open().unwrap();
     let now_ms = world.now_ms;
@@ -358,9 +363,7 @@ fn records_that_are_lost_mislead_no_search_by_time() {
     let entries = world.kept[0].len();
     let lost = entries / 2 - 60..entries / 2 + 60;
     for offset in lost.clone() {
-        let Kept { physical, size, .. } = world.kept[0][offset];
-        let file = &world::log_files(&world.medium)[physical.0 as usize / (64 << 10)];
-        write(&world, file, physical.0 as u64 % (64 << 10), &vec![0; size as usize]);
+        lose_message(&world, offset);
     }
     world.open().unwrap();
     let (_, cold) = world.running.as_mut().unwrap();

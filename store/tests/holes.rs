@@ -227,12 +227,7 @@ fn a_crash_while_entries_are_made_again_costs_nothing() {
             cold.step(world.now_ms);
         }
         whole += u32::from(!world.medium.is_killed());
-        world.running = None;
-        if power {
-            world.medium.power_cut()
-        } else {
-            world.medium.restart()
-        }
+        world.kill_or_cut(power);
         world.open().unwrap();
         assert_eq!(consume(&mut world, 0), (bytes_of(&world, 0..world.kept[0].len()), 0), "{calls} {power}");
         world.check();

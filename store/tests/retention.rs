@@ -330,12 +330,7 @@ fn a_kill_while_emptied_queues_go_is_no_loss() {
             for _ in 0..4 {
                 world.step();
             }
-            world.running = None;
-            if power {
-                world.medium.power_cut()
-            } else {
-                world.medium.restart()
-            }
+            world.kill_or_cut(power);
             world.open().unwrap();
             world.check();
             world.live(100);

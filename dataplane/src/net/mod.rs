@@ -132,8 +132,8 @@ pub trait NetTx {
     /// Ends at once with a reset; queued bytes are dropped. `Closed` is the next event.
     fn abort(&mut self, conn: ConnId);
 
-    /// Somebody waits for turns to end, or nobody does any more (None): while one does, a network that is slow to take much takes
-    /// less of it in a turn, but more the more answers to such this turn has: it is a long one anyway.
+    /// While somebody waits for turns to end, how many answers this turn has for who does; None: nobody waits. A network that is slow to
+    /// take much takes less of it in such a turn, but more in one with many answers, which is long anyway.
     fn hurry(&mut self, _little_answers: Option<usize>) {}
 
     fn info(&self, conn: ConnId) -> Option<ConnInfo>;

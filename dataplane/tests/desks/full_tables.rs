@@ -8,7 +8,7 @@ use protocol::body::{
 use protocol::code::request;
 use protocol::frame::Codec;
 
-use crate::requests::{consumer, heartbeat, read, send, subscription};
+use crate::requests::{consumer, heartbeat, pull, read, send, subscription};
 use crate::world::World;
 use dataplane::limits::FRAME_BYTES_MAX;
 use dataplane::net::ConnId;
@@ -118,19 +118,7 @@ fn subscription_groups_are_bounded() {
         world.shard.broker.groups.get("G").is_some_and(|known| known.attributes.is_empty()),
         "all or none"
     );
-    let pull = |group: &str| {
-        of_topic(request::PULL_MESSAGE, "T")
-            .field("consumerGroup", group)
-            .field("queueId", 0)
-            .field("queueOffset", 0)
-            .field("maxMsgNums", 32)
-            .field("sysFlag", 4)
-            .field("commitOffset", 0)
-            .field("suspendTimeoutMillis", 0)
-            .field("subscription", "*")
-            .field("subVersion", 0)
-    };
-    refused(&mut world, conn, pull("new"), full);
+    refused(&mut world, conn, pull("new", "T", 0, 0), full);
     refused(&mut world, conn, heartbeat("c", vec![consumer("new", vec![])], &[]), full);
     let send_back = |group: &str| {
         let command = RemotingCommand::request(request::CONSUMER_SEND_MSG_BACK);
@@ -139,7 +127,7 @@ fn subscription_groups_are_bounded() {
     refused(&mut world, conn, send_back("new"), full);
     refused(&mut world, conn, send("%RETRY%new", 0, "", b"x"), full);
     world.done(conn, send("T", 0, "", b"x"));
-    assert_eq!(world.call(conn, pull("G")).code, 0);
+    assert_eq!(world.call(conn, pull("G", "T", 0, 0)).code, 0);
     world.done(conn, send_back("G"));
     world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 2)])], &[]));
     world.done(conn, RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP).field("groupName", "H0"));

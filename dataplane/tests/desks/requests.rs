@@ -91,24 +91,28 @@ pub fn props(list: &[(&str, &str)]) -> String {
     list.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect()
 }
 
+/// A pull of everything, with its subscription, that neither commits nor waits.
+pub fn pull(group: &str, topic: &str, queue_id: i32, offset: i64) -> RemotingCommand {
+    RemotingCommand::request(request::PULL_MESSAGE)
+        .field("consumerGroup", group)
+        .field("topic", topic)
+        .field("queueId", queue_id)
+        .field("queueOffset", offset)
+        .field("maxMsgNums", 32)
+        .field("sysFlag", 4)
+        .field("commitOffset", 0)
+        .field("suspendTimeoutMillis", 0)
+        .field("subscription", "*")
+        .field("subVersion", 0)
+        .field("expressionType", "TAG")
+}
+
 /// What lies in a queue from an offset on, read as a consumer does.
 pub fn read(world: &mut World, conn: ConnId, topic: &str, queue_id: i32, offset: i64) -> Vec<Message> {
     let mut messages = Vec::new();
     let (mut next, mut waits) = (offset, 0);
     loop {
-        let pull = RemotingCommand::request(request::PULL_MESSAGE)
-            .field("consumerGroup", "READER")
-            .field("topic", topic)
-            .field("queueId", queue_id)
-            .field("queueOffset", next)
-            .field("maxMsgNums", 32)
-            .field("sysFlag", 4)
-            .field("commitOffset", 0)
-            .field("suspendTimeoutMillis", 0)
-            .field("subscription", "*")
-            .field("subVersion", 0)
-            .field("expressionType", "TAG");
-        let answer = world.call(conn, pull);
+        let answer = world.call(conn, pull("READER", topic, queue_id, next));
         match answer.code {
             0 => messages.extend(Message::all(&answer.body)),
             19 => return messages,

@@ -246,6 +246,17 @@ impl World {
         self.medium.restart();
     }
 
+    /// The process is gone, and with the power all that had not reached the disk.
+    #[allow(dead_code)] // Not every test kills.
+    pub fn kill_or_cut(&mut self, power: bool) {
+        if power {
+            self.running = None;
+            self.medium.power_cut();
+        } else {
+            self.kill();
+        }
+    }
+
     #[allow(dead_code)] // Not every test stops cleanly this way.
     pub fn close(&mut self) {
         let (store, cold) = self.running.take().expect("running");

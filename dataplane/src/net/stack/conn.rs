@@ -172,7 +172,7 @@ pub struct StackTx {
     pub conns_len: usize,
     /// When this turn is.
     pub now_ns: u64,
-    /// Somebody waits for turns to end: so many answers to such this turn has.
+    /// While somebody waits for turns to end: how many answers this turn has for who does.
     pub hurry: Option<usize>,
     pub stamps: Stamps,
     slab: Slab,
