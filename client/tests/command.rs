@@ -102,6 +102,60 @@ fn a_group_without_a_broker_is_refused() {
     assert!(told.contains("`afterburner cluster` lists those that there are"), "{told}");
 }
 
+/// Goal: `check` beside a running `up`, as the README has it, finds nothing that mends; what is no name server does. Method: a
+/// port with a name server, one with somebody who says nothing the protocol knows.
+#[test]
+fn a_check_beside_a_name_server_is_content() {
+    let check = |port: u16| {
+        let port = port.to_string();
+        let output = Command::new(env!("CARGO_BIN_EXE_afterburner"))
+            .args(["check", "--namesrv-port", &port])
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let port = name_server_without_brokers().port();
+    let (code, told) = check(port);
+    let line = format!("ok    name server port       a name server answers at {port} already");
+    assert!(told.contains(&line), "{told}");
+    assert_eq!(code, Some(0), "{told}");
+
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    std::thread::spawn(move || other.incoming().for_each(drop));
+    let (code, told) = check(port);
+    assert!(
+        told.contains(&format!("lacks name server port       port {port}: Address already in use")),
+        "{told}"
+    );
+    assert_eq!(code, Some(1), "{told}");
+}
+
+/// Goal: cores with which the broker does not start are no host on which it runs.
+#[test]
+fn a_check_of_cores_that_are_not_there_fails() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_afterburner"))
+        .args(["check", "--namesrv-port", &free, "--cores", "4000"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("core 4000 is not for this process; the broker does not start so"), "{told}");
+    assert_eq!(output.status.code(), Some(1), "{told}");
+}
+
+/// Goal: a topic that nobody has made is told in one line, with what to do next.
+#[test]
+fn a_topic_that_is_not_there_is_told() {
+    let addr = name_server_without_brokers().to_string();
+    let told = refused(&["query", "key", "K", "--topic", "Orders", "--namesrv", &addr]);
+    assert!(
+        told.contains("No topic route info in name server for the topic: Orders; `afterburner topic list`"),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
 /// What the command says as it fails; nothing of it on stdout.
 fn refused(args: &[&str]) -> String {
     let Output { status, stdout, stderr } =
@@ -110,7 +164,7 @@ fn refused(args: &[&str]) -> String {
     String::from_utf8(stderr).unwrap()
 }
 
-/// Answers GET_BROKER_CLUSTER_INFO as a name server that no broker has registered with. Its thread ends with the test.
+/// Answers GET_BROKER_CLUSTER_INFO and GET_ROUTEINFO_BY_TOPIC as a name server that no broker has registered with. Its thread ends with the test.
 fn name_server_without_brokers() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -135,10 +189,21 @@ fn serve_nobody(mut peer: TcpStream) {
             let asked = RemotingCommand::from_frame(&frame).unwrap();
             let codec = frame.codec;
             bytes.drain(..bytes_len);
-            assert_eq!(asked.code, request::GET_BROKER_CLUSTER_INFO);
-            let mut answer = RemotingCommand::response(response::SUCCESS, asked.opaque);
+            let mut answer = match asked.code {
+                request::GET_BROKER_CLUSTER_INFO => {
+                    RemotingCommand::response(response::SUCCESS, asked.opaque)
+                }
+                code => {
+                    assert_eq!(code, request::GET_ROUTEINFO_BY_TOPIC);
+                    RemotingCommand::response(response::TOPIC_NOT_EXIST, asked.opaque)
+                }
+            };
+            answer.remark = Some(NO_ROUTE.into());
             answer.body = br#"{"brokerAddrTable":{},"clusterAddrTable":{}}"#.as_slice().into();
             peer.write_all(&answer.encode(codec)).unwrap();
         }
     }
 }
+
+const NO_ROUTE: &str = "No topic route info in name server for the topic: Orders
+See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";

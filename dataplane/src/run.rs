@@ -175,8 +175,8 @@ impl Running {
 
 /// First of all, since it is what goes wrong most; nobody is served before the shard runs.
 fn listen(net: &mut impl Net, listen_port: u16) -> Result<(), RunError> {
-    for port in [listen_port, listen_port - 2] {
-        net.listen(port).map_err(|error| RunError::Listen { port, error })?;
+    for (port, what) in [(listen_port, ""), (listen_port - 2, " (listenPort - 2, for VIP channels)")] {
+        net.listen(port).map_err(|error| RunError::Listen { port, what, error })?;
     }
     Ok(())
 }

@@ -183,7 +183,8 @@ impl ColdStore {
         let full = self.config.retention.is_full(space);
         if full && !self.marks.disk_full() {
             log::error!(
-                "the disk is {} % full, above diskSpaceWarningLevelRatio: sends are refused until it is below",
+                "the disk is {} % full, above diskSpaceWarningLevelRatio: sends are refused until it is below; make room \
+                 there, or keep less (fileReservedTime, commitLogBytesMax)",
                 space.used_percent()
             );
         }

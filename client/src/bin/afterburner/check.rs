@@ -7,14 +7,16 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use client::{Admin, ClientConfig};
 use serde_json::json;
 
 use crate::Outcome;
+use crate::cluster_access::{block_on, explain};
 use crate::host::{self, HugePages, Lack, Tap};
 use crate::tuning::facts::Facts;
 use crate::tuning::finding::{self, Finding, Fix};
 use crate::tuning::rules;
-use crate::tuning::shards::{LISTEN_PORT, Shards};
+use crate::tuning::shards::{LISTEN_PORT, NO_START, Shards};
 use crate::up::HOT_LOG_MIB;
 use crate::up::memory;
 use crate::up::shards::tap_name;
@@ -57,15 +59,15 @@ pub fn run(args: Args) -> Outcome {
     let shards =
         Shards { listen_port: args.listen_port, address: args.address, ..Shards::new(&args.cores, &facts) };
     let count = shards.count();
-    let port = finding("name server port", port(args.namesrv_port), "`up` cannot start its name server");
-    let is_blocked = port.lack.is_some();
     let mut findings = vec![
         finding("network", network(&args.tap, count), "runs over kernel sockets instead of TAP: slower"),
         finding("huge pages", huge_pages(count), "the hot log lies on tmpfs: more TLB misses"),
         finding("shared memory", shared_memory(), "the hot log would not survive kill -9"),
-        port,
+        finding("name server port", port(args.namesrv_port), NO_NAME_SERVER),
     ];
     findings.extend(rules::judge(&facts, &shards));
+    let whys = || findings.iter().filter_map(|finding| Some(finding.lack.as_ref()?.why));
+    let is_blocked = whys().any(|why| [NO_NAME_SERVER, NO_START].contains(&why));
     if args.json {
         let lines: Vec<_> = findings.iter().map(crate::tuning::json).collect();
         println!("{}", json!({ "runs": !is_blocked, "findings": lines }));
@@ -141,6 +143,9 @@ fn shared_memory() -> Result<String, Lack> {
 fn port(port: u16) -> Result<String, Lack> {
     match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
         Ok(_) => Ok(format!("{port} is free")),
+        Err(_) if is_name_server(port) => {
+            Ok(format!("a name server answers at {port} already; another one wants --namesrv-port"))
+        }
         Err(error) => Err(Lack {
             why: format!("port {port}: {error}"),
             fix: format!(
@@ -150,3 +155,17 @@ fn port(port: u16) -> Result<String, Lack> {
         }),
     }
 }
+
+/// As when `check` is run beside `up`.
+fn is_name_server(port: u16) -> bool {
+    let asked = async {
+        let admin = Admin::new(ClientConfig::new(&format!("127.0.0.1:{port}")));
+        admin.start().await.map_err(explain)?;
+        let known = admin.cluster().await;
+        admin.shutdown().await;
+        known.map(|_| ExitCode::SUCCESS).map_err(explain)
+    };
+    block_on(asked).is_ok()
+}
+
+const NO_NAME_SERVER: &str = "`up` cannot start its name server";

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use client::admin::Master;
 use client::{Admin, ClientConfig, ClientError};
+use protocol::code::response;
 use protocol::frame::Codec;
 
 use crate::Outcome;
@@ -94,6 +95,10 @@ pub async fn on_masters(
 
 /// The error, and what to do about the commonest ones.
 pub fn explain(error: ClientError) -> String {
+    // The official name server's words go on with the address of a page that knows no more.
+    if let ClientError::Refused { code: response::TOPIC_NOT_EXIST, remark: Some(remark) } = &error {
+        return format!("{}{TOPICS_HINT}", remark.lines().next().unwrap_or_default());
+    }
     let hint = match &error {
         ClientError::Connect { .. } => UP_HINT,
         ClientError::NoRoute { reason, .. } if reason.is_empty() => MAKE_HINT,
@@ -153,6 +158,8 @@ impl Progress {
 
 const UP_HINT: &str = "; is it running? `afterburner up` starts a cluster, -n HOST:PORT names another";
 const MAKE_HINT: &str = "; make it: afterburner topic create --topic NAME";
+const TOPICS_HINT: &str =
+    "; `afterburner topic list` shows those that there are, `afterburner topic create` makes one";
 const CLUSTERS_HINT: &str = "; `afterburner cluster` lists those that there are";
 const NAMESRV: &str = "127.0.0.1:9876";
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);

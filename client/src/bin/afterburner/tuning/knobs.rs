@@ -60,8 +60,13 @@ impl State {
 
     /// Whole or not at all; an empty one is removed.
     pub fn keep(&self, path: &Path) -> Result<(), String> {
-        let failed =
-            |error| format!("cannot write {}: {error}; --state FILE names another place", path.display());
+        let failed = |error: io::Error| {
+            let mend = match error.kind() {
+                io::ErrorKind::PermissionDenied => "run it as root, which the changes need as well",
+                _ => "--state FILE names another place",
+            };
+            format!("cannot write {}: {error}; {mend}", path.display())
+        };
         if self.changed.is_empty() {
             return match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),

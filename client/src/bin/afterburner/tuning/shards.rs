@@ -200,6 +200,6 @@ pub const LISTEN_PORT: u16 = 10911;
 /// From one shard's port to the next one's.
 const PORT_STEP: usize = 10;
 const NAMES_SHOWN: usize = 3;
-const NO_START: &str = "the broker does not start so";
+pub const NO_START: &str = "the broker does not start so";
 const SHARED: &str =
     "a polling shard shares its core with clients and with the threads for disk and name servers";
