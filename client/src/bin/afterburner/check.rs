@@ -69,10 +69,11 @@ pub fn run(args: Args) -> Outcome {
     let whys = || findings.iter().filter_map(|finding| Some(finding.lack.as_ref()?.why));
     let is_blocked = whys().any(|why| [NO_NAME_SERVER, NO_START].contains(&why));
     if args.json {
-        let lines: Vec<_> = findings.iter().map(crate::tuning::json).collect();
+        let lines: Vec<_> =
+            findings.iter().map(|finding| crate::tuning::json(finding, &args.cores)).collect();
         println!("{}", json!({ "runs": !is_blocked, "findings": lines }));
     } else {
-        findings.iter().for_each(crate::tuning::print);
+        findings.iter().for_each(|finding| crate::tuning::print(finding, &args.cores));
     }
     let is_lacking = findings.iter().any(|finding| finding.lack.is_some());
     Ok(if is_blocked || (args.strict && is_lacking) { ExitCode::FAILURE } else { ExitCode::SUCCESS })

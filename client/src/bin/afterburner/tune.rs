@@ -1,6 +1,6 @@
 //! `afterburner tune`: changes what can be changed about a running host for speed, and undoes it.
 //!
-//! Only what `check` says can be written to /proc or /sys; the rest stays a command for whoever runs the host. Old values
+//! Only what `check` says can be changed while everything runs; the rest stays a command for whoever runs the host. Old values
 //! are in the state file before anything is written. A reboot undoes everything as well.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::Outcome;
 use crate::tuning::facts::Facts;
 use crate::tuning::finding::{Change, Finding, Fix};
-use crate::tuning::knobs::{Knobs, RealKnobs, State};
+use crate::tuning::knobs::{Knobs, RealKnobs, State, gone};
 use crate::tuning::rules::judge;
 use crate::tuning::shards::Shards;
 
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> Outcome {
         let findings = judge(&facts, &Shards::new(&args.cores, &facts));
         let changes = wanted(&findings, &args.only, &args.skip)?;
         match args.dry_run {
-            true => changes.iter().map(|change| Ok(format!("{} > {}", change.value, change.path))).collect(),
+            true => changes.iter().map(|change| Ok(change.to_string())).collect(),
             false => apply(&changes, &mut state, &args.state, &mut RealKnobs)?,
         }
     };
@@ -115,16 +115,18 @@ fn apply(
     for change in changes {
         match state.note(change, knobs) {
             Ok(()) => noted.push(change),
-            Err(error) => told.push(Err(format!("{}: {error}", change.path))),
+            Err(error) => told.push(
+                gone(&change.knob, &error).map_or_else(|| Err(format!("{}: {error}", change.knob)), Ok),
+            ),
         }
     }
     state.keep(path)?;
     for change in noted {
-        match knobs.write(&change.path, &change.value) {
-            Ok(()) => told.push(Ok(format!("{} > {}", change.value, change.path))),
+        match knobs.write(&change.knob, &change.value) {
+            Ok(()) => told.push(Ok(change.to_string())),
             Err(error) => {
-                told.push(Err(format!("{} > {}: {error}", change.value, change.path)));
-                if !before.changed.iter().any(|old| old.path == change.path) {
+                told.push(gone(&change.knob, &error).map_or_else(|| Err(format!("{change}: {error}")), Ok));
+                if !before.changed.iter().any(|old| old.knob == change.knob) {
                     state.forget(change);
                 }
             }
@@ -137,14 +139,15 @@ fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tuning::finding::Lack;
+    use crate::tuning::finding::{Knob, Lack};
+    use crate::tuning::threads::Thread;
 
     fn finding(what: &'static str, fix: Option<Fix>) -> Finding {
         Finding { what, found: "x".into(), lack: fix.map(|fix| Lack { why: "y", fix }) }
     }
 
     fn write(path: &str) -> Option<Fix> {
-        Some(Fix::Write(vec![Change { path: path.into(), value: "1".into() }]))
+        Some(Fix::Write(vec![Change::file(path, "1")]))
     }
 
     #[test]
@@ -155,14 +158,27 @@ mod tests {
             finding("mtu", Some(Fix::Command("ip link".into()))),
             finding("kernel", None),
         ];
-        let paths = |only: &[&str], skip: &[&str]| {
+        let knobs = |only: &[&str], skip: &[&str]| {
             let own = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
             let changes = wanted(&findings, &own(only), &own(skip))?;
-            Ok::<_, String>(changes.into_iter().map(|change| change.path).collect::<Vec<_>>())
+            Ok::<_, String>(changes.into_iter().map(|change| change.knob.to_string()).collect::<Vec<_>>())
         };
-        assert_eq!(paths(&[], &[]).unwrap(), ["swappiness", "governor"]);
-        assert_eq!(paths(&["swap", "mtu"], &[]).unwrap(), ["swappiness"]);
-        assert_eq!(paths(&[], &["swap"]).unwrap(), ["governor"]);
-        assert!(paths(&["swop"], &[]).unwrap_err().contains("swop"));
+        assert_eq!(knobs(&[], &[]).unwrap(), ["swappiness", "governor"]);
+        assert_eq!(knobs(&["swap", "mtu"], &[]).unwrap(), ["swappiness"]);
+        assert_eq!(knobs(&[], &["swap"]).unwrap(), ["governor"]);
+        assert!(knobs(&["swop"], &[]).unwrap_err().contains("swop"));
+    }
+
+    /// Goal: a thread that ended after it was looked at is told, and is no failure. Method: the number of this process, by
+    /// another name.
+    #[test]
+    fn a_thread_that_is_gone_is_told() {
+        let path = std::env::temp_dir().join(format!("afterburner-tune-gone-{}.json", std::process::id()));
+        let thread = Thread { pid: std::process::id(), name: "kdamond.7".into(), started: 1 };
+        let change = Change { knob: Knob::Cores { thread }, value: "0".into() };
+        let mut state = State::default();
+        let told = apply(&[change], &mut state, &path, &mut RealKnobs).unwrap();
+        assert!(told[0].as_ref().unwrap().contains("kdamond.7") && told.len() == 1, "{told:?}");
+        assert!(state == State::default() && !path.exists());
     }
 }

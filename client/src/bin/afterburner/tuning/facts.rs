@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::nic::Nic;
+use super::threads::{self, Unbound};
 use crate::host;
 
 /// One host, real or made up.
@@ -38,6 +39,10 @@ pub struct Facts {
     pub may_lock_memory: bool,
     /// Interrupts that may fire on some core and have fired.
     pub irqs: Vec<Irq>,
+    /// Threads of the kernel that may run on several cores, and may be moved.
+    pub threads: Vec<Unbound>,
+    /// Where workqueues that belong to no core may run; none where the kernel does not say.
+    pub workqueues: Vec<usize>,
     pub nic: Option<Nic>,
     pub disk: Disk,
 }
@@ -93,6 +98,8 @@ impl Facts {
             open_files_max: files.maximum,
             may_lock_memory: locked.current.is_none() || host::has_capability(CAP_IPC_LOCK),
             irqs: irqs(root),
+            threads: threads::unbound(root),
+            workqueues: threads::workqueues(root),
             nic: nic
                 .map(str::to_owned)
                 .or_else(|| default_nic(&text("proc/net/route")))

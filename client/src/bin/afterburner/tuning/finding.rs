@@ -1,5 +1,11 @@
 //! A line about a host: what was found, why it matters, and what mends it.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::threads::Thread;
+
 /// One line about a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -21,15 +27,52 @@ pub struct Lack {
 pub enum Fix {
     /// By whoever runs the host: a command, or what to do.
     Command(String),
-    /// By writing these while everything runs: `afterburner tune` does it, and undoes it.
+    /// By changing these while everything runs: `afterburner tune` does it, and undoes it.
     Write(Vec<Change>),
 }
 
-/// A file of /proc or /sys, and what it should say.
+/// What can be changed, and its value: a file's text, or a thread's cores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    pub path: String,
+    pub knob: Knob,
     pub value: String,
+}
+
+/// A file of /proc or /sys, or where a thread may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Knob {
+    File { path: String },
+    Cores { thread: Thread },
+}
+
+impl Change {
+    pub fn file(path: impl Into<String>, value: impl Into<String>) -> Change {
+        Change { knob: Knob::File { path: path.into() }, value: value.into() }
+    }
+
+    /// As a person would do it.
+    fn text(&self) -> String {
+        match &self.knob {
+            Knob::File { path } => format!("echo {} > {path}", self.value),
+            Knob::Cores { thread } => format!("taskset --pid --cpu-list {} {}", self.value, thread.pid),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} > {}", self.value, self.knob)
+    }
+}
+
+impl fmt::Display for Knob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Knob::File { path } => f.write_str(path),
+            Knob::Cores { thread } => write!(f, "cores of {} (thread {})", thread.name, thread.pid),
+        }
+    }
 }
 
 impl Fix {
@@ -37,10 +80,7 @@ impl Fix {
     pub fn text(&self) -> String {
         match self {
             Fix::Command(command) => command.clone(),
-            Fix::Write(changes) => {
-                let lines = changes.iter().map(|change| format!("echo {} > {}", change.value, change.path));
-                lines.collect::<Vec<_>>().join("; ")
-            }
+            Fix::Write(changes) => changes.iter().map(Change::text).collect::<Vec<_>>().join("; "),
         }
     }
 }

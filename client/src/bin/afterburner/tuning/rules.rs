@@ -23,7 +23,7 @@ pub fn judge(facts: &Facts, shards: &Shards) -> Vec<Finding> {
 }
 
 fn write(path: impl Into<String>, value: impl Into<String>) -> Fix {
-    Fix::Write(vec![Change { path: path.into(), value: value.into() }])
+    Fix::Write(vec![Change::file(path, value)])
 }
 
 fn kernel(facts: &Facts) -> Finding {
@@ -82,9 +82,7 @@ fn governor(facts: &Facts) -> Option<Finding> {
     let found = if slow.is_empty() { "performance".to_owned() } else { first.clone() };
     Some(finding("governor", found, slow.is_empty(), "cores that were idle wake up slowly", || {
         let path = |core| format!("/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor");
-        Fix::Write(
-            slow.iter().map(|(core, _)| Change { path: path(core), value: "performance".into() }).collect(),
-        )
+        Fix::Write(slow.iter().map(|(core, _)| Change::file(path(core), "performance")).collect())
     }))
 }
 

@@ -8,8 +8,9 @@
 use std::net::Ipv4Addr;
 
 use super::facts::Facts;
-use super::finding::{Change, Finding, Fix, command, finding};
+use super::finding::{Change, Finding, Fix, Knob, command, finding};
 use super::nic::Nic;
+use super::threads::{self, Unbound, WORKQUEUES};
 
 /// Cores and ports of the shards, as the broker's settings have them.
 #[derive(Debug, Clone)]
@@ -40,6 +41,11 @@ impl Shards {
         usize::from(self.listen_port) + number * PORT_STEP
     }
 
+    /// Those of the list that no shard has.
+    fn spare<'a>(&self, list: &'a [usize]) -> impl Iterator<Item = usize> + use<'a, '_> {
+        list.iter().copied().filter(|core| !self.cores.contains(core))
+    }
+
     /// Those of the shards' cores that are not in the list.
     fn not_in(&self, list: &[usize]) -> Vec<usize> {
         self.cores.iter().copied().filter(|core| !list.contains(core)).collect()
@@ -49,8 +55,14 @@ impl Shards {
 /// Every line about the shards.
 pub fn judge(facts: &Facts, shards: &Shards) -> impl Iterator<Item = Finding> {
     let of_nic = facts.nic.iter().flat_map(|nic| [Some(queues(nic, shards)), steering(nic, shards)]);
-    let of_cores =
-        [cores(facts, shards), isolation(facts, shards), ticks(facts, shards), interrupts(facts, shards)];
+    let of_cores = [
+        cores(facts, shards),
+        isolation(facts, shards),
+        ticks(facts, shards),
+        interrupts(facts, shards),
+        kernel_threads(facts, shards),
+        workqueues(facts, shards),
+    ];
     of_nic.chain(of_cores).flatten().collect::<Vec<_>>().into_iter()
 }
 
@@ -109,7 +121,7 @@ fn cores(facts: &Facts, shards: &Shards) -> Option<Finding> {
     let usable = facts.cores.len();
     let foreign = shards.not_in(&facts.cores);
     let twice = shards.cores.iter().enumerate().find(|(at, core)| shards.cores[..*at].contains(core));
-    let left = facts.cores.iter().filter(|core| !shards.cores.contains(core)).count();
+    let left = shards.spare(&facts.cores).count();
     let (found, why, fix) = match (usable, twice) {
         (0, _) => return None,
         (_, Some((_, core))) => (format!("core {core} is listed twice"), NO_START, "list it once".to_owned()),
@@ -163,8 +175,7 @@ fn interrupts(facts: &Facts, shards: &Shards) -> Option<Finding> {
     if shards.cores.is_empty() {
         return None;
     }
-    let others: Vec<usize> =
-        facts.cores.iter().copied().filter(|core| !shards.cores.contains(core)).collect();
+    let others: Vec<usize> = shards.spare(&facts.cores).collect();
     let is_there = |core: &usize| shards.cores.contains(core);
     let there: Vec<_> = facts.irqs.iter().filter(|irq| irq.cores.iter().any(is_there)).collect();
     let shown: Vec<&str> = there.iter().take(NAMES_SHOWN).map(|irq| irq.name.as_str()).collect();
@@ -175,16 +186,63 @@ fn interrupts(facts: &Facts, shards: &Shards) -> Option<Finding> {
     let why = "they stop the polling core for microseconds";
     Some(finding("interrupts", found, there.is_empty(), why, || {
         if others.is_empty() {
-            return command("leave a core to them: list fewer");
+            return command(LIST_FEWER);
         }
-        let change =
-            |number| Change { path: format!("/proc/irq/{number}/smp_affinity_list"), value: list(&others) };
+        let change = |number| Change::file(format!("/proc/irq/{number}/smp_affinity_list"), list(&others));
         Fix::Write(there.iter().map(|irq| change(irq.number)).collect())
     }))
 }
 
+/// Each stays on those of its own cores that no shard has; where there is none, on the host's.
+fn kernel_threads(facts: &Facts, shards: &Shards) -> Option<Finding> {
+    if shards.cores.is_empty() {
+        return None;
+    }
+    let is_there = |core: &usize| shards.cores.contains(core);
+    let there: Vec<_> = facts.threads.iter().filter(|unbound| unbound.cores.iter().any(is_there)).collect();
+    let shown: Vec<&str> =
+        there.iter().rev().take(NAMES_SHOWN).map(|unbound| unbound.thread.name.as_str()).collect();
+    let found = match there.len() {
+        0 => format!("none may run on {}", names(&shards.cores)),
+        count => format!("{count} may run on {}: {}, ..", names(&shards.cores), shown.join(", ")),
+    };
+    let why = "they take the polling core for milliseconds";
+    Some(finding("kernel threads", found, there.is_empty(), why, || {
+        let others: Vec<usize> = shards.spare(&facts.cores).collect();
+        if others.is_empty() {
+            return command(LIST_FEWER);
+        }
+        let change = |unbound: &&Unbound| {
+            let own: Vec<usize> = shards.spare(&unbound.cores).collect();
+            let value = list(if own.is_empty() { &others } else { &own });
+            Change { knob: Knob::Cores { thread: unbound.thread.clone() }, value }
+        };
+        Fix::Write(there.iter().map(change).collect())
+    }))
+}
+
+fn workqueues(facts: &Facts, shards: &Shards) -> Option<Finding> {
+    if shards.cores.is_empty() || facts.workqueues.is_empty() {
+        return None;
+    }
+    let there: Vec<usize> =
+        shards.cores.iter().copied().filter(|core| facts.workqueues.contains(core)).collect();
+    let found = match there.is_empty() {
+        true => format!("those of no core stay off {}", names(&shards.cores)),
+        false => format!("those of no core may run on {}", names(&there)),
+    };
+    let why = "write-back and the like take the polling core for milliseconds";
+    Some(finding("workqueues", found, there.is_empty(), why, || {
+        let others: Vec<usize> = shards.spare(&facts.workqueues).collect();
+        match others.is_empty() {
+            true => command(LIST_FEWER),
+            false => Fix::Write(vec![Change::file(WORKQUEUES, threads::mask(&others))]),
+        }
+    }))
+}
+
 /// As files of /proc have it.
-fn list(cores: &[usize]) -> String {
+pub fn list(cores: &[usize]) -> String {
     cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
@@ -200,6 +258,7 @@ pub const LISTEN_PORT: u16 = 10911;
 /// From one shard's port to the next one's.
 const PORT_STEP: usize = 10;
 const NAMES_SHOWN: usize = 3;
+const LIST_FEWER: &str = "leave a core to them: list fewer";
 pub const NO_START: &str = "the broker does not start so";
 const SHARED: &str =
     "a polling shard shares its core with clients and with the threads for disk and name servers";
