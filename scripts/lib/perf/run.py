@@ -1,7 +1,7 @@
 """Measures all parts, one after another, and writes what came of it.
 
-    run.py BIN_DIR [--only NAMES] [--quick] [--seconds S] [--rounds N] [--no-peers] [--json FILE] [--write-docs] [--soak MINUTES]
-           [--render]
+    run.py BIN_DIR [--only NAMES] [--quick] [--seconds S] [--rounds N] [--no-peers] [--tune] [--json FILE] [--write-docs]
+           [--soak MINUTES] [--render]
 
 Tables go to the screen as they come. `--write-docs` puts figures, plots and a page into docs/PERF; `--render` makes the page
 and the plots afresh from the figures there, without measuring. A part that cannot be had says `skipped: why`.
@@ -22,6 +22,7 @@ import time
 import page
 import parts as plan
 from peers import Peers
+from tuned import tuned
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PERF = ROOT / "docs/PERF"
@@ -46,14 +47,16 @@ def main():
         figures["parts"] = {name: part for name, part in earlier.items() if name in names()}
     peers = Peers(ROOT, options.binaries)
     failed = []
-    try:
-        for run in runs(options, peers):
-            when = moment()
-            part = run()
-            figures["parts"][part["name"]] = part | {"when": when}
-            failed += [part["name"]] if part["failed"] else []
-    finally:
-        peers.stop()
+    chosen = runs(options, peers)
+    with tuned(options.binaries, options.tune) as changes:
+        try:
+            for run in chosen:
+                when = moment()
+                part = run()
+                figures["parts"][part["name"]] = part | {"when": when, "tuned": changes}
+                failed += [part["name"]] if part["failed"] else []
+        finally:
+            peers.stop()
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(figures, indent=1) + "\n")
     if options.write_docs:
@@ -72,6 +75,7 @@ def arguments():
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--tune", action="store_true")
     parser.add_argument("--json")
     parser.add_argument("--write-docs", action="store_true")
     parser.add_argument("--soak", type=float)
