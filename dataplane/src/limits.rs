@@ -82,9 +82,9 @@ pub const PERSIST_OPS_ROOM: usize = 1024;
 pub const PERSIST_LANE_MAX: usize = 4096;
 /// Consumer groups one connection may be in. A heartbeat that would bring it into more is refused: each new group is a topic, too.
 pub const CONSUMER_GROUPS_PER_CONN_MAX: usize = 4_096;
-/// Groups and subscriptions that one turn takes of a heartbeat: each new group is a topic, too, and an entry in two files. The rest of a
-/// longer one follows in the next turns, then its answer.
-pub const BEAT_ITEMS_PER_TURN_MAX: usize = 128;
+/// Items that one turn takes of a list that a client has sent: groups and subscriptions of a heartbeat, topics, queues to lock. Each may be
+/// an entry in two files. The rest of a longer one follows in the next turns, then its answer.
+pub const LONG_WORK_PER_TURN_MAX: usize = 128;
 /// Groups that those who have gone leave in one turn; they leave the others in the next.
 pub const LEAVES_PER_TURN_MAX: usize = 256;
 /// Connections that have gone and are still in groups. At the bound heartbeats that say something new wait unread, so that nobody joins

@@ -9,10 +9,11 @@
 //!
 //! A client asks one broker and takes its word for all of them, so the queues of other brokers must be dealt too. When no
 //! name server can be asked the answer is an error, and the client rebalances by itself. All members get disjoint parts
-//! that cover the whole, whichever of them asks, as long as they see the same lists.
+//! that cover the whole, whichever of them asks, as long as they see the same lists. Long lists are dealt beside the shard.
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use protocol::body::{
     Body as _, MessageModel, MessageQueue, MessageQueueAssignment, MessageRequestMode,
@@ -20,11 +21,12 @@ use protocol::body::{
 };
 use protocol::code::response;
 
-use crate::broker::client::check_client_id;
+use crate::broker::client::{Client, check_client_id};
+use crate::broker::errands::Make;
 use crate::broker::topic_config::PERM_READ;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::lane::{LaneIn, LaneOut, lane};
-use crate::limits::{NAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX, ROUTE_LANE_MAX};
+use crate::limits::{LONG_WORK_PER_TURN_MAX, NAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX, ROUTE_LANE_MAX};
 use crate::outbox::{Body, Outbox};
 
 /// What a name server is asked.
@@ -88,7 +90,7 @@ impl Broker {
         }
         let Some(routes) = &mut self.routes else {
             // No name server at all: this broker is the whole cluster.
-            self.assign(req.reply_to(), &asked, RouteAnswer::Unknown, out);
+            self.assign(req.reply_to(), asked, RouteAnswer::Unknown, out);
             return Ok(());
         };
         let question = RouteQuestion { topic: asked.topic.clone() };
@@ -106,11 +108,17 @@ impl Broker {
             && let Some(answer) = routes.answers.pop()
         {
             let (to, asked) = routes.waiting.pop_front().expect("one answer for one question");
-            self.assign(to, &asked, answer, out);
+            self.assign(to, asked, answer, out);
         }
     }
 
-    fn assign(&self, to: ReplyTo, asked: &QueryAssignmentRequestBody, route: RouteAnswer, out: &mut Outbox) {
+    fn assign(
+        &mut self,
+        to: ReplyTo,
+        asked: QueryAssignmentRequestBody,
+        route: RouteAnswer,
+        out: &mut Outbox,
+    ) {
         let brokers = match route {
             RouteAnswer::Queues(brokers) => brokers,
             RouteAnswer::Unknown => self.own_queues(&asked.topic),
@@ -118,14 +126,13 @@ impl Broker {
                 return out.refuse(to, &Refusal::new(response::SYSTEM_ERROR, NO_ROUTE));
             }
         };
-        let body = match self.deal(asked, brokers) {
-            Some(message_queue_assignments) => {
-                QueryAssignmentResponseBody { message_queue_assignments }.encode()
-            }
-            // Nothing to go by: the client leaves its queues as they are.
-            None => b"{}".to_vec(),
-        };
-        out.reply(to, response::SUCCESS, |w| w, Body::Owned(body));
+        let members = self.consumers.group(&asked.consumer_group).map(|group| group.members());
+        let members = members.map(|all| all.iter().map(|member| member.client.clone()).collect());
+        let deal = Deal { asked, brokers, members };
+        match deal.len() <= LONG_WORK_PER_TURN_MAX {
+            true => out.reply(to, response::SUCCESS, |w| w, Body::Owned(deal.encode())),
+            false => self.put_together(to, None, deal),
+        }
     }
 
     /// This broker's queues of a topic that consumers may read.
@@ -133,29 +140,51 @@ impl Broker {
         let config = self.topics.config(topic).filter(|config| config.perm & PERM_READ != 0);
         config.map(|config| (self.config.broker_name.clone(), config.read_queue_nums)).into_iter().collect()
     }
+}
 
-    fn deal(
-        &self,
-        asked: &QueryAssignmentRequestBody,
-        brokers: Vec<(String, i32)>,
-    ) -> Option<Vec<MessageQueueAssignment>> {
+/// What an answer is made of.
+#[derive(Debug)]
+struct Deal {
+    asked: QueryAssignmentRequestBody,
+    brokers: Vec<(String, i32)>,
+    /// None: nobody is in the group.
+    members: Option<Vec<Arc<Client>>>,
+}
+
+impl Deal {
+    /// Queues and clients.
+    fn len(&self) -> usize {
+        let queues = self.brokers.iter().map(|(_, queues)| usize::try_from(*queues).unwrap_or(0));
+        queues.fold(self.members.as_ref().map_or(0, Vec::len), usize::saturating_add)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        match self.assignments() {
+            Some(message_queue_assignments) => {
+                QueryAssignmentResponseBody { message_queue_assignments }.encode()
+            }
+            // Nothing to go by: the client leaves its queues as they are.
+            None => b"{}".to_vec(),
+        }
+    }
+
+    fn assignments(&self) -> Option<Vec<MessageQueueAssignment>> {
+        let Deal { asked, brokers, members } = self;
         if brokers.is_empty() {
             return None;
         }
-        let named = |(broker, queues): (String, i32)| {
-            let topic = asked.topic.clone();
-            (0..queues.min(QUEUES_PER_TOPIC_MAX))
-                .map(move |queue_id| MessageQueue::new(topic.clone(), broker.clone(), queue_id))
+        let named = |(broker, queues): &(String, i32)| {
+            let broker = broker.clone();
+            (0..(*queues).min(QUEUES_PER_TOPIC_MAX))
+                .map(move |queue_id| MessageQueue::new(asked.topic.clone(), broker.clone(), queue_id))
         };
-        let mut queues: Vec<MessageQueue> = brokers.into_iter().flat_map(named).collect();
+        let mut queues: Vec<MessageQueue> = brokers.iter().flat_map(named).collect();
         queues.sort_by(|a, b| (&a.broker_name, a.queue_id).cmp(&(&b.broker_name, b.queue_id)));
         let dealt: Vec<usize> = match asked.message_model {
             MessageModel::Broadcasting => (0..queues.len()).collect(),
             MessageModel::Clustering => {
-                let group = self.consumers.group(&asked.consumer_group)?;
                 let strategy = Strategy::from_name(&asked.strategy_name)?;
-                let mut clients: Vec<&str> =
-                    group.members().iter().map(|member| &*member.client.id).collect();
+                let mut clients: Vec<&str> = members.as_ref()?.iter().map(|client| &*client.id).collect();
                 clients.sort_unstable();
                 clients.dedup();
                 match clients.binary_search(&asked.client_id.as_str()) {
@@ -170,6 +199,12 @@ impl Broker {
             mode: MessageRequestMode::Pull,
         };
         Some(dealt.into_iter().map(assignment).collect())
+    }
+}
+
+impl Make for Deal {
+    fn body(self: Box<Self>) -> Vec<u8> {
+        self.encode()
     }
 }
 

@@ -19,6 +19,12 @@ use super::room::{NoRoom, NotMade};
 use super::version::DataVersion;
 use crate::limits::GROUPS_BYTES_MAX;
 
+/// What a list of groups would add to the table.
+#[derive(Debug, Default)]
+pub struct MoreGroups {
+    bytes: usize,
+}
+
 /// The table of one broker.
 #[derive(Debug)]
 pub struct Groups {
@@ -74,11 +80,15 @@ impl Groups {
 
     /// Whether all of these may be made, or take the place of what is there.
     pub fn check_room<'a>(&self, wanted: impl IntoIterator<Item = &'a GroupConfig>) -> Result<(), NoRoom> {
-        let more = |config: &GroupConfig| {
-            config.bytes().saturating_sub(self.get(&config.name).map_or(0, |known| known.bytes()))
-        };
-        let more: usize = wanted.into_iter().map(more).sum();
-        if more > 0 && self.bytes + more > GROUPS_BYTES_MAX { Err(FULL) } else { Ok(()) }
+        let mut more = MoreGroups::default();
+        wanted.into_iter().try_for_each(|config| self.check_room_for(config, &mut more))
+    }
+
+    /// .. and this one, after those of the same list that `more` counts already.
+    pub fn check_room_for(&self, config: &GroupConfig, more: &mut MoreGroups) -> Result<(), NoRoom> {
+        let known = self.get(&config.name).map_or(0, |known| known.bytes());
+        more.bytes += config.bytes().saturating_sub(known);
+        if more.bytes > 0 && self.bytes + more.bytes > GROUPS_BYTES_MAX { Err(FULL) } else { Ok(()) }
     }
 
     /// Makes or replaces a group; whether it may be made is asked before.

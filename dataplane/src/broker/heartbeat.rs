@@ -21,7 +21,6 @@ use protocol::headers::{
 };
 
 use super::filter::check_subscription;
-use super::new_beat::NewBeat;
 use super::{Broker, Refusal, ReplyTo, Request};
 use crate::limits::BEATS_BYTES_MAX;
 use crate::net::ConnId;
@@ -34,9 +33,6 @@ pub struct Beats {
     by_conn: HashMap<ConnId, Beat>,
     /// What their bodies take.
     bytes: usize,
-    /// The one of many groups that is being taken, some of them a turn. The next one of that kind waits for it, unread, as does what
-    /// the same client says of its groups.
-    pub(super) long: Option<NewBeat>,
     scanned_ms: i64,
 }
 
@@ -59,7 +55,6 @@ pub(super) struct TableMarks {
 impl Broker {
     /// Code 34.
     pub(super) fn heartbeat(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        self.beats.check_turn(req.conn)?;
         let tables = self.table_marks();
         let known = self.beats.by_conn.get(&req.conn);
         let Some(beat) = known.filter(|beat| beat.tables == tables && *beat.body == *req.body) else {
@@ -74,7 +69,6 @@ impl Broker {
 
     /// Code 35.
     pub(super) fn unregister_client(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        self.beats.check_turn(req.conn)?;
         let header = UnregisterClientRequestHeader::read(&req.header.fields)?;
         self.beats.forget(req.conn);
         if let Some(group) = header.producer_group {
@@ -157,23 +151,10 @@ impl Beats {
         }
     }
 
-    /// The client is gone: what is known of its heartbeat, and what is left of it, is nothing any more.
-    pub(super) fn left(&mut self, conn: ConnId) {
-        self.forget(conn);
-        self.long.take_if(|beat| beat.conn() == conn);
-    }
-
-    fn forget(&mut self, conn: ConnId) {
+    /// The client says something else, or is gone.
+    pub(super) fn forget(&mut self, conn: ConnId) {
         if let Some(beat) = self.by_conn.remove(&conn) {
             self.bytes -= beat.body.len();
-        }
-    }
-
-    /// Whether a client may say something of its groups now: not while its last heartbeat is being taken.
-    fn check_turn(&self, conn: ConnId) -> Result<(), Refusal> {
-        match &self.long {
-            Some(beat) if beat.conn() == conn => Err(Refusal::no_room()),
-            _ => Ok(()),
         }
     }
 }

@@ -30,7 +30,8 @@ impl Leaving {
 impl Broker {
     /// The connection is gone, or its client is taken for dead: out of every group, beginning with this turn.
     pub(super) fn client_left(&mut self, conn: ConnId) {
-        self.beats.left(conn);
+        self.beats.forget(conn);
+        self.long_work.left(conn);
         self.producers.gone(conn);
         if self.producers.groups_of(conn).is_some() || self.consumers.groups_of(conn).is_some() {
             self.leaving.conns.push_back(conn);

@@ -12,6 +12,7 @@
 //! Implements B-3 (docs/PROMISES.md).
 
 use std::sync::Arc;
+use std::vec;
 
 use hashbrown::HashMap;
 use protocol::body::{
@@ -20,47 +21,126 @@ use protocol::body::{
 use protocol::code::response;
 
 use super::client::check_client_id;
-use super::{Broker, Refusal, Request};
-use crate::limits::{LOCKS_MAX, LOCKS_PER_GROUP_MAX, NAME_BYTES_MAX};
+use super::errands::Make;
+use super::long_work::LongWork;
+use super::{Broker, Refusal, ReplyTo, Request};
+use crate::limits::{LOCKS_MAX, LOCKS_PER_GROUP_MAX, LONG_WORK_PER_TURN_MAX, NAME_BYTES_MAX};
 use crate::outbox::{Body, Outbox};
+use crate::time::TurnTime;
 
 impl Broker {
     /// Code 41: the answer names the queues the client got.
     pub(super) fn lock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let mut asked: LockBatchRequestBody = self.json(req)?;
+        let asked = self.json_list(req, |asked: &LockBatchRequestBody| asked.mq_set.len())?;
         check_names(&asked)?;
-        let now_ms = req.now.wall_ms;
-        let client_id: Arc<str> = asked.client_id.as_str().into();
-        let group = &asked.consumer_group;
-        self.locks.make_room(group, asked.mq_set.len(), now_ms);
-        let mut full = false;
-        asked.mq_set.retain(|queue| match self.locks.lock(group, &client_id, name_of(queue), now_ms) {
-            Grant::Yes => true,
-            Grant::Others => false,
-            Grant::Full => {
-                full = true;
-                false
-            }
-        });
-        if full && asked.mq_set.is_empty() {
-            let remark = format!(
-                "no room for more order locks: a group has {LOCKS_PER_GROUP_MAX} at most, all together {LOCKS_MAX}"
-            );
-            return Err(Refusal::new(response::SYSTEM_ERROR, remark));
-        }
-        let body = LockBatchResponseBody { lock_ok_mq_set: asked.mq_set }.encode();
-        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
+        self.locks.make_room(&asked.consumer_group, asked.mq_set.len(), req.now.wall_ms);
+        let batch = LockBatch {
+            to: req.reply_to(),
+            group: asked.consumer_group,
+            client_id: asked.client_id.into(),
+            asked: asked.mq_set.into_iter(),
+            locked: Vec::new(),
+            full: false,
+        };
+        self.begin_work(batch, req.now, out);
         Ok(())
     }
 
     /// Code 42.
     pub(super) fn unlock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let asked: UnlockBatchRequestBody = self.json(req)?;
-        for queue in &asked.mq_set {
-            self.locks.unlock(&asked.consumer_group, &asked.client_id, name_of(queue));
-        }
-        out.done(req.reply_to());
+        let asked = self.json_list(req, |asked: &UnlockBatchRequestBody| asked.mq_set.len())?;
+        let batch = UnlockBatch {
+            to: req.reply_to(),
+            group: asked.consumer_group,
+            client_id: asked.client_id,
+            asked: asked.mq_set.into_iter(),
+        };
+        self.begin_work(batch, req.now, out);
         Ok(())
+    }
+}
+
+/// Code 41 on its way into the table.
+#[derive(Debug)]
+struct LockBatch {
+    to: ReplyTo,
+    group: String,
+    client_id: Arc<str>,
+    asked: vec::IntoIter<MessageQueue>,
+    locked: Vec<MessageQueue>,
+    /// There was no room for one of them.
+    full: bool,
+}
+
+impl LongWork for LockBatch {
+    fn to(&self) -> ReplyTo {
+        self.to
+    }
+
+    fn ends_with_its_client(&self) -> bool {
+        true
+    }
+
+    fn go_on(&mut self, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool {
+        for queue in self.asked.by_ref().take(LONG_WORK_PER_TURN_MAX) {
+            match broker.locks.lock(&self.group, &self.client_id, name_of(&queue), now.wall_ms) {
+                Grant::Yes => self.locked.push(queue),
+                Grant::Others => {}
+                Grant::Full => self.full = true,
+            }
+        }
+        if self.asked.len() > 0 {
+            return false;
+        }
+        let locked = LockBatchResponseBody { lock_ok_mq_set: std::mem::take(&mut self.locked) };
+        if self.full && locked.lock_ok_mq_set.is_empty() {
+            let remark = format!(
+                "no room for more order locks: a group has {LOCKS_PER_GROUP_MAX} at most, all together {LOCKS_MAX}"
+            );
+            broker.counters.refusals += 1;
+            out.refuse(self.to, &Refusal::new(response::SYSTEM_ERROR, remark));
+        } else if locked.lock_ok_mq_set.len() <= LONG_WORK_PER_TURN_MAX {
+            out.reply(self.to, response::SUCCESS, |w| w, Body::Owned(locked.encode()));
+        } else {
+            broker.put_together(self.to, None, locked);
+        }
+        true
+    }
+}
+
+impl Make for LockBatchResponseBody {
+    fn body(self: Box<Self>) -> Vec<u8> {
+        self.encode()
+    }
+}
+
+/// Code 42.
+#[derive(Debug)]
+struct UnlockBatch {
+    to: ReplyTo,
+    group: String,
+    client_id: String,
+    asked: vec::IntoIter<MessageQueue>,
+}
+
+impl LongWork for UnlockBatch {
+    fn to(&self) -> ReplyTo {
+        self.to
+    }
+
+    fn ends_with_its_client(&self) -> bool {
+        false
+    }
+
+    fn go_on(&mut self, broker: &mut Broker, _now: &TurnTime, out: &mut Outbox) -> bool {
+        for queue in self.asked.by_ref().take(LONG_WORK_PER_TURN_MAX) {
+            broker.locks.unlock(&self.group, &self.client_id, name_of(&queue));
+        }
+        if self.asked.len() > 0 {
+            return false;
+        }
+        out.done(self.to);
+        true
     }
 }
 
@@ -123,10 +203,18 @@ pub enum Grant {
     Full,
 }
 
+/// Those of one group.
+#[derive(Debug, Default)]
+struct GroupLocks {
+    queues: HashMap<QueueKey, Lock>,
+    /// When it was swept for want of room.
+    swept_ms: i64,
+}
+
 /// The table of one broker.
 #[derive(Debug, Default)]
 pub struct Locks {
-    groups: HashMap<Arc<str>, HashMap<QueueKey, Lock>>,
+    groups: HashMap<Arc<str>, GroupLocks>,
     /// Locks of all groups.
     len: usize,
     swept_ms: i64,
@@ -137,7 +225,7 @@ pub struct Locks {
 impl Locks {
     /// Takes or refreshes one lock.
     pub fn lock(&mut self, group: &str, client_id: &Arc<str>, queue: QueueName<'_>, now_ms: i64) -> Grant {
-        let known = self.groups.get_mut(group);
+        let known = self.groups.get_mut(group).map(|locks| &mut locks.queues);
         let group_len = known.as_ref().map_or(0, |queues| queues.len());
         if let Some(lock) = known.and_then(|queues| queues.get_mut(&queue)) {
             if *lock.client_id == **client_id {
@@ -154,23 +242,26 @@ impl Locks {
             return Grant::Full;
         }
         if group_len == 0 {
-            self.groups.insert(group.into(), HashMap::new());
+            self.groups.insert(group.into(), GroupLocks::default());
         }
-        let queues = self.groups.get_mut(group).expect("inserted above when it was missing");
+        let locks = self.groups.get_mut(group).expect("inserted above when it was missing");
         let key = QueueKey {
             topic: queue.topic.into(),
             broker_name: queue.broker_name.into(),
             queue_id: queue.queue_id,
         };
-        queues.insert(key, Lock { client_id: client_id.clone(), refreshed_ms: now_ms });
+        locks.queues.insert(key, Lock { client_id: client_id.clone(), refreshed_ms: now_ms });
         self.len += 1;
         Grant::Yes
     }
 
     /// Called before a client of the group takes up to `wanted` locks: where they might not fit, what expired goes.
     fn make_room(&mut self, group: &str, wanted: usize, now_ms: i64) {
-        let group_len = self.groups.get(group).map_or(0, |queues| queues.len());
-        if group_len + wanted > LOCKS_PER_GROUP_MAX {
+        if let Some(locks) = self.groups.get_mut(group)
+            && locks.queues.len() + wanted > LOCKS_PER_GROUP_MAX
+            && now_ms - locks.swept_ms >= SWEEP_MS_MIN
+        {
+            locks.swept_ms = now_ms;
             self.sweep_group(group, now_ms);
         }
         if self.len + wanted > LOCKS_MAX && now_ms - self.swept_ms >= SWEEP_MS_MIN {
@@ -181,7 +272,7 @@ impl Locks {
 
     /// Frees a lock if it is the client's own; says nothing otherwise, as the official broker does.
     pub fn unlock(&mut self, group: &str, client_id: &str, queue: QueueName<'_>) {
-        let Some(queues) = self.groups.get_mut(group) else { return };
+        let Some(GroupLocks { queues, .. }) = self.groups.get_mut(group) else { return };
         if queues.get(&queue).is_some_and(|lock| *lock.client_id == *client_id) {
             queues.remove(&queue);
             self.len -= 1;
@@ -193,8 +284,14 @@ impl Locks {
 
     /// Whether some client of the group consumes in order now. A retry of such a group that comes back with its
     /// last attempt goes to the dead letters at once.
-    pub fn group_holds_any(&self, group: &str, now_ms: i64) -> bool {
-        self.groups.get(group).is_some_and(|queues| queues.values().any(|lock| !lock.is_expired(now_ms)))
+    pub fn group_holds_any(&mut self, group: &str, now_ms: i64) -> bool {
+        let Some(GroupLocks { queues, .. }) = self.groups.get(group) else { return false };
+        if queues.values().any(|lock| !lock.is_expired(now_ms)) {
+            return true;
+        }
+        // Who asks next does not look at them again.
+        self.sweep_group(group, now_ms);
+        false
     }
 
     /// Drops what expired, so that clients which vanished do not stay here for ever. Called every millisecond: looks at a part of the
@@ -222,7 +319,7 @@ impl Locks {
 
     /// Returns how many locks the group had.
     fn sweep_group(&mut self, group: &str, now_ms: i64) -> usize {
-        let Some(queues) = self.groups.get_mut(group) else { return 0 };
+        let Some(GroupLocks { queues, .. }) = self.groups.get_mut(group) else { return 0 };
         let before = queues.len();
         queues.retain(|_, lock| !lock.is_expired(now_ms));
         self.len -= before - queues.len();
@@ -235,7 +332,7 @@ impl Locks {
 
 /// How long a lock is kept without being refreshed (`rocketmq.broker.rebalance.lockMaxLiveTime`).
 pub const LOCK_MS_MAX: i64 = 60_000;
-/// A full table is swept no more often than this.
+/// A full table or group is swept no more often than this.
 const SWEEP_MS_MIN: i64 = 1_000;
 /// Locks after which a sweep goes on in the next millisecond.
 const SWEEP_STEP: usize = 1_024;
@@ -271,6 +368,7 @@ mod tests {
         assert_eq!(lock(&mut locks, "G", "b", QUEUE, 90_000), Grant::Others);
         assert!(locks.group_holds_any("G", 90_000));
         assert!(!locks.group_holds_any("G", 90_001));
+        assert_eq!(locks.len, 0, "nobody looks at them again");
         assert_eq!(lock(&mut locks, "G", "b", QUEUE, 90_001), Grant::Yes);
         assert_eq!(lock(&mut locks, "G", "a", QUEUE, 90_002), Grant::Others);
     }
@@ -315,12 +413,15 @@ mod tests {
         assert_eq!(lock(&mut locks, "G", "a", QUEUE, 0), Grant::Full);
         assert_eq!(lock(&mut locks, "0", "b", queue(0), 0), Grant::Others);
         assert_eq!(lock(&mut locks, "0", "a", queue(0), 30_000), Grant::Yes);
+        locks.make_room("0", 1, 60_000);
         locks.make_room("0", 1, 60_001);
-        assert_eq!(locks.groups["0"].len(), 1);
-        locks.make_room("G", 1, 60_001);
-        (60_002..61_000).for_each(|now_ms| locks.sweep(now_ms));
+        assert_eq!(locks.groups["0"].queues.len(), LOCKS_PER_GROUP_MAX, "swept just now");
+        locks.make_room("0", 1, 61_000);
+        assert_eq!(locks.groups["0"].queues.len(), 1);
+        locks.make_room("G", 1, 61_000);
+        (61_001..62_000).for_each(|now_ms| locks.sweep(now_ms));
         assert_eq!((locks.len, locks.groups.len()), (1, 1));
-        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 61_000), Grant::Yes);
+        assert_eq!(lock(&mut locks, "G", "a", QUEUE, 62_000), Grant::Yes);
         locks.unlock("G", "a", QUEUE);
         locks.unlock("0", "a", queue(0));
         assert_eq!((locks.len, locks.groups.len()), (0, 0));

@@ -34,6 +34,7 @@ pub mod hold;
 pub mod leaving;
 pub mod locks;
 pub mod long_bodies;
+mod long_work;
 pub mod new_beat;
 pub mod notices;
 pub mod offset_desk;
@@ -86,6 +87,7 @@ use crate::broker::hold::Holds;
 use crate::broker::leaving::Leaving;
 use crate::broker::locks::Locks;
 use crate::broker::long_bodies::LongBodies;
+use crate::broker::long_work::LongWorks;
 use crate::broker::notices::Notices;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::peers::Peers;
@@ -129,6 +131,7 @@ pub struct Broker {
     pub producers: Producers,
     pub beats: Beats,
     long_bodies: LongBodies,
+    long_work: LongWorks,
     leaving: Leaving,
     notices: Notices,
     pub locks: Locks,
@@ -201,7 +204,7 @@ impl Broker {
     /// consumers go on and the disk can catch up.
     #[inline]
     fn has_room_for(&self, req: &Request<'_>) -> bool {
-        if self.errands.is_full() {
+        if self.errands.is_full() || self.long_work.is_of(req.conn) {
             return false;
         }
         let stores = matches!(
@@ -263,7 +266,7 @@ impl Broker {
             self.errand_done(errand, answer, now, net, out);
             work += 1;
         }
-        work += self.take_leaves(out) + self.take_long_beat(now, out);
+        work += self.take_leaves(out) + self.go_on_with_work(now, out);
         work += self.tell_members(out) + self.count_queues();
         self.holds.expire(now.mono_ms());
         work + self.run_due_holds(now, HOLDS_PER_TURN_MAX, out)

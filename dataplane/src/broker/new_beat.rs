@@ -1,12 +1,8 @@
 //! A heartbeat that is not known by its bytes, on its way into the tables.
 //!
 //! ```text
-//! body --checked as a whole--> NewBeat --some groups a turn--> consumers, producers; group and %RETRY%group made
-//!                                 '--all taken--> the answer
+//! body --checked as a whole--> NewBeat --some groups a turn (long_work.rs)--> consumers, producers; group and %RETRY%group made
 //! ```
-//!
-//! Most have a few groups and are taken at once. One may bring thousands, which nobody else shall wait for: then the rest follows in
-//! the next turns, and the answer when all is done.
 
 use std::sync::Arc;
 use std::vec;
@@ -19,12 +15,13 @@ use super::client::{Client, check_client_id};
 use super::consumers::{GroupKind, Subscription, TAG};
 use super::filter::check_subscription;
 use super::heartbeat::{Beat, answer_heartbeat};
+use super::long_work::LongWork;
 use super::room::NotMade;
 use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
 use super::{Broker, Refusal, ReplyTo, Request};
 use crate::limits::{
-    BEAT_BYTES_MAX, BEAT_ITEMS_PER_TURN_MAX, CONSUMER_GROUPS_PER_CONN_MAX, JSON_SHORT_BYTES_MAX,
-    NAME_BYTES_MAX, SUBSCRIPTIONS_BYTES_MAX,
+    BEAT_BYTES_MAX, CONSUMER_GROUPS_PER_CONN_MAX, LONG_WORK_PER_TURN_MAX, NAME_BYTES_MAX,
+    SUBSCRIPTIONS_BYTES_MAX,
 };
 use crate::net::ConnId;
 use crate::outbox::Outbox;
@@ -47,13 +44,22 @@ pub struct NewBeat {
     body: Option<Box<[u8]>>,
 }
 
-impl NewBeat {
-    pub fn conn(&self) -> ConnId {
-        self.to.conn
+impl LongWork for NewBeat {
+    fn to(&self) -> ReplyTo {
+        self.to
     }
 
-    fn is_taken(&self) -> bool {
-        self.consumers.len() == 0 && self.producers.len() == 0
+    fn ends_with_its_client(&self) -> bool {
+        true
+    }
+
+    fn go_on(&mut self, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool {
+        broker.take_some(self, now.wall_ms);
+        if self.consumers.len() > 0 || self.producers.len() > 0 {
+            return false;
+        }
+        broker.beat_taken(self, out);
+        true
     }
 }
 
@@ -64,15 +70,7 @@ impl Broker {
         if self.ops.is_full() || self.leaving.is_full() {
             return Err(Refusal::no_room());
         }
-        let waits = self.beats.long.is_some();
-        if waits && req.body.len() > JSON_SHORT_BYTES_MAX {
-            // Nor is it read for every turn that it waits.
-            return Err(Refusal::no_room());
-        }
-        let data: HeartbeatData = self.json(req)?;
-        if waits && items_of(&data) > BEAT_ITEMS_PER_TURN_MAX {
-            return Err(Refusal::no_room());
-        }
+        let data: HeartbeatData = self.json_list(req, items_of)?;
         self.check_heartbeat(req.conn, &data)?;
         let fingerprinted = data.heartbeat_fingerprint != 0;
         let client = Arc::new(Client {
@@ -92,29 +90,17 @@ impl Broker {
             refused: None,
             body: (req.body.len() <= BEAT_BYTES_MAX).then(|| req.body.into()),
         };
-        self.take_beat(beat, req.now, out);
+        self.begin_work(beat, req.now, out);
         Ok(())
     }
 
-    /// Goes on with one that had many groups. Called every turn; returns how much was done.
-    pub(super) fn take_long_beat(&mut self, now: &TurnTime, out: &mut Outbox) -> u32 {
-        let Some(beat) = self.beats.long.take() else { return 0 };
-        self.take_beat(beat, now, out);
-        1
-    }
-
-    fn take_beat(&mut self, mut beat: NewBeat, now: &TurnTime, out: &mut Outbox) {
-        self.take_some(&mut beat, now.wall_ms);
-        if !beat.is_taken() {
-            self.beats.long = Some(beat);
-            return;
-        }
-        let NewBeat { to, fingerprinted, changed, body, refused, .. } = beat;
-        if let Some(refusal) = refused {
+    fn beat_taken(&mut self, beat: &mut NewBeat, out: &mut Outbox) {
+        let &mut NewBeat { to, fingerprinted, changed, .. } = beat;
+        if let Some(refusal) = beat.refused.take() {
             self.counters.refusals += 1;
             return out.refuse(to, &refusal);
         }
-        if let Some(body) = body {
+        if let Some(body) = beat.body.take() {
             self.beats.keep(to.conn, Beat { body, tables: self.table_marks(), fingerprinted });
         }
         answer_heartbeat(to, changed || !fingerprinted, out);
@@ -122,7 +108,7 @@ impl Broker {
 
     fn take_some(&mut self, beat: &mut NewBeat, now_ms: i64) {
         let mut items = 0;
-        while items < BEAT_ITEMS_PER_TURN_MAX {
+        while items < LONG_WORK_PER_TURN_MAX {
             if let Some(consumer) = beat.consumers.next() {
                 items += 1 + consumer.subscription_data_set.len();
                 let (conn, client) = (beat.to.conn, &beat.client);

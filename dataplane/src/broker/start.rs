@@ -18,6 +18,7 @@ use crate::broker::heartbeat::Beats;
 use crate::broker::leaving::Leaving;
 use crate::broker::locks::Locks;
 use crate::broker::long_bodies::LongBodies;
+use crate::broker::long_work::LongWorks;
 use crate::broker::notices::Notices;
 use crate::broker::offsets::ConsumerOffsets;
 use crate::broker::peers::Peers;
@@ -72,6 +73,7 @@ impl Broker {
             producers: Producers::default(),
             beats: Beats::default(),
             long_bodies: LongBodies::default(),
+            long_work: LongWorks::default(),
             leaving: Leaving::default(),
             notices: Notices::default(),
             locks: Locks::default(),

@@ -52,6 +52,14 @@ pub struct TopicSettings {
     pub delay_levels: i32,
 }
 
+/// What a list of topics would add to the table.
+#[derive(Debug, Default)]
+pub struct MoreTopics {
+    names: usize,
+    queues: usize,
+    bytes: usize,
+}
+
 /// The table of one broker.
 #[derive(Debug)]
 pub struct Topics {
@@ -214,22 +222,25 @@ impl Topics {
 
     /// Whether all of these may be made, or take the place of what is there.
     pub fn check_room<'a>(&self, wanted: impl IntoIterator<Item = &'a TopicConfig>) -> Result<(), NoRoom> {
-        let (mut names, mut queues, mut bytes) = (0, 0, 0);
-        for config in wanted {
-            let known = self.by_name.get(&*config.name);
-            let widest = known.and_then(|index| self.widest.get(index.as_usize()));
-            let registered = known.and_then(|index| self.get(*index)).map_or(0, |it| it.registered_bytes());
-            names += usize::from(known.is_none());
-            queues += config.queues().saturating_sub(widest.copied().unwrap_or(0));
-            bytes += config.registered_bytes().saturating_sub(registered);
-        }
-        if bytes > 0 && self.bytes + bytes > TOPICS_BYTES_MAX {
+        let mut more = MoreTopics::default();
+        wanted.into_iter().try_for_each(|config| self.check_room_for(config, &mut more))
+    }
+
+    /// .. and this one, after those of the same list that `more` counts already.
+    pub fn check_room_for(&self, config: &TopicConfig, more: &mut MoreTopics) -> Result<(), NoRoom> {
+        let known = self.by_name.get(&*config.name);
+        let widest = known.and_then(|index| self.widest.get(index.as_usize()));
+        let registered = known.and_then(|index| self.get(*index)).map_or(0, |it| it.registered_bytes());
+        more.names += usize::from(known.is_none());
+        more.queues += config.queues().saturating_sub(widest.copied().unwrap_or(0));
+        more.bytes += config.registered_bytes().saturating_sub(registered);
+        if more.bytes > 0 && self.bytes + more.bytes > TOPICS_BYTES_MAX {
             return Err(REGISTRATION_FULL);
         }
-        if names > 0 && self.slots.len() + names > TOPIC_NAMES_MAX {
+        if more.names > 0 && self.slots.len() + more.names > TOPIC_NAMES_MAX {
             return Err(NAMES_FULL);
         }
-        if queues > 0 && self.queues + queues > QUEUES_MAX {
+        if more.queues > 0 && self.queues + more.queues > QUEUES_MAX {
             return Err(QUEUES_FULL);
         }
         Ok(())

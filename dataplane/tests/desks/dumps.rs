@@ -2,8 +2,9 @@
 
 use protocol::RemotingCommand;
 use protocol::body::{
-    Body, ConsumeStats, ConsumeStatsList, ConsumerOffsetSerializeWrapper, ProducerTableInfo,
-    SubscriptionGroupWrapper, TopicConfigAndMappingSerializeWrapper, TopicStatsTable,
+    Body, ConsumeStats, ConsumeStatsList, ConsumerOffsetSerializeWrapper, MessageModel, ProducerTableInfo,
+    QueryAssignmentRequestBody, QueryAssignmentResponseBody, SubscriptionGroupWrapper,
+    TopicConfigAndMappingSerializeWrapper, TopicStatsTable,
 };
 use protocol::code::request;
 use protocol::frame::Codec;
@@ -13,7 +14,7 @@ use dataplane::limits::QUEUES_COUNTED_PER_TURN_MAX;
 use dataplane::net::ConnId;
 use dataplane::time::Clock;
 
-use crate::requests::heartbeat;
+use crate::requests::{consumer, heartbeat, subscription};
 use crate::world::World;
 
 /// Asks for a table; returns its body, how often the shard allocated in the turns that took the question and gave the answer, and how many
@@ -77,6 +78,28 @@ fn tables_are_written_out_beside_the_shard() {
     assert!(groups.values().all(|infos| infos.len() == 1 && infos[0].client_id == "c"));
     assert!(groups.values().all(|infos| infos[0].remote_ip == "/127.0.0.1:50206"));
     assert!(allocated.iter().all(|&(_, count)| count < 100), "{allocated:?}");
+}
+
+/// Goal: the shard does little for a deal of very many queues, and all are dealt. Method: a topic of 10,000; count the shard's allocations, of
+/// which each queue takes several.
+#[test]
+fn many_queues_are_dealt_beside_the_shard() {
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", 10_000);
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &[]));
+    let asked = QueryAssignmentRequestBody {
+        topic: "T".into(),
+        consumer_group: "G".into(),
+        client_id: "c".into(),
+        strategy_name: "AVG".into(),
+        message_model: MessageModel::Clustering,
+    };
+    let command = RemotingCommand::request(request::QUERY_ASSIGNMENT).body(asked.encode());
+    let (body, allocated, _) = ask(&mut world, conn, command);
+    let dealt = QueryAssignmentResponseBody::decode(&body).unwrap().message_queue_assignments;
+    assert_eq!(dealt.len(), 10_000);
+    assert!(allocated < 100, "{allocated}");
 }
 
 /// Goal: questions about very many queues hold nobody up, and their answers have all queues. Method: a topic and groups with thousands; count

@@ -237,7 +237,7 @@ fn changes_wait_for_the_files() {
     };
     let bytes: Vec<u8> = (0..60).flat_map(|round| list(4 + round % 2).encode(Codec::Json)).collect();
     let mut rest = &bytes[..];
-    for _ in 0..1_000 {
+    for _ in 0..5_000 {
         rest = &rest[world.shard.net.feed(conn, rest)..];
         world.turn_alone();
         world.read_turn();
@@ -245,7 +245,7 @@ fn changes_wait_for_the_files() {
     assert!((20..50).contains(&answers(&mut world)), "the files take nothing beyond their lane");
     let waiting = world.shard.broker.ops.len();
     assert!((60_000..80_000).contains(&waiting), "{waiting} changes wait");
-    for _ in 0..1_000 {
+    for _ in 0..5_000 {
         rest = &rest[world.shard.net.feed(conn, rest)..];
         world.turn();
     }

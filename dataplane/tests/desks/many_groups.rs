@@ -4,7 +4,7 @@ use protocol::RemotingCommand;
 use protocol::code::request;
 use protocol::frame::Codec;
 
-use dataplane::limits::{BEAT_ITEMS_PER_TURN_MAX, LEAVES_PER_TURN_MAX, LEAVING_MAX, NOTICES_PER_TURN_MAX};
+use dataplane::limits::{LEAVES_PER_TURN_MAX, LEAVING_MAX, LONG_WORK_PER_TURN_MAX, NOTICES_PER_TURN_MAX};
 use dataplane::net::ConnId;
 
 use crate::requests::{consumer, heartbeat, send, subscription};
@@ -41,7 +41,7 @@ fn a_heartbeat_of_many_groups_takes_many_turns() {
     let mut world = World::new();
     let (long, short, other) = (world.connect(), world.connect(), world.connect());
     // The first slice comes with the request, the second when the turn settles.
-    let taken_max = 2 * BEAT_ITEMS_PER_TURN_MAX;
+    let taken_max = 2 * LONG_WORK_PER_TURN_MAX;
     let mut most = hand_over(&mut world, long, beat_of("long", 0..2_000), 1);
     for _ in 0..2 {
         let before = groups(&world);

@@ -103,7 +103,7 @@ impl Broker {
     }
 
     /// Has an answer written out; `total` is a field of it.
-    pub(super) fn put_together(
+    pub(in crate::broker) fn put_together(
         &mut self,
         to: ReplyTo,
         total: Option<(&'static str, usize)>,

@@ -7,9 +7,10 @@ use protocol::headers::{
 };
 
 use super::super::group_config::GroupConfig;
-use super::super::groups::is_group_name;
+use super::super::groups::{MoreGroups, is_group_name};
 use super::super::{Broker, Refusal, Request};
 use super::invalid;
+use super::lists::Listed;
 use crate::limits::QUEUES_PER_TOPIC_MAX;
 use crate::outbox::{Body, Outbox};
 
@@ -17,38 +18,24 @@ impl Broker {
     /// Code 200.
     pub(super) fn update_group(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let config: SubscriptionGroupConfig = self.json(req)?;
-        self.put_groups(&[config], req.now.wall_ms)?;
+        check_group(&config)?;
+        self.put_group(GroupConfig::from(&config), req.now.wall_ms)?;
         out.done(req.reply_to());
         Ok(())
     }
 
     /// Code 225: all of them, or none when one is refused.
     pub(super) fn update_groups(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let list: SubscriptionGroupList = self.json(req)?;
-        self.put_groups(&list.group_config_list, req.now.wall_ms)?;
-        out.done(req.reply_to());
+        let items = |list: &SubscriptionGroupList| list.group_config_list.len();
+        let list = self.json_list(req, items)?;
+        self.put_list::<GroupConfig>(list.group_config_list, req, out);
         Ok(())
     }
 
-    fn put_groups(&mut self, configs: &[SubscriptionGroupConfig], now_ms: i64) -> Result<(), Refusal> {
-        for config in configs {
-            if !is_group_name(&config.group_name) {
-                return Err(invalid(format!(
-                    "the group name[{}] is blank, too long or has other characters than {}",
-                    config.group_name,
-                    protocol::names::LEGAL_PATTERN
-                )));
-            }
-            if config.retry_queue_nums > QUEUES_PER_TOPIC_MAX {
-                return Err(invalid(format!("retryQueueNums must be from 0 to {QUEUES_PER_TOPIC_MAX}.")));
-            }
-        }
-        let configs: Vec<GroupConfig> = configs.iter().map(GroupConfig::from).collect();
-        self.groups.check_room(&configs)?;
-        for config in configs {
-            if self.groups.get(&config.name).is_none_or(|known| **known != config) {
-                self.groups.put(config, now_ms, &mut self.ops);
-            }
+    fn put_group(&mut self, config: GroupConfig, now_ms: i64) -> Result<(), Refusal> {
+        self.groups.check_room([&config])?;
+        if self.groups.get(&config.name).is_none_or(|known| **known != config) {
+            self.groups.put(config, now_ms, &mut self.ops);
         }
         Ok(())
     }
@@ -79,4 +66,38 @@ impl Broker {
         out.done(req.reply_to());
         Ok(())
     }
+}
+
+impl Listed for GroupConfig {
+    type Body = SubscriptionGroupConfig;
+    type More = MoreGroups;
+
+    fn check(
+        listed: &SubscriptionGroupConfig,
+        more: &mut MoreGroups,
+        broker: &Broker,
+    ) -> Result<GroupConfig, Refusal> {
+        check_group(listed)?;
+        let config = GroupConfig::from(listed);
+        broker.groups.check_room_for(&config, more)?;
+        Ok(config)
+    }
+
+    fn put(self, broker: &mut Broker, now_ms: i64) -> Result<(), Refusal> {
+        broker.put_group(self, now_ms)
+    }
+}
+
+fn check_group(config: &SubscriptionGroupConfig) -> Result<(), Refusal> {
+    if !is_group_name(&config.group_name) {
+        return Err(invalid(format!(
+            "the group name[{}] is blank, too long or has other characters than {}",
+            config.group_name,
+            protocol::names::LEGAL_PATTERN
+        )));
+    }
+    if config.retry_queue_nums > QUEUES_PER_TOPIC_MAX {
+        return Err(invalid(format!("retryQueueNums must be from 0 to {QUEUES_PER_TOPIC_MAX}.")));
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! clients.rs 203 204 343 345       settings.rs 25 26 306 316 329  status.rs 28 907
 //! stats.rs   202 208 317 315           reset.rs   222 314             messages.rs 33
 //! consumequeue.rs 321                  consume_directly.rs 309        query.rs 12
+//! lists.rs   what 18 and 225 list, made over turns
 //! errands.rs second halves of what needs the files
 //! ```
 //!
@@ -18,6 +19,7 @@ mod consumequeue;
 mod dumps;
 mod errands;
 mod groups;
+mod lists;
 mod messages;
 pub mod query;
 pub mod rates;

@@ -11,7 +11,9 @@ use protocol::headers::{
 use protocol::names;
 
 use super::super::topic_config::TopicConfig;
+use super::super::topics::MoreTopics;
 use super::super::{Broker, Refusal, Request};
+use super::lists::Listed;
 use super::{attributes, invalid};
 use crate::limits::QUEUES_PER_TOPIC_MAX;
 use crate::outbox::{Body, Outbox};
@@ -37,42 +39,38 @@ impl Broker {
             attributes,
             ..TopicConfig::new(&name, 0, 0)
         };
-        self.put_topics([config], req.now.wall_ms)?;
+        self.check_topic(&config)?;
+        self.put_topic(config, req.now.wall_ms)?;
         out.done(req.reply_to());
         Ok(())
     }
 
     /// Code 18: all of them, or none when one is refused.
     pub(super) fn update_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let list: CreateTopicListRequestBody = self.json(req)?;
-        self.put_topics(list.topic_config_list.iter().map(TopicConfig::from), req.now.wall_ms)?;
-        out.done(req.reply_to());
+        let items = |list: &CreateTopicListRequestBody| list.topic_config_list.len();
+        let list = self.json_list(req, items)?;
+        self.put_list::<TopicConfig>(list.topic_config_list, req, out);
         Ok(())
     }
 
-    fn put_topics(
-        &mut self,
-        configs: impl IntoIterator<Item = TopicConfig>,
-        now_ms: i64,
-    ) -> Result<(), Refusal> {
-        let configs: Vec<TopicConfig> = configs.into_iter().collect();
-        for config in &configs {
-            names::check_topic(&config.name).map_err(|error| invalid(error.to_string()))?;
-            self.refuse_system_topic(&config.name)?;
-            let queues = 0..=QUEUES_PER_TOPIC_MAX;
-            if !queues.contains(&config.read_queue_nums) || !queues.contains(&config.write_queue_nums) {
-                return Err(invalid(format!("queue numbers must be from 0 to {QUEUES_PER_TOPIC_MAX}.")));
-            }
-            if !(0..PERM_END).contains(&config.perm) {
-                return Err(invalid("perm must be 6 (read and write), 4 (read) or 2 (write)."));
-            }
+    fn check_topic(&self, config: &TopicConfig) -> Result<(), Refusal> {
+        names::check_topic(&config.name).map_err(|error| invalid(error.to_string()))?;
+        self.refuse_system_topic(&config.name)?;
+        let queues = 0..=QUEUES_PER_TOPIC_MAX;
+        if !queues.contains(&config.read_queue_nums) || !queues.contains(&config.write_queue_nums) {
+            return Err(invalid(format!("queue numbers must be from 0 to {QUEUES_PER_TOPIC_MAX}.")));
         }
-        self.topics.check_room(&configs)?;
-        for config in configs {
-            // The same again costs neither a file nor a registration.
-            if self.topics.config(&config.name).is_none_or(|known| **known != config) {
-                self.topics.put(config, now_ms, &mut self.ops);
-            }
+        if !(0..PERM_END).contains(&config.perm) {
+            return Err(invalid("perm must be 6 (read and write), 4 (read) or 2 (write)."));
+        }
+        Ok(())
+    }
+
+    fn put_topic(&mut self, config: TopicConfig, now_ms: i64) -> Result<(), Refusal> {
+        self.topics.check_room([&config])?;
+        // The same again costs neither a file nor a registration.
+        if self.topics.config(&config.name).is_none_or(|known| **known != config) {
+            self.topics.put(config, now_ms, &mut self.ops);
         }
         Ok(())
     }
@@ -135,6 +133,26 @@ impl Broker {
         let body = TopicList { broker_addr: None, topic_list }.encode();
         out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
         Ok(())
+    }
+}
+
+impl Listed for TopicConfig {
+    type Body = body::TopicConfig;
+    type More = MoreTopics;
+
+    fn check(
+        listed: &body::TopicConfig,
+        more: &mut MoreTopics,
+        broker: &Broker,
+    ) -> Result<TopicConfig, Refusal> {
+        let config = TopicConfig::from(listed);
+        broker.check_topic(&config)?;
+        broker.topics.check_room_for(&config, more)?;
+        Ok(config)
+    }
+
+    fn put(self, broker: &mut Broker, now_ms: i64) -> Result<(), Refusal> {
+        broker.put_topic(self, now_ms)
     }
 }
 

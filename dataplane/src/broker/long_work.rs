@@ -1,0 +1,88 @@
+//! Requests whose work is too long for one turn: some of it is done in each.
+//!
+//! ```text
+//! body --checked--> LongWork --some items a turn--> the tables
+//!                      '--nothing left--> the answer
+//! ```
+//!
+//! Most lists are short, and done at once. One may have thousands of groups, topics or queues, which nobody else shall wait for: then the
+//! rest follows in the next turns, and the answer when all is done. One is under way at a time; the next one waits for it, unread, as does
+//! whatever the same connection says next.
+//! Implements B-15 (docs/PROMISES.md).
+
+use std::fmt;
+
+use protocol::body::Body;
+
+use super::{Broker, Refusal, ReplyTo, Request};
+use crate::limits::{JSON_SHORT_BYTES_MAX, LONG_WORK_PER_TURN_MAX};
+use crate::net::ConnId;
+use crate::outbox::Outbox;
+use crate::time::TurnTime;
+
+/// What is left of one request.
+pub(super) trait LongWork: fmt::Debug + Send {
+    fn to(&self) -> ReplyTo;
+
+    /// Whether it is given up when its client goes. What has nothing to do with who asked for it is finished.
+    fn ends_with_its_client(&self) -> bool;
+
+    /// Does `LONG_WORK_PER_TURN_MAX` items of it at most. True: nothing is left, and it has been answered.
+    fn go_on(&mut self, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool;
+}
+
+/// The one under way.
+#[derive(Debug, Default)]
+pub struct LongWorks {
+    under_way: Option<Box<dyn LongWork>>,
+}
+
+impl LongWorks {
+    /// Whether what this connection says has to wait for what it has said before.
+    #[inline]
+    pub(super) fn is_of(&self, conn: ConnId) -> bool {
+        self.under_way.as_ref().is_some_and(|work| work.to().conn == conn)
+    }
+
+    /// The client is gone.
+    pub(super) fn left(&mut self, conn: ConnId) {
+        self.under_way.take_if(|work| work.to().conn == conn && work.ends_with_its_client());
+    }
+}
+
+impl Broker {
+    /// As `json`, for a body that may list very many items. While another such is under way it waits: unread if it is long.
+    pub(super) fn json_list<T: Body + Send + 'static>(
+        &mut self,
+        req: &Request<'_>,
+        items: impl Fn(&T) -> usize,
+    ) -> Result<T, Refusal> {
+        let waits = self.long_work.under_way.is_some();
+        if waits && req.body.len() > JSON_SHORT_BYTES_MAX {
+            // Nor is it read for every turn that it waits.
+            return Err(Refusal::no_room());
+        }
+        let list: T = self.json(req)?;
+        if waits && items(&list) > LONG_WORK_PER_TURN_MAX {
+            return Err(Refusal::no_room());
+        }
+        Ok(list)
+    }
+
+    /// Does what this turn may do of it; the next ones go on. It has come by `json_list`, so that it finds its place free if it needs one.
+    pub(super) fn begin_work(&mut self, mut work: impl LongWork + 'static, now: &TurnTime, out: &mut Outbox) {
+        if !work.go_on(self, now, out) {
+            assert!(self.long_work.under_way.is_none());
+            self.long_work.under_way = Some(Box::new(work));
+        }
+    }
+
+    /// Called every turn. Returns how much was done.
+    pub(super) fn go_on_with_work(&mut self, now: &TurnTime, out: &mut Outbox) -> u32 {
+        let Some(mut work) = self.long_work.under_way.take() else { return 0 };
+        if !work.go_on(self, now, out) {
+            self.long_work.under_way = Some(work);
+        }
+        1
+    }
+}
