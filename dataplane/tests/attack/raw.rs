@@ -1,5 +1,6 @@
 //! The same over a real TAP device, with the host's kernel as the honest peer and a raw socket as the stranger.
 
+use crate::common::apart::apart;
 use crate::common::{self, Running};
 use crate::wire::{self, PORT, Seg};
 use dataplane::device::mac_for;
@@ -109,6 +110,10 @@ fn tell(name: &str, times: &[Duration]) {
 /// SYNs, data and acknowledgements with random numbers in the connection's own name; echoes all the while.
 #[test]
 fn floods_and_forgeries() {
+    apart(flood_and_forge);
+}
+
+fn flood_and_forge() {
     let Some((_server, raw)) = start() else { return };
     let forging = raw.try_clone().unwrap();
     let mut stream = common::connect(US, PORT);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
+#[path = "../common/apart.rs"]
+mod apart;
 mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +11,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use apart::ip;
 use client::{
     Admin, ClientConfig, Message, Producer, ProducerConfig, PullConsumer, PullConsumerConfig, PullStatus,
     SendStatus,
@@ -21,32 +23,38 @@ use client::{
 use place::{Place, two_cores};
 use serde_json::Value;
 
+/// Runs a test on threads of its own, in a network of its own.
+fn apart(test: impl Future<Output = ()> + Send) {
+    apart::apart(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(test));
+}
+
 /// Goal: what either shard acknowledged is there after kill -9 of both, and both are brokers like any other.
 /// Method: see [`kill_and_read_back`], on kernel sockets.
-#[tokio::test(flavor = "multi_thread")]
-async fn two_shards_on_kernel_sockets_keep_what_they_acknowledged() {
-    let Some(cores) = two_cores() else { return };
-    let place = Place::new("kernel");
-    let addresses = [0, 1].map(|number| format!("127.0.0.1:{}", place.shard_port(number)));
-    kill_and_read_back(&place, &format!("{cores}\ndevice=kernel:127.0.0.1"), &addresses).await;
+#[test]
+fn two_shards_on_kernel_sockets_keep_what_they_acknowledged() {
+    apart(async {
+        let Some(cores) = two_cores() else { return };
+        let place = Place::new("kernel");
+        let addresses = [0, 1].map(|number| format!("127.0.0.1:{}", place.shard_port(number)));
+        kill_and_read_back(&place, &format!("{cores}\ndevice=kernel:127.0.0.1"), &addresses).await;
+    });
 }
 
 /// The same with a stack of our own and a TAP for each shard.
-#[tokio::test(flavor = "multi_thread")]
-async fn two_shards_on_taps_keep_what_they_acknowledged() {
-    let Some(cores) = two_cores() else { return };
-    let tap = format!("ab-sh{}", std::process::id() % 10_000);
-    let ip = |arguments: &[&str]| {
-        Command::new("ip").args(arguments).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-    };
-    if !ip(&["tuntap", "add", "dev", &tap, "mode", "tap"]) || !ip(&["link", "delete", &tap]) {
-        println!("skipped: TAP needs root and /dev/net/tun");
-        return;
-    }
-    let place = Place::new("tap");
-    let addresses = [0, 1].map(|number| format!("10.78.{}.2:{}", 31 + number, place.shard_port(number)));
-    let settings = format!("{cores}\ndevice=tap:{tap}\naddress=10.78.31.2/24");
-    kill_and_read_back(&place, &settings, &addresses).await;
+#[test]
+fn two_shards_on_taps_keep_what_they_acknowledged() {
+    apart(async {
+        let Some(cores) = two_cores() else { return };
+        let tap = "ab-sh";
+        if !ip(&["tuntap", "add", "dev", tap, "mode", "tap"]) || !ip(&["link", "delete", tap]) {
+            println!("skipped: TAP needs root and /dev/net/tun");
+            return;
+        }
+        let place = Place::new("tap");
+        let addresses = [0, 1].map(|number| format!("10.78.{}.2:{}", 31 + number, place.shard_port(number)));
+        let settings = format!("{cores}\ndevice=tap:{tap}\naddress=10.78.31.2/24");
+        kill_and_read_back(&place, &settings, &addresses).await;
+    });
 }
 
 /// Sends through the client library, with the name server's route of both, until both are killed; starts again, reads
@@ -214,38 +222,43 @@ fn look_in(folder: &Path, addresses: &[String; 2]) {
 
 /// Goal: a list of cores that cannot be, and a port that is taken, stop the start with the fix; what had been started is
 /// stopped cleanly.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_cannot_be_says_why() {
-    let Some(cores) = two_cores() else { return };
-    let place = Place::new("refused");
-    for (list, fix) in [
-        ("cores=0,0", "core 0 stands twice, and a core runs one shard: write each core once"),
-        ("cores=0,4095", "and not on core 4095: write others, auto or none"),
-        ("cores=0-1", "as in cores=1 or cores=2,3"),
-    ] {
-        let said = place.refused(&format!("{list}\ndevice=kernel:127.0.0.1"));
-        assert!(said.contains(fix), "{list}: {said}");
-    }
-    let settings = format!("{cores}\ndevice=kernel:127.0.0.1\nnamesrvAddr=");
-    let taken = TcpListener::bind(("127.0.0.1", place.shard_port(1))).unwrap();
-    let said = place.refused(&settings);
-    let wanted = format!("broker-s-1: cannot listen on port {}", place.shard_port(1));
-    assert!(said.contains(&wanted), "{said}");
-    drop(taken);
-    let said = place.start(&settings, 2).stop();
-    assert!(said.contains("broker-s: log from 0 to 0") && !said.contains("not clean"), "{said}");
-    assert!(!said.contains("is the store of shard"), "{said}");
+#[test]
+fn a_start_that_cannot_be_says_why() {
+    apart(async {
+        let Some(cores) = two_cores() else { return };
+        let place = Place::new("refused");
+        for (list, fix) in [
+            ("cores=0,0", "core 0 stands twice, and a core runs one shard: write each core once"),
+            ("cores=0,4095", "and not on core 4095: write others, auto or none"),
+            ("cores=0-1", "as in cores=1 or cores=2,3"),
+        ] {
+            let said = place.refused(&format!("{list}\ndevice=kernel:127.0.0.1"));
+            assert!(said.contains(fix), "{list}: {said}");
+        }
+        let settings = format!("{cores}\ndevice=kernel:127.0.0.1\nnamesrvAddr=");
+        let taken = TcpListener::bind(("127.0.0.1", place.shard_port(1))).unwrap();
+        let said = place.refused(&settings);
+        let wanted = format!("broker-s-1: cannot listen on port {}", place.shard_port(1));
+        assert!(said.contains(&wanted), "{said}");
+        drop(taken);
+        let said = place.start(&settings, 2).stop();
+        assert!(said.contains("broker-s: log from 0 to 0") && !said.contains("not clean"), "{said}");
+        assert!(!said.contains("is the store of shard"), "{said}");
+    });
 }
 
 /// Goal: a line of the log that comes while the shards run says whose it is. Method: a name server that is not there.
-#[tokio::test(flavor = "multi_thread")]
-async fn each_line_of_the_log_names_its_shard() {
-    let Some(cores) = two_cores() else { return };
-    let place = Place::new("speaker");
-    let said = place.start(&format!("{cores}\ndevice=kernel:127.0.0.1\nnamesrvAddr=127.0.0.1:1"), 2).stop();
-    for name in ["broker-s", "broker-s-1"] {
-        assert!(said.contains(&format!("{name}: name server 127.0.0.1:1 cannot connect")), "{said}");
-    }
+#[test]
+fn each_line_of_the_log_names_its_shard() {
+    apart(async {
+        let Some(cores) = two_cores() else { return };
+        let place = Place::new("speaker");
+        let said =
+            place.start(&format!("{cores}\ndevice=kernel:127.0.0.1\nnamesrvAddr=127.0.0.1:1"), 2).stop();
+        for name in ["broker-s", "broker-s-1"] {
+            assert!(said.contains(&format!("{name}: name server 127.0.0.1:1 cannot connect")), "{said}");
+        }
+    });
 }
 
 const TOPIC: &str = "TopicOfShards";
