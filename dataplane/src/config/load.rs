@@ -12,7 +12,7 @@ use protocol::config_text;
 use super::faults::faults;
 use super::network::{Device, NamesrvList};
 use super::settings::Config;
-use super::without_effect::{GROUPS, MISSING_FEATURES};
+use super::without_effect::{GROUPS, Group, MISSING_FEATURES};
 
 /// One `key=value` from the command line, and the flag that carried it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 pub fn load(sources: &Sources, host: &Host) -> Result<Loaded, ConfigErrors> {
-    let mut reading = Reading { config: Config::default(), warnings: Vec::new(), errors: Vec::new() };
+    let mut reading = Reading::default();
     if let Some((path, bytes)) = &sources.file {
         match config_text::parse(bytes) {
             Ok(entries) => {
@@ -79,6 +79,7 @@ pub fn load(sources: &Sources, host: &Host) -> Result<Loaded, ConfigErrors> {
     for given in &sources.flags {
         reading.take(given.flag, &given.key, &given.value);
     }
+    reading.tell_idle();
     reading.complete(host);
     reading.check();
     if reading.errors.is_empty() {
@@ -88,8 +89,11 @@ pub fn load(sources: &Sources, host: &Host) -> Result<Loaded, ConfigErrors> {
     }
 }
 
+#[derive(Default)]
 struct Reading {
     config: Config,
+    /// What has no effect, as it is told, by the place of its reason in `GROUPS`.
+    idle: Vec<(usize, String)>,
     warnings: Vec<String>,
     errors: Vec<String>,
 }
@@ -108,8 +112,8 @@ impl Reading {
             if value.trim() != missing.only {
                 self.errors.push(format!("{place}: {key}={value}: {}", missing.fix));
             }
-        } else if let Some(group) = GROUPS.iter().find(|group| group.keys.contains(&key)) {
-            self.warnings.push(format!("{place}: {key}={value} has no effect: {}", group.why));
+        } else if let Some(group) = GROUPS.iter().position(|group| group.keys.contains(&key)) {
+            self.idle.push((group, format!("{place}: {key}={value}")));
         } else {
             let known = Config::KEYS.iter().chain(GROUPS.iter().flat_map(|group| group.keys)).copied();
             let hint = match config_text::nearest(key, known) {
@@ -119,6 +123,30 @@ impl Reading {
                 }
             };
             self.errors.push(format!("{place}: `{key}` is not a key: {hint}"));
+        }
+    }
+
+    /// One line for each, or for all with the same reason: a file that the official broker has written holds every key it has.
+    fn tell_idle(&mut self) {
+        for (number, Group { why, .. }) in GROUPS.iter().enumerate() {
+            let of_group: Vec<&str> = self
+                .idle
+                .iter()
+                .filter(|(group, _)| *group == number)
+                .map(|(_, told)| told.as_str())
+                .collect();
+            match of_group.len() {
+                0..=IDLE_LINES_MAX => {
+                    self.warnings.extend(of_group.iter().map(|told| format!("{told} has no effect: {why}")));
+                }
+                many => {
+                    let keys: Vec<&str> = of_group
+                        .iter()
+                        .map(|told| told.rsplit_once(": ").map_or(*told, |(_, pair)| pair))
+                        .collect();
+                    self.warnings.push(format!("{many} keys have no effect: {why}: {}", keys.join(" ")));
+                }
+            }
         }
     }
 
@@ -196,6 +224,9 @@ pub enum ChangeError {
     Value(String),
 }
 
+/// So many keys without effect for the same reason have a line each.
+const IDLE_LINES_MAX: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::super::value::{Bytes, FlushDiskType, Setting};
@@ -256,6 +287,25 @@ mod tests {
         assert_eq!(loaded.config.flush_disk_type, FlushDiskType::AsyncFlush);
         assert_eq!((loaded.config.file_reserved_time, &loaded.config.delete_when.0[..]), (48, &[4][..]));
         assert!(loaded.warnings.len() == 1 && loaded.warnings[0].starts_with("no name server"));
+    }
+
+    /// Goal: the file as the official broker 5.5.0 writes it back, with every key it has, starts us; what has no effect is told, all
+    /// keys of it, in lines that can be read. So are keys of 4.9 alone.
+    #[test]
+    fn a_file_that_the_official_broker_has_written() {
+        let text = include_str!("../../tests/vectors/broker-5.5.0.properties");
+        let loaded = load(&with_file(&format!("{text}\nmaxDelayTime=40\n")), &host()).unwrap();
+        assert_eq!(loaded.config.broker_ip1, Some("10.0.0.5".parse().unwrap()));
+        assert!(!loaded.config.trace_on && loaded.config.broker_permission.0 == 4, "as it was changed there");
+        let told = loaded.warnings.join("\n");
+        assert!(loaded.warnings.len() <= GROUPS.len() * IDLE_LINES_MAX, "{told}");
+        for line in text.lines() {
+            let key = line.split('=').next().unwrap();
+            let is_idle = GROUPS.iter().any(|group| group.keys.contains(&key));
+            assert_eq!(told.contains(&format!(" {key}=")), is_idle, "{key}");
+        }
+        let few = load(&with_file("debugLockEnable=true\nuseABSLock=true\n"), &host()).unwrap().warnings;
+        assert_eq!(few.len(), 3, "{few:?}");
     }
 
     #[test]
