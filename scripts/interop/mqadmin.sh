@@ -84,6 +84,13 @@ mqadmin_messages() { # NAMESRV BROKER_NAME BROKER_ADDRESS TOPIC
   expect "updateBrokerConfig" "update broker config success, $address" updateBrokerConfig -n "$ns" -b "$address" -k longPollingEnable -v true
   expect "cleanExpiredCQ" "^success" cleanExpiredCQ -n "$ns" -b "$address"
   expect "cleanUnusedTopic" "^success" cleanUnusedTopic -n "$ns" -c DefaultCluster
+  expect "deleteExpiredCommitLog" "^success" deleteExpiredCommitLog -n "$ns" -b "$address"
+  mqadmin exportMetadata -n "$ns" -c DefaultCluster -f "$work/export" > /dev/null || true
+  judge "exportMetadata: topic and queues" '"writeQueueNums": ?8' "$(grep --after-context 12 "\"$topic\"" "$work/export/metadata.json")"
+  mqadmin exportConfigs -n "$ns" -c DefaultCluster -f "$work/export" > /dev/null || true
+  judge "exportConfigs: the broker's" "\"brokerName\": ?\"$broker\"" "$(cat "$work/export/configs.json")"
+  mqadmin exportMetrics -n "$ns" -c DefaultCluster -f "$work/export" > /dev/null || true
+  judge "exportMetrics: version and size" '"rocketmqVersion": ?"V5_5_0"' "$(cat "$work/export/metrics.json")"
   expect "haStatus" "#MasterAddr.*$address" haStatus -n "$ns" -b "$address"
 }
 
@@ -101,6 +108,8 @@ mqadmin_groups() { # NAMESRV BROKER_NAME BROKER_ADDRESS
   id=$(awk '$1 == "sent" { print $2; exit }' <<< "$out")
   expect "consumerConnection: client and version" "attendant +[0-9.:]+ +JAVA +V5_5_0" consumerConnection -n "$ns" -g "$group"
   expect "consumerConnection: subscription" "^$topic +\*" consumerConnection -n "$ns" -g "$group"
+  expect "queryCq: the group's subscription" '"subString": ?"\*"' queryCq -n "$ns" -t "$topic" -q 0 -i 0 -c 1 -b "$address" -g "$group"
+  expect "queryCq: a group that is off line" "IT_group@$topic is not online!" queryCq -n "$ns" -t "$topic" -q 0 -i 0 -c 1 -b "$address" -g IT_group
   expect "consumerStatus" "^Rebalance OK" consumerStatus -n "$ns" -g "$group"
   expect "producerConnection" "attendant +[0-9.:]+ +JAVA +V5_5_0" producerConnection -n "$ns" -g "$group" -t "$topic"
   expect "producer" "producer group \($group\) instance : clientId=.*attendant" producer -n "$ns" -b "$address"

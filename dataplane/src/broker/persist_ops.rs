@@ -26,6 +26,8 @@ pub enum PersistOp {
     TopicRemoved { topic: Arc<str>, version: DataVersion },
     /// brokerPermission was changed (code 25): registered at once, since it limits what every topic is told to allow.
     PermissionChanged { permission: i32, version: DataVersion },
+    /// The log: settings that were changed (code 25) and by whom. No file: it is the operator's, and serves every shard.
+    SettingsChanged { told: Box<str> },
     /// subscriptionGroup.json.
     GroupChanged { config: Arc<GroupConfig>, version: DataVersion },
     /// subscriptionGroup.json.

@@ -82,8 +82,12 @@ impl<F: ConfigFiles> Keeper<F> {
     pub fn step(&mut self, now_ms: i64) -> Duration {
         for _ in 0..OPS_PER_STEP_MAX {
             let Some(op) = self.ops.pop() else { break };
-            if let PersistOp::PermissionChanged { permission, .. } = op {
-                self.permission = permission;
+            match &op {
+                PersistOp::PermissionChanged { permission, .. } => self.permission = *permission,
+                PersistOp::SettingsChanged { told } => {
+                    log::info!("{told} until the next start; write it into the -c file to keep it");
+                }
+                _ => {}
             }
             self.mirror.apply(op);
         }

@@ -75,6 +75,7 @@ impl Mirror {
                 self.topics.data_version = version.into();
                 ConfigFile::Topics
             }
+            PersistOp::SettingsChanged { .. } => return,
             PersistOp::GroupChanged { config, version } => {
                 self.groups.data_version = version.into();
                 self.groups.subscription_group_table.insert(config.name.to_string(), (&*config).into());

@@ -371,6 +371,36 @@ fn offsets_carry_the_times_of_hot_and_cold_messages() {
     let whole: QueryConsumeQueueResponseBody =
         decode(&world.call(conn, ask(codes::QUERY_CONSUME_QUEUE, &whole)));
     assert_eq!(whole.queue_data.len(), 120, "cold and hot entries");
+    assert_eq!((whole.filter_data, whole.subscription_data), (None, None));
+}
+
+/// Goal: code 321 with a group says what the group subscribes, or that it is not there, in the official words. Method: a group that
+/// is on line, and one that nobody knows; a queue with a message and one without.
+#[test]
+fn entries_are_shown_with_the_subscription_of_a_group() {
+    let mut world = World::new();
+    let (conn, member) = (world.connect(), world.connect());
+    world.topic("T", 2);
+    fill(&mut world, conn, "T", 1);
+    let beat = r#"{"clientID":"c1","producerDataSet":[],"consumerDataSet":[{"groupName":"G","consumeType":"CONSUME_PASSIVELY",
+        "messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET","subscriptionDataSet":[
+        {"topic":"T","subString":"A","tagsSet":["A"],"codeSet":[65],"subVersion":7}]}]}"#;
+    let beat = RemotingCommand::request(codes::HEART_BEAT).body(beat.as_bytes().to_vec());
+    assert_eq!(world.call(member, beat).code, response::SUCCESS);
+    let mut shown = |group: &str, queue_id: &str| -> QueryConsumeQueueResponseBody {
+        let fields =
+            [("topic", "T"), ("queueId", queue_id), ("index", "0"), ("count", "1"), ("consumerGroup", group)];
+        decode(&world.call(conn, ask(codes::QUERY_CONSUME_QUEUE, &fields)))
+    };
+    for queue_id in ["0", "1"] {
+        let known = shown("G", queue_id);
+        let subscription = known.subscription_data.unwrap();
+        assert_eq!((&*subscription.sub_string, subscription.sub_version), ("A", 7));
+        assert_eq!(known.filter_data.as_deref(), Some("null"));
+        let unknown = shown("nobody", queue_id);
+        assert_eq!(unknown.subscription_data, None);
+        assert_eq!(unknown.filter_data.as_deref(), Some("nobody@T is not online!"));
+    }
 }
 
 /// D-10. Goal: messages are found by key, unique key and tag, newest first, with the official header; what is not there is 22 with the

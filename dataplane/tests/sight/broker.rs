@@ -60,16 +60,26 @@ impl Broker {
         for setting in &self.arguments {
             command.arg("--set").arg(setting);
         }
+        let log = std::fs::File::create(self.log_file()).unwrap();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(log)
             .spawn()
             .expect("the binary that cargo built starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("boot success")), "it ended before it was ready");
         std::thread::spawn(move || lines.for_each(drop)); // Nobody may block on a full pipe.
         self.child = Some(child);
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// What it has said on stderr since it was started.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap()
     }
 
     pub fn is_tap(&self) -> bool {

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use broker::Broker;
 use protocol::RemotingCommand;
@@ -73,6 +74,26 @@ fn operators_see_counts_and_times() {
     if broker.is_tap() {
         assert_eq!(stats["counts"]["net"]["dropIpChecksum"], 0);
         assert!(stats["counts"]["net"]["framesIn"].as_u64().unwrap() >= 20);
+    }
+}
+
+/// Goal: who looks at the log finds which settings were changed while the broker runs, by whom, and that the file lacks them.
+/// Method: two settings in one request.
+#[test]
+fn operators_read_of_changed_settings() {
+    let broker = Broker::start("settings", "");
+    let mut client = TcpStream::connect(broker.address).unwrap();
+    let lines = b"brokerPermission=4\ntraceOn=false\n";
+    let change = RemotingCommand::request(request::UPDATE_BROKER_CONFIG).body(lines.to_vec());
+    assert_eq!(broker::call(&mut client, change).code, 0);
+    let wanted = format!(
+        "brokerPermission=4, traceOn=false: set by {} until the next start; write it into the -c file to keep it",
+        client.local_addr().unwrap()
+    );
+    let until = Instant::now() + Duration::from_secs(20);
+    while !broker.log().contains(&wanted) {
+        assert!(Instant::now() < until, "no `{wanted}` in: {}", broker.log());
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -107,7 +107,7 @@ impl Broker {
     }
 }
 
-fn subscription_data(subscription: &Subscription) -> SubscriptionData {
+pub(super) fn subscription_data(subscription: &Subscription) -> SubscriptionData {
     SubscriptionData {
         class_filter_mode: subscription.class_filter_mode,
         code_set: subscription.codes.iter().copied().collect(),

@@ -7,6 +7,8 @@ use store::{QueueOffset, Unit};
 
 use super::super::errands::Question;
 use super::super::{Broker, Refusal, ReplyTo, Request};
+use super::clients::subscription_data;
+use crate::answer::cut_remark;
 use crate::outbox::{Body, Outbox};
 
 /// An answer that waits for its entries.
@@ -29,16 +31,34 @@ impl Lines {
 }
 
 impl Broker {
+    /// What stands above the entries when a group is named: its subscription, and the filter data of SQL92, which is none.
+    fn above_entries(&self, group: &str, topic: &str) -> QueryConsumeQueueResponseBody {
+        let group_found = self.consumers.group(group);
+        let found = group_found.and_then(|group| group.subscription(topic)).map(subscription_data);
+        let filter_data = match (group.is_empty(), &found) {
+            (true, _) => None,
+            (false, Some(_)) => Some("null".to_owned()),
+            (false, None) => Some(cut_remark(format!("{group}@{topic} is not online!").into()).into_owned()),
+        };
+        QueryConsumeQueueResponseBody {
+            filter_data,
+            subscription_data: found,
+            ..QueryConsumeQueueResponseBody::default()
+        }
+    }
+
     /// Code 321. At most `LINES_MAX` entries, whatever is asked for.
     pub(super) fn query_consume_queue(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let header = QueryConsumeQueueRequestHeader::read(&req.header.fields)?;
         let topic = header.topic.map(|topic| topic.to_cow()).unwrap_or_default();
+        let group = header.consumer_group.map(|group| group.to_cow()).unwrap_or_default();
+        let above = self.above_entries(&group, &topic);
         let queue_id = header.queue_id.unwrap_or(0);
         let Some(queue) = self.store.find_queue(&topic, queue_id) else {
             let queues = self.topics.config(&topic).map_or(0, |config| config.read_queue_nums);
             if (0..queues).contains(&queue_id) {
                 // A queue of this topic that never had a message.
-                let empty = Lines { to: req.reply_to(), body: QueryConsumeQueueResponseBody::default() };
+                let empty = Lines { to: req.reply_to(), body: above };
                 empty.finish(&[], out);
                 return Ok(());
             }
@@ -54,7 +74,7 @@ impl Broker {
             body: QueryConsumeQueueResponseBody {
                 max_queue_index: kept.end.0,
                 min_queue_index: kept.start.0,
-                ..QueryConsumeQueueResponseBody::default()
+                ..above
             },
         };
         let mut units = Vec::new();

@@ -28,6 +28,13 @@ impl Broker {
         })?;
         let permission = changed.broker_permission;
         let permission_changed = permission != self.config.broker_permission;
+        let now = changed.entries();
+        let news = self.config.entries().into_iter().zip(&now).filter(|(before, now)| before != *now);
+        let news: Vec<String> = news.map(|(_, (key, value))| format!("{key}={value}")).collect();
+        if !news.is_empty() {
+            let told = format!("{}: set by {}", news.join(", "), self.peers.text(req.conn)).into();
+            self.ops.push(PersistOp::SettingsChanged { told });
+        }
         self.config = changed;
         self.config_changed();
         self.admin.config_version = self.admin.config_version.next(req.now.wall_ms);
