@@ -27,7 +27,7 @@ pub struct Args {
     /// How many messages
     #[arg(short, long, default_value_t = 1)]
     count: u64,
-    /// Bytes of each message, without --body
+    /// Bytes of each message, without --body; from 4096 on they are sent compressed, as official clients do
     #[arg(short, long, default_value_t = 100)]
     size: usize,
     /// The tag consumers select by
@@ -155,7 +155,8 @@ struct Tally {
 
 impl Tally {
     fn new(run: String) -> Tally {
-        let latency = Histogram::new(3).expect("three digits are sound");
+        // Values out of bounds are counted as the highest, but those of a histogram that grows as the lowest.
+        let latency = Histogram::new_with_bounds(1, LATENCY_MAX_MICROS, 3).expect("the bounds are sound");
         Tally { run, sent: 0, failed: 0, first_error: None, last: None, latency, took: Duration::ZERO }
     }
 
@@ -253,3 +254,22 @@ pub const RUN_PROPERTY: &str = "afterburnerRun";
 pub const NUMBER_PROPERTY: &str = "afterburnerNumber";
 /// After so many there is no point in going on.
 const FAILURES_MAX: u64 = 100;
+
+/// The longest latency that is told: a minute is longer than any send may take.
+const LATENCY_MAX_MICROS: u64 = 60_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a send that took long is told as such. Method: results of a millisecond, of five and of two seconds.
+    #[test]
+    fn long_latencies_are_told() {
+        let mut tally = Tally::new("run".into());
+        for ms in [1, 5, 2_000] {
+            tally.count(Ok(None), Duration::from_millis(ms));
+        }
+        let told = |quantile: f64| tally.latency.value_at_quantile(quantile) / 1_000;
+        assert_eq!([told(0.3), told(0.5), told(0.99)], [1, 5, 2_000]);
+    }
+}
