@@ -189,6 +189,21 @@ impl Seen {
         self.runs.values().map(of).sum()
     }
 
+    /// What is told about the runs of `afterburner send`. That some are missing means nothing by itself: the group may have had them
+    /// before, another member may have them, or they are still to come.
+    fn judged(&self, is_verified: bool, is_orderly: bool) -> String {
+        let (duplicates, disorder) = (self.sum(|run| run.duplicates), self.sum(|run| run.disorder));
+        if is_verified && !self.runs.is_empty() {
+            let (runs, missing) = (self.runs.len(), self.sum(RunSeen::missing));
+            return format!(
+                "; of {runs} runs of send: {missing} missing, {duplicates} twice, {disorder} out of order"
+            );
+        }
+        let disorder = if is_orderly { disorder } else { 0 };
+        let told = [(duplicates, "twice"), (disorder, "out of order")];
+        told.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect()
+    }
+
     /// Prints the end; whether the runs are whole, or nobody asked.
     fn report(&self, args: &Args, took: Duration, is_complete: bool) -> bool {
         let (missing, duplicates) = (self.sum(RunSeen::missing), self.sum(|run| run.duplicates));
@@ -205,13 +220,7 @@ impl Seen {
             println!("{text}");
             return is_sound;
         }
-        let runs = match self.runs.len() {
-            0 => String::new(),
-            runs if args.orderly || args.verify => format!(
-                "; of {runs} runs of send: {missing} missing, {duplicates} twice, {disorder} out of order"
-            ),
-            runs => format!("; of {runs} runs of send: {missing} missing, {duplicates} twice"),
-        };
+        let runs = self.judged(args.verify, args.orderly);
         let seconds = took.as_secs_f64();
         println!("received {} messages from {} in {seconds:.2} s{runs}", self.received, args.topic);
         if let Some(count) = args.count.filter(|_| !is_complete) {
@@ -254,6 +263,12 @@ mod tests {
         run.numbers.extend([0, 1, 2, 5]);
         assert_eq!(run.missing(), 2);
         assert_eq!(RunSeen::default().missing(), 0);
+        let mut seen = Seen::default();
+        seen.runs.insert("some".into(), run);
+        assert_eq!(seen.judged(false, true), "", "the group may have had them before");
+        assert_eq!(seen.judged(true, false), "; of 1 runs of send: 2 missing, 0 twice, 0 out of order");
+        seen.runs.get_mut("some").unwrap().duplicates = 1;
+        assert_eq!(seen.judged(false, false), ", 1 twice");
         assert!(
             parse_from("first").is_ok() && parse_from("1700000000000").is_ok() && parse_from("soon").is_err()
         );
