@@ -124,14 +124,13 @@ pub const OUTBOX_CHUNKS_KEPT_MAX: usize = 256;
 pub const LITTLE_LINE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that the lines with much move to their send rings in one turn; the rest follows in the next.
 pub const DRAIN_BYTES_MAX: usize = 256 * 1024;
-/// The same while somebody asks for little, who waits for a turn to end: copying and sending this takes about 10 us,
-pub const DRAIN_BYTES_SHORT: usize = 32 * 1024;
-/// and for each of those who asked in this very turn so much more is moved: about as long as serving two or three sends.
-pub const DRAIN_BYTES_EACH: usize = 4 * 1024;
+/// The same while somebody asks for little, who waits for a turn to end: copying and sending this takes a few microseconds. So much
+/// is moved for each of those who asked in this very turn, and once where none did: about as long as serving two or three sends.
+pub const DRAIN_BYTES_SHORT: usize = 6 * 1024;
 /// Somebody asks for little when an answer has a body no longer than this,
 pub const LITTLE_BODY_BYTES_MAX: usize = 1024;
-/// and does so for as many turns with much to move from then on.
-pub const SHORT_DRAINS: u32 = 64;
+/// and does so for as many turns with much to move from then on: longer than one who sends again at once takes, on this host or next to it.
+pub const SHORT_DRAINS: u32 = 16;
 
 /// Bytes of a remark of ours. Of a longer one, which repeats what a client has said, the beginning and the end are sent.
 pub const REMARK_BYTES_MAX: usize = 4_096;

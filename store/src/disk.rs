@@ -72,7 +72,7 @@ impl Disk {
         bytes_max: usize,
         check_crc: bool,
     ) -> Result<TakenIn, TakeInError> {
-        let (Looked { mut taken, .. }, stop) = self.look(pending, bytes_max, check_crc);
+        let (Looked { mut taken, .. }, stop) = self.look(pending, bytes_max, check_crc, &|| ());
         let at = pending.at.plus(taken.bytes as u64);
         match stop {
             Some(Stop::Blank(bytes_left)) => {
@@ -96,11 +96,13 @@ impl Disk {
     }
 
     /// Collects the entries of whole records, of about `bytes_max` at most, and writes nothing. To look twice is no harm.
+    /// `pause` is called every now and then.
     pub fn look(
         &mut self,
         pending: &Pending<'_>,
         bytes_max: usize,
         check_crc: bool,
+        pause: &dyn Fn(),
     ) -> (Looked, Option<Stop>) {
         let bytes = pending.bytes();
         let (mut taken, mut whole_blocks) = (TakenIn::default(), 0);
@@ -146,6 +148,9 @@ impl Disk {
             }
             taken.bytes = end;
             taken.records += 1;
+            if taken.records.is_multiple_of(RECORDS_AT_A_TIME) {
+                pause();
+            }
         }
         if let Some(index) = &mut self.index {
             index.mark();
@@ -208,3 +213,5 @@ impl Disk {
 
 /// Messages that come together are much of a size, so the one this far ahead is about there.
 const PREFETCH_RECORDS: usize = 6;
+/// Some 50 us of looking.
+const RECORDS_AT_A_TIME: u64 = 512;

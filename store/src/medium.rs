@@ -55,6 +55,9 @@ pub trait Medium: Send + Sync {
     /// Nanoseconds of a clock that only goes forward.
     fn elapsed_ns(&self) -> u64;
 
+    /// Lets whoever else wants this core have it for an instant. Called amid long work that nobody waits for.
+    fn give_way(&self) {}
+
     /// The same clock in milliseconds.
     fn elapsed_ms(&self) -> u64 {
         self.elapsed_ns() / 1_000_000

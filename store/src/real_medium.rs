@@ -237,6 +237,10 @@ impl Medium for RealMedium {
     fn elapsed_ns(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
     }
+
+    fn give_way(&self) {
+        std::thread::yield_now();
+    }
 }
 
 struct RealFile {

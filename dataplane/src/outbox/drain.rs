@@ -13,8 +13,7 @@ use store::LogRange;
 
 use super::{Item, Outbox, keep_chunk, line_of};
 use crate::limits::{
-    DRAIN_BYTES_EACH, DRAIN_BYTES_MAX, DRAIN_BYTES_SHORT, LITTLE_LINE_BYTES_MAX, OUTBOX_BYTES_LOW,
-    SHORT_DRAINS,
+    DRAIN_BYTES_MAX, DRAIN_BYTES_SHORT, LITTLE_LINE_BYTES_MAX, OUTBOX_BYTES_LOW, SHORT_DRAINS,
 };
 use crate::net::{ConnId, NetTx};
 
@@ -60,7 +59,7 @@ impl Outbox {
             return DRAIN_BYTES_MAX;
         }
         self.short_drains -= 1;
-        (DRAIN_BYTES_SHORT + little_answers * DRAIN_BYTES_EACH).min(DRAIN_BYTES_MAX)
+        (DRAIN_BYTES_SHORT * little_answers.max(1)).min(DRAIN_BYTES_MAX)
     }
 
     /// Moves at most `bytes_max` bytes of one line, which gets its turn again if the ring may take more. Gives how many.

@@ -221,7 +221,8 @@ fn turns_are_short_while_somebody_asks_for_little() {
     let large = world.net.connect("10.0.0.1:5000", "10.0.0.2:10911");
     let small = world.net.connect("10.0.0.3:5000", "10.0.0.2:10911");
     let (mut buffer, mut asked, mut taken) = (vec![0; 1 << 20], 0, 0);
-    let mut longest = |world: &mut World, with_small: bool| {
+    // What each turn moves of one more large answer.
+    let mut moves = |world: &mut World, with_small: bool| {
         if with_small {
             world.answer_bytes = 100;
             world.net.feed(small, &frame(1, 10));
@@ -231,24 +232,25 @@ fn turns_are_short_while_somebody_asks_for_little() {
         world.answer_bytes = LARGE_BYTES;
         world.net.feed(large, &frame(2, 10));
         asked += 1;
-        let mut longest = 0;
+        let mut moves = Vec::new();
         loop {
             let before = world.outbox.sent_bytes(large);
             world.turn();
             let moved = (world.outbox.sent_bytes(large) - before) as usize;
             taken += world.net.take(large, &mut buffer);
-            longest = longest.max(moved);
             if moved == 0 {
-                return longest;
+                return moves;
             }
+            moves.push(moved);
         }
     };
-    assert!(longest(&mut world, false) > LARGE_BYTES);
-    assert_eq!(longest(&mut world, true), DRAIN_BYTES_SHORT);
-    // Much is moved in so many turns that the small one is forgotten.
-    let lengths: Vec<_> = (0..SHORT_DRAINS).map(|_| longest(&mut world, false)).collect();
-    assert_eq!(lengths[0], DRAIN_BYTES_SHORT);
-    assert!(lengths[SHORT_DRAINS as usize - 1] > LARGE_BYTES);
+    assert!(moves(&mut world, false)[0] > LARGE_BYTES);
+    let beside = moves(&mut world, true);
+    let (short, rest) = beside.split_at(SHORT_DRAINS as usize);
+    assert!(short.iter().all(|moved| *moved == DRAIN_BYTES_SHORT), "{short:?}");
+    // So many turns later the small one is forgotten.
+    assert!(rest.len() == 1 && rest[0] > LARGE_BYTES - SHORT_DRAINS as usize * DRAIN_BYTES_SHORT, "{rest:?}");
+    assert!(moves(&mut world, false)[0] > LARGE_BYTES);
     assert_eq!(world.outbox.queued(large), 0);
     assert!(taken > asked * LARGE_BYTES && taken < asked * (LARGE_BYTES + 100), "{taken} of {asked}");
 }

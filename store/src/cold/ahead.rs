@@ -15,6 +15,7 @@ use super::{ColdStore, Failure, STEP_BYTES_MAX};
 use crate::arena::lead_of;
 use crate::config::FlushMode;
 use crate::error::MediumError;
+use crate::medium::Medium;
 use crate::offsets::PhysicalOffset;
 use crate::writers::{Runs, Write, Writers};
 
@@ -76,7 +77,8 @@ impl ColdStore {
             true => self.ahead.looked_to,
             false => self.hot.position(),
         };
-        let (looked, _) = self.disk.look(&self.hot.pending_at(at), STEP_BYTES_MAX, false);
+        let pause = gently(self.is_far_behind(), &self.medium);
+        let (looked, _) = self.disk.look(&self.hot.pending_at(at), STEP_BYTES_MAX, false, &pause);
         let end = at.plus(looked.taken.bytes as u64);
         let (from, to) = (block_start(at), block_start(end));
         if from == to && looked.taken.bytes > 0 && self.ahead.is_under_way() {
@@ -119,7 +121,10 @@ impl ColdStore {
 
     /// Passes what was written, with its entries: of many runs together, since small writes to the queues cost most of the time.
     fn pass_done(&mut self, now_ms: i64) -> Result<(), MediumError> {
-        self.disk.queues.write_out()?;
+        let pause = gently(self.is_far_behind(), &self.medium);
+        while self.disk.queues.write_one_out()? {
+            pause();
+        }
         if let Some(to) = self.ahead.done_to.take() {
             self.hot.pass_to(to);
             self.note_passed(now_ms);
@@ -130,6 +135,17 @@ impl ColdStore {
     /// A small part of the hot log, so that nobody waits for room because of it.
     fn pass_bytes_min(&self) -> u64 {
         (self.config.hot_bytes as u64 / 32).min(PASS_BYTES_MAX)
+    }
+}
+
+/// Who uses the same core goes on amid a step: a step of some milliseconds is as long as a client has to have nothing under way at its
+/// end. Not while appends may soon have to wait for this thread.
+fn gently(is_far_behind: bool, medium: &Arc<dyn Medium>) -> impl Fn() + use<> {
+    let medium = Arc::clone(medium);
+    move || {
+        if !is_far_behind {
+            medium.give_way();
+        }
     }
 }
 

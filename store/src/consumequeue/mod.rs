@@ -209,11 +209,16 @@ impl QueueFiles {
 
     /// Writes what was collected.
     pub fn write_out(&mut self) -> Result<(), MediumError> {
-        while let Some(index) = self.touched.last().copied() {
-            self.write_queue(index)?;
-            self.touched.pop();
-        }
+        while self.write_one_out()? {}
         Ok(())
+    }
+
+    /// The same for one queue; `false`: there was none.
+    pub fn write_one_out(&mut self) -> Result<bool, MediumError> {
+        let Some(index) = self.touched.last().copied() else { return Ok(false) };
+        self.write_queue(index)?;
+        self.touched.pop();
+        Ok(true)
     }
 
     /// No commitlog: whatever the queues say is about messages that are gone.

@@ -198,6 +198,10 @@ impl Medium for SimMedium {
         1
     }
 
+    fn give_way(&self) {
+        self.let_others(0);
+    }
+
     fn elapsed_ns(&self) -> u64 {
         self.world().clock_ms * 1_000_000
     }

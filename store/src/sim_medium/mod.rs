@@ -231,7 +231,8 @@ impl SimMedium {
         self.world().hot = hot;
     }
 
-    /// From now on called within every call that changes something, before it does; it must not use this medium.
+    /// From now on called within every call that changes something, before it does, and where a thread gives way; it must not use
+    /// this medium.
     pub fn set_meanwhile(&self, meanwhile: Option<Meanwhile>) {
         self.world().meanwhile = meanwhile;
     }
@@ -255,18 +256,24 @@ impl SimMedium {
             world.fault = Some(fault);
         }
         let ms = world.pass_time(path);
-        if let Some(mut meanwhile) = world.meanwhile.take() {
-            drop(world);
-            meanwhile(ms);
-            world = self.world();
-            world.meanwhile.get_or_insert(meanwhile);
-        }
+        drop(world);
+        self.let_others(ms);
+        let mut world = self.world();
         if world.kill_at == Some(world.calls) {
             world.killed = true;
         }
         world.calls += 1;
         let whole = !world.killed;
         Ok((world, whole))
+    }
+
+    /// What other threads do in so many milliseconds.
+    fn let_others(&self, ms: u64) {
+        let meanwhile = self.world().meanwhile.take();
+        if let Some(mut meanwhile) = meanwhile {
+            meanwhile(ms);
+            self.world().meanwhile.get_or_insert(meanwhile);
+        }
     }
 
     /// As [`SimMedium::call`], for calls that either happen or do not.

@@ -44,5 +44,5 @@ pub fn run(
     Ok((outcome, pulled))
 }
 
-/// Read in a few microseconds.
-const SIP_BYTES: usize = 32 * 1024;
+/// Read in a microsecond or two.
+const SIP_BYTES: usize = 8 * 1024;

@@ -34,6 +34,8 @@ pub struct Facts {
     pub swappiness: Option<u64>,
     pub has_swap: bool,
     pub overcommit: Option<u64>,
+    /// Which part of a zone's pages a core may keep for itself; 0: the kernel's own choice. None before Linux 5.14.
+    pub page_list_fraction: Option<u64>,
     /// None: no limit.
     pub open_files_max: Option<u64>,
     pub may_lock_memory: bool,
@@ -95,6 +97,7 @@ impl Facts {
             swappiness: number("proc/sys/vm/swappiness"),
             has_swap: text("proc/swaps").lines().count() > 1,
             overcommit: number("proc/sys/vm/overcommit_memory"),
+            page_list_fraction: number("proc/sys/vm/percpu_pagelist_high_fraction"),
             open_files_max: files.maximum,
             may_lock_memory: locked.current.is_none() || host::has_capability(CAP_IPC_LOCK),
             irqs: irqs(root),

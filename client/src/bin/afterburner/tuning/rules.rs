@@ -16,7 +16,7 @@ pub fn judge(facts: &Facts, shards: &Shards) -> Vec<Finding> {
     found.extend(
         [governor(facts), clock_source(facts), transparent(facts), swap(facts)].into_iter().flatten(),
     );
-    found.extend(overcommit(facts));
+    found.extend([overcommit(facts), page_lists(facts)].into_iter().flatten());
     found.extend([memlock(facts), open_files(facts)]);
     found.extend([direct(facts), Some(space(facts))].into_iter().flatten());
     found
@@ -130,6 +130,23 @@ fn overcommit(facts: &Facts) -> Option<Finding> {
     ))
 }
 
+/// The longer the list a core keeps, the more pages go back at once when it is full: 2,016 by default, for some 60 us.
+fn page_lists(facts: &Facts) -> Option<Finding> {
+    let fraction = facts.page_list_fraction?;
+    let found = match fraction {
+        0 => "as long as the kernel likes".to_owned(),
+        fraction => format!("1/{fraction} of a zone at most"),
+    };
+    let is_good = fraction >= PAGE_LIST_FRACTION_MIN;
+    Some(finding(
+        "page lists",
+        found,
+        is_good,
+        "a frame waits while thousands of pages are given back",
+        || write("/proc/sys/vm/percpu_pagelist_high_fraction", PAGE_LIST_FRACTION_MIN.to_string()),
+    ))
+}
+
 fn memlock(facts: &Facts) -> Finding {
     let found = if facts.may_lock_memory { "memory may be locked" } else { "memory may not be locked" };
     finding(
@@ -180,5 +197,7 @@ fn space(facts: &Facts) -> Finding {
 const XDP_MTU_MAX: u64 = 3_498;
 const COALESCE_USECS_MAX: u64 = 3;
 const SWAPPINESS_MAX: u64 = 10;
+/// A zone of a terabyte then has lists of 268 pages, any smaller one the shortest there are, of 252.
+const PAGE_LIST_FRACTION_MIN: u64 = 1_000_000;
 const OPEN_FILES_MIN: u64 = 10_240;
 const FREE_BYTES_MIN: u64 = 2 << 30;

@@ -20,6 +20,7 @@ fn good() -> Facts {
         swappiness: Some(60),
         has_swap: false,
         overcommit: Some(0),
+        page_list_fraction: Some(1_000_000),
         open_files_max: None,
         may_lock_memory: true,
         irqs: vec![Irq { number: 30, name: "eth0-rx-0".into(), cores: vec![0, 1] }],
@@ -65,7 +66,7 @@ fn a_good_host_lacks_nothing() {
 #[test]
 fn each_lack_is_found_alone() {
     type Spoil = fn(&mut Facts);
-    let table: [(&str, Spoil); 20] = [
+    let table: [(&str, Spoil); 21] = [
         ("kernel", |facts| facts.kernel = "5.10.0".into()),
         ("driver", |facts| facts.nic.as_mut().unwrap().driver = "e1000".into()),
         ("queues", |facts| facts.nic.as_mut().unwrap().rx_queues = 0),
@@ -82,6 +83,7 @@ fn each_lack_is_found_alone() {
         ("transparent huge pages", |facts| facts.transparent_huge_pages = "always".into()),
         ("swap", |facts| facts.has_swap = true),
         ("overcommit", |facts| facts.overcommit = Some(2)),
+        ("page lists", |facts| facts.page_list_fraction = Some(0)),
         ("memlock", |facts| facts.may_lock_memory = false),
         ("open files", |facts| facts.open_files_max = Some(1_024)),
         ("disk", |facts| facts.disk.direct = Some(Err("Invalid argument".into()))),
