@@ -25,17 +25,20 @@ impl Counted {
         Counted { world, allocations: 0, buffer: vec![0; 1 << 20] }
     }
 
-    /// Feeds requests, turns, and throws the answers away; returns how many bytes of answers came.
+    /// Feeds requests, turns until nothing is left to do, and throws the answers away; returns how many bytes of answers came.
     fn round(&mut self, frames: &[(ConnId, &[u8])]) -> usize {
         for (conn, frame) in frames {
             assert_eq!(self.world.shard.net.feed(*conn, frame), frame.len());
         }
         self.world.clock.advance(std::time::Duration::from_micros(300));
         let now = self.world.clock.read();
-        for _ in 0..2 {
+        loop {
             let before = alloc::on_this_thread();
-            self.world.shard.turn(&now);
+            let work = self.world.shard.turn(&now);
             self.allocations += alloc::on_this_thread() - before;
+            if work == 0 {
+                break;
+            }
         }
         self.world.cold.step(now.wall_ms);
         self.world.reads.step(64);
