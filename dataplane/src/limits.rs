@@ -60,7 +60,7 @@ pub const QUEUES_PER_TOPIC_MAX: i32 = 65_535;
 pub const QUEUES_MAX: usize = 1_048_576;
 /// Memory for subscription groups: 200,000 and more. At the bound no group is made.
 pub const GROUPS_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Rows of committed offsets, one for each topic that a group has read: some 400 bytes and the offsets, which take 48 each. At the bound a
+/// Rows of committed offsets, one for each topic that a group has read: some 500 bytes and the offsets, which take 48 each. At the bound a
 /// commit that needs a new one is refused; the others go on.
 pub const OFFSET_ROWS_MAX: usize = 524_288;
 pub const OFFSETS_MAX: usize = 4_194_304;
@@ -90,6 +90,10 @@ pub const LEAVES_PER_TURN_MAX: usize = 256;
 /// Connections that have gone and are still in groups. At the bound heartbeats that say something new wait unread, so that nobody joins
 /// faster than others leave.
 pub const LEAVING_MAX: usize = 4_096;
+/// Members of groups that one turn looks at for those that are silent, every ten seconds; the others follow in the next.
+pub const SCANNED_PER_TURN_MAX: usize = 128;
+/// Rows that one turn copies out of a table that is asked for as a whole, or takes out of one; the others follow in the next.
+pub const ROWS_PER_TURN_MAX: usize = 512;
 /// Members told in one turn that their group has changed; the others follow in the next.
 pub const NOTICES_PER_TURN_MAX: u32 = 256;
 /// Memory for what all groups subscribe. At the bound a heartbeat that subscribes more than its groups have is refused; all others go on.
@@ -209,4 +213,5 @@ const _: () = assert!(OUTBOX_CHUNK_BYTES_KEPT_MAX <= OUTBOX_BYTES_MAX);
 const _: () = assert!(OFFSET_ROWS_MAX <= OFFSETS_MAX && QUEUES_MAX <= OFFSETS_MAX);
 const _: () = assert!(LOCKS_PER_GROUP_MAX < LOCKS_MAX && LOCKS_MAX.is_multiple_of(LOCKS_PER_GROUP_MAX));
 const _: () = assert!(HOLDS_PER_CONN_MAX <= HOLDS_MAX && EXPRESSION_BYTES_MAX * 4 <= HOLDS_BYTES_MAX);
+const _: () = assert!(MEMBERS_MAX / SCANNED_PER_TURN_MAX < 10_000);
 const _: () = assert!(COLD_LANE_MAX <= ERRANDS_MAX);

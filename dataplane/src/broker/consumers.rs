@@ -11,6 +11,7 @@
 //! its subscriptions. Time is passed in; a member is silent when its last heartbeat is older than the caller allows.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -249,10 +250,12 @@ impl Consumers {
         self.by_conn.get(&conn)
     }
 
-    /// Connections whose last heartbeat is too old; the caller closes them.
-    pub fn expired(&self, now_ms: i64, silence_ms_max: i64) -> Vec<ConnId> {
-        let members = self.groups.values().flat_map(|group| &group.members);
-        members.filter(|member| now_ms - member.seen_ms > silence_ms_max).map(|member| member.conn).collect()
+    /// The next of this connection's groups by name, and when it was heard there. Who goes through all of them goes on where he stopped.
+    pub fn next_group_of(&self, conn: ConnId, after: Option<&Arc<str>>) -> Option<(&Arc<str>, i64)> {
+        let group = next_after(self.by_conn.get(&conn)?, after)?;
+        let members = &self.groups.get(group)?.members;
+        let at = members.binary_search_by_key(&conn, |member| member.conn).ok()?;
+        Some((group, members.get(at)?.seen_ms))
     }
 
     /// Whether this connection may be a member of the group, or is one.
@@ -279,6 +282,15 @@ impl Consumers {
     pub fn groups(&self) -> impl Iterator<Item = &ConsumerGroup> + '_ {
         self.groups.values()
     }
+}
+
+/// The name that follows.
+pub(super) fn next_after<'a>(
+    names: &'a BTreeSet<Arc<str>>,
+    after: Option<&Arc<str>>,
+) -> Option<&'a Arc<str>> {
+    let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+    names.range::<Arc<str>, _>((begin, Bound::Unbounded)).next()
 }
 
 const FULL: NoRoom = NoRoom(
@@ -443,12 +455,15 @@ pub mod tests {
 
     /// Goal: silence is measured from the last heartbeat of each connection, repeated ones included.
     #[test]
-    fn silent_members_expire() {
+    fn silence_is_known() {
         let mut consumers = Consumers::default();
         beat(&mut consumers, 1, &[("T", 1)]);
         beat(&mut consumers, 2, &[("T", 1)]);
         consumers.touch(conn(1), 100_000);
-        assert_eq!(consumers.expired(120_001, 120_000), [conn(2)]);
+        let seen_ms = |slot| consumers.next_group_of(conn(slot), None).map(|(_, seen_ms)| seen_ms);
+        assert_eq!((seen_ms(1), seen_ms(2), seen_ms(3)), (Some(100_000), Some(0), None));
+        assert_eq!(consumers.next_group_of(conn(1), Some(&"F".into())), Some((&"G".into(), 100_000)));
+        assert_eq!(consumers.next_group_of(conn(1), Some(&"G".into())), None);
     }
 
     /// Goal: a tag subscription matches by the low 32 bits of the tags code; "*" matches everything.

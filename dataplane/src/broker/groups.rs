@@ -28,7 +28,9 @@ pub struct MoreGroups {
 /// The table of one broker.
 #[derive(Debug)]
 pub struct Groups {
-    by_name: HashMap<Arc<str>, Arc<GroupConfig>>,
+    by_name: HashMap<Arc<str>, usize>,
+    slots: Vec<Option<Arc<GroupConfig>>>,
+    free: Vec<usize>,
     /// What they take.
     bytes: usize,
     version: DataVersion,
@@ -42,7 +44,8 @@ impl Groups {
         now_ms: i64,
         ops: &mut PersistOps,
     ) -> Groups {
-        let mut groups = Groups { by_name: HashMap::new(), bytes: 0, version };
+        let mut groups =
+            Groups { by_name: HashMap::new(), slots: Vec::new(), free: Vec::new(), bytes: 0, version };
         for config in loaded {
             groups.place(Arc::new(config));
         }
@@ -56,7 +59,7 @@ impl Groups {
 
     /// The group, if there is one; never makes one.
     pub fn get(&self, name: &str) -> Option<&Arc<GroupConfig>> {
-        self.by_name.get(name)
+        self.at(*self.by_name.get(name)?)
     }
 
     /// The group, made with defaults when the broker may (autoCreateSubscriptionGroup). Not allowed: 26 is the answer of most codes.
@@ -75,7 +78,7 @@ impl Groups {
             self.check_room([&config]).map_err(NotMade::NoRoom)?;
             self.put(config, now_ms, ops);
         }
-        Ok(self.by_name.get(name).expect("put above when it was missing"))
+        Ok(self.get(name).expect("put above when it was missing"))
     }
 
     /// Whether all of these may be made, or take the place of what is there.
@@ -101,14 +104,28 @@ impl Groups {
 
     fn place(&mut self, config: Arc<GroupConfig>) {
         self.bytes += config.bytes();
-        if let Some(before) = self.by_name.insert(config.name.clone(), config) {
+        let place = match self.by_name.get(&config.name) {
+            Some(&place) => place,
+            None => {
+                let place = self.free.pop().unwrap_or_else(|| {
+                    self.slots.push(None);
+                    self.slots.len() - 1
+                });
+                self.by_name.insert(config.name.clone(), place);
+                place
+            }
+        };
+        let slot = self.slots.get_mut(place).expect("every name has its place");
+        if let Some(before) = slot.replace(config) {
             self.bytes -= before.bytes();
         }
     }
 
     /// Deletes a group; false when it was not there.
     pub fn remove(&mut self, name: &str, now_ms: i64, ops: &mut PersistOps) -> bool {
-        let Some((group, config)) = self.by_name.remove_entry(name) else { return false };
+        let Some((group, place)) = self.by_name.remove_entry(name) else { return false };
+        let config = self.slots.get_mut(place).and_then(Option::take).expect("every name has its place");
+        self.free.push(place);
         self.bytes -= config.bytes();
         self.version.advance(now_ms);
         ops.push(PersistOp::GroupRemoved { group, version: self.version });
@@ -116,7 +133,16 @@ impl Groups {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<GroupConfig>> + '_ {
-        self.by_name.values()
+        self.slots.iter().flatten()
+    }
+
+    /// Places of groups, empty ones included: who goes through all of them goes on where he stopped.
+    pub fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn at(&self, place: usize) -> Option<&Arc<GroupConfig>> {
+        self.slots.get(place)?.as_ref()
     }
 
     pub fn len(&self) -> usize {

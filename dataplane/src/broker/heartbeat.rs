@@ -12,6 +12,8 @@
 //! new_beat.rs, one of many groups over many turns.
 //! Implements B-1, B-2 and B-11 (docs/PROMISES.md).
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use protocol::body::{Body as _, CheckClientRequestBody, GetConsumerListByGroupResponseBody};
 use protocol::code::response;
@@ -22,7 +24,7 @@ use protocol::headers::{
 
 use super::filter::check_subscription;
 use super::{Broker, Refusal, ReplyTo, Request};
-use crate::limits::BEATS_BYTES_MAX;
+use crate::limits::{BEATS_BYTES_MAX, SCANNED_PER_TURN_MAX};
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -34,6 +36,15 @@ pub struct Beats {
     /// What their bodies take.
     bytes: usize,
     scanned_ms: i64,
+    scan: Option<Scan>,
+}
+
+/// A look for silent clients under way: at which connection, in which of its groups.
+#[derive(Debug, Default)]
+struct Scan {
+    place: usize,
+    producers: bool,
+    group: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -115,21 +126,44 @@ impl Broker {
         Ok(())
     }
 
-    /// Called every turn; every ten seconds clients without a heartbeat for too long are dropped.
+    /// Called every millisecond; every ten seconds clients without a heartbeat for too long are looked for, some of their groups each time,
+    /// and dropped.
     pub(super) fn scan_clients(&mut self, now: &TurnTime, out: &mut Outbox) {
-        if now.wall_ms - self.beats.scanned_ms < SCAN_MS {
-            return;
+        if self.beats.scan.is_none() && now.wall_ms - self.beats.scanned_ms >= SCAN_MS {
+            self.beats.scanned_ms = now.wall_ms;
+            self.beats.scan = Some(Scan::default());
         }
-        self.beats.scanned_ms = now.wall_ms;
+        let Some(mut scan) = self.beats.scan.take() else { return };
         let silence_ms_max = i64::try_from(self.config.channel_expired_timeout).unwrap_or(i64::MAX);
-        let mut dead = self.consumers.expired(now.wall_ms, silence_ms_max);
-        dead.extend(self.producers.expired(now.wall_ms, silence_ms_max));
-        dead.sort_unstable();
-        dead.dedup();
-        for conn in dead {
-            self.client_left(conn);
-            out.close(conn);
+        for _ in 0..SCANNED_PER_TURN_MAX {
+            if scan.place >= self.peers.places() {
+                return;
+            }
+            let Some(conn) = self.peers.at(scan.place) else {
+                scan = Scan { place: scan.place + 1, ..Scan::default() };
+                continue;
+            };
+            let next = match scan.producers {
+                false => self.consumers.next_group_of(conn, scan.group.as_ref()),
+                true => self
+                    .producers
+                    .next_group_of(conn, scan.group.as_ref())
+                    .map(|(group, channel)| (group, channel.seen_ms)),
+            };
+            scan = match next {
+                Some((group, seen_ms)) if now.wall_ms - seen_ms <= silence_ms_max => {
+                    Scan { group: Some(group.clone()), ..scan }
+                }
+                Some(_) => {
+                    self.client_left(conn);
+                    out.close(conn);
+                    Scan { place: scan.place + 1, ..Scan::default() }
+                }
+                None if scan.producers => Scan { place: scan.place + 1, ..Scan::default() },
+                None => Scan { producers: true, group: None, ..scan },
+            };
         }
+        self.beats.scan = Some(scan);
     }
 
     pub(super) fn table_marks(&self) -> TableMarks {

@@ -57,19 +57,23 @@ impl Broker {
         req: &Request<'_>,
         items: impl Fn(&T) -> usize,
     ) -> Result<T, Refusal> {
-        let waits = self.long_work.under_way.is_some();
-        if waits && req.body.len() > JSON_SHORT_BYTES_MAX {
+        if req.body.len() > JSON_SHORT_BYTES_MAX {
             // Nor is it read for every turn that it waits.
-            return Err(Refusal::no_room());
+            self.check_place_for_work()?;
         }
         let list: T = self.json(req)?;
-        if waits && items(&list) > LONG_WORK_PER_TURN_MAX {
-            return Err(Refusal::no_room());
+        if items(&list) > LONG_WORK_PER_TURN_MAX {
+            self.check_place_for_work()?;
         }
         Ok(list)
     }
 
-    /// Does what this turn may do of it; the next ones go on. It has come by `json_list`, so that it finds its place free if it needs one.
+    /// Whether a request may begin what may take more than a turn. If not, it waits.
+    pub(super) fn check_place_for_work(&self) -> Result<(), Refusal> {
+        if self.long_work.under_way.is_some() { Err(Refusal::no_room()) } else { Ok(()) }
+    }
+
+    /// Does what this turn may do of it; the next ones go on. Its place has been asked for, if it may need one.
     pub(super) fn begin_work(&mut self, mut work: impl LongWork + 'static, now: &TurnTime, out: &mut Outbox) {
         if !work.go_on(self, now, out) {
             assert!(self.long_work.under_way.is_none());

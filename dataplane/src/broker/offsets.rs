@@ -64,7 +64,10 @@ impl Cell {
 struct Row {
     key: RowKey,
     cells: Vec<Cell>,
-    dirty: bool,
+    /// Its places in the lists of rows, where it is in them.
+    of_topic: usize,
+    of_group: usize,
+    dirty: Option<usize>,
 }
 
 impl Row {
@@ -93,6 +96,9 @@ pub struct ConsumerOffsets {
     /// A removed row leaves an empty slot, so that the indexes in `by_name` and `dirty` hold; the next new row takes it.
     rows: Vec<Option<Row>>,
     free: Vec<usize>,
+    /// Rows of each topic and of each group: nobody who asks for one looks at all.
+    by_topic: HashMap<Arc<str>, Vec<usize>>,
+    by_group: HashMap<Arc<str>, Vec<usize>>,
     dirty: Vec<usize>,
     /// Cells of all rows.
     cells: usize,
@@ -113,6 +119,34 @@ enum Grow {
     Bounded,
     /// What the files held, and what is the broker's own.
     Always,
+}
+
+/// A row, to be looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct RowView<'a>(&'a Row);
+
+impl<'a> RowView<'a> {
+    pub fn group(self) -> &'a Arc<str> {
+        &self.0.key.group
+    }
+
+    pub fn topic(self) -> &'a Arc<str> {
+        &self.0.key.topic
+    }
+
+    /// The committed offsets by queue.
+    pub fn committed(self) -> impl Iterator<Item = (i32, i64)> + 'a {
+        self.0.committed()
+    }
+}
+
+/// Rows that go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// Those on a topic (its deletion).
+    Topic(String),
+    /// Those of a group (its deletion with cleanOffset).
+    Group(String),
 }
 
 /// One entry as the configuration file has it.
@@ -201,47 +235,68 @@ impl ConsumerOffsets {
         self.row(group, topic).into_iter().flat_map(Row::committed)
     }
 
-    /// Every row: group, topic, and the committed offsets by queue.
-    pub fn rows(
-        &self,
-    ) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, impl Iterator<Item = (i32, i64)>)> + '_ {
-        self.rows.iter().flatten().map(|row| (&row.key.group, &row.key.topic, row.committed()))
+    /// Places of rows, empty ones included: who goes through all of them goes on where he stopped.
+    pub fn places(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The row at a place.
+    pub fn row_at(&self, place: usize) -> Option<RowView<'_>> {
+        self.rows.get(place)?.as_ref().map(RowView)
     }
 
     /// The topics a group has committed offsets for.
-    pub fn topics_of_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Arc<str>> + 'a {
-        let committed = |row: &Row| row.cells.iter().any(|cell| cell.committed >= 0);
-        self.rows
-            .iter()
-            .flatten()
-            .filter(move |row| *row.key.group == *group && committed(row))
-            .map(|row| &row.key.topic)
-    }
-
-    /// Every group and topic with a committed offset: who asks for all of them asks once.
-    pub fn committed_rows(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> + '_ {
-        let committed = |row: &&Row| row.cells.iter().any(|cell| cell.committed >= 0);
-        self.rows.iter().flatten().filter(committed).map(|row| (&row.key.group, &row.key.topic))
+    pub fn topics_of_group(&self, group: &str) -> impl Iterator<Item = &Arc<str>> + '_ {
+        self.listed(self.by_group.get(group)).map(|row| &row.key.topic)
     }
 
     /// The groups that have committed offsets for a topic.
-    pub fn groups_of_topic<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Arc<str>> + 'a {
-        let committed = |row: &Row| row.cells.iter().any(|cell| cell.committed >= 0);
-        self.rows
-            .iter()
-            .flatten()
-            .filter(move |row| *row.key.topic == *topic && committed(row))
-            .map(|row| &row.key.group)
+    pub fn groups_of_topic(&self, topic: &str) -> impl Iterator<Item = &Arc<str>> + '_ {
+        self.listed(self.by_topic.get(topic)).map(|row| &row.key.group)
     }
 
-    /// Drops all offsets of a group (its deletion with cleanOffset).
-    pub fn remove_group(&mut self, group: &str, ops: &mut PersistOps) {
-        self.remove_where(|key| *key.group == *group, ops);
+    fn listed<'a>(&'a self, list: Option<&'a Vec<usize>>) -> impl Iterator<Item = &'a Row> + 'a {
+        let rows = list.into_iter().flatten().filter_map(|&index| self.rows.get(index)?.as_ref());
+        rows.filter(|row| row.committed().next().is_some())
     }
 
-    /// Drops all offsets on a topic (its deletion).
-    pub fn remove_topic(&mut self, topic: &str, ops: &mut PersistOps) {
-        self.remove_where(|key| *key.topic == *topic, ops);
+    /// Rows there are of these.
+    pub fn rows_of(&self, whose: &Whose) -> usize {
+        self.list_of(whose).map_or(0, Vec::len)
+    }
+
+    /// Drops the offsets of one row of these; false when there is none.
+    pub fn remove_one(&mut self, whose: &Whose, ops: &mut PersistOps) -> bool {
+        let Some(&index) = self.list_of(whose).and_then(|list| list.last()) else { return false };
+        let row = self.rows.get_mut(index).and_then(Option::take).expect("a listed row is there");
+        self.by_name.remove(&row.key);
+        self.cells -= row.cells.len();
+        self.free.push(index);
+        if let Some(moved) = unlist(&mut self.by_topic, &row.key.topic, row.of_topic) {
+            self.row_mut(moved).of_topic = row.of_topic;
+        }
+        if let Some(moved) = unlist(&mut self.by_group, &row.key.group, row.of_group) {
+            self.row_mut(moved).of_group = row.of_group;
+        }
+        if let Some(at) = row.dirty {
+            self.dirty.swap_remove(at);
+            if let Some(&moved) = self.dirty.get(at) {
+                self.row_mut(moved).dirty = Some(at);
+            }
+        }
+        ops.push(PersistOp::OffsetsRemoved { group: row.key.group, topic: row.key.topic });
+        true
+    }
+
+    fn list_of(&self, whose: &Whose) -> Option<&Vec<usize>> {
+        match whose {
+            Whose::Topic(topic) => self.by_topic.get(&**topic),
+            Whose::Group(group) => self.by_group.get(&**group),
+        }
+    }
+
+    fn row_mut(&mut self, index: usize) -> &mut Row {
+        self.rows.get_mut(index).and_then(Option::as_mut).expect("a listed row is there")
     }
 
     /// Moves changes to `ops`, newest values only, as long as there is room. Returns how many left.
@@ -269,7 +324,7 @@ impl ConsumerOffsets {
                 }
                 drained += 1;
             }
-            row.dirty = false;
+            row.dirty = None;
             self.dirty.pop();
         }
         drained
@@ -312,46 +367,47 @@ impl ConsumerOffsets {
         if grow == Grow::Bounded && is_full {
             return Err(FULL);
         }
-        let key = RowKey { topic: topic.into(), group: group.into() };
-        let row = Some(Row { key: key.clone(), cells: Vec::new(), dirty: false });
-        let index = match self.free.pop() {
-            Some(index) => {
-                *self.rows.get_mut(index).expect("a free slot is one of a row") = row;
-                index
-            }
-            None => {
-                self.rows.push(row);
-                self.rows.len() - 1
-            }
-        };
-        self.by_name.insert(key, index);
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.rows.push(None);
+            self.rows.len() - 1
+        });
+        let (topic, of_topic) = list(&mut self.by_topic, topic, index);
+        let (group, of_group) = list(&mut self.by_group, group, index);
+        let key = RowKey { topic, group };
+        self.by_name.insert(key.clone(), index);
+        let row = Row { key, cells: Vec::new(), of_topic, of_group, dirty: None };
+        *self.rows.get_mut(index).expect("a free slot is one of a row") = Some(row);
         Ok(index)
     }
 
     fn mark(&mut self, index: usize) {
         let row = self.rows.get_mut(index).and_then(Option::as_mut).expect("the row was just found");
-        if !row.dirty {
-            row.dirty = true;
+        if row.dirty.is_none() {
+            row.dirty = Some(self.dirty.len());
             self.dirty.push(index);
         }
     }
+}
 
-    fn remove_where(&mut self, matches: impl Fn(&RowKey) -> bool, ops: &mut PersistOps) {
-        let mut was_dirty = false;
-        for (index, slot) in self.rows.iter_mut().enumerate() {
-            if let Some(row) = slot.take_if(|row| matches(&row.key)) {
-                self.by_name.remove(&row.key);
-                self.cells -= row.cells.len();
-                self.free.push(index);
-                was_dirty |= row.dirty;
-                ops.push(PersistOp::OffsetsRemoved { group: row.key.group, topic: row.key.topic });
-            }
-        }
-        if was_dirty {
-            // The slot may be another row's when the changes leave.
-            self.dirty.retain(|index| self.rows.get(*index).is_some_and(Option::is_some));
-        }
+/// Puts a row into a list by name. Returns the name, of which there is one, and the place in the list.
+fn list(lists: &mut HashMap<Arc<str>, Vec<usize>>, name: &str, row: usize) -> (Arc<str>, usize) {
+    if !lists.contains_key(name) {
+        lists.insert(name.into(), Vec::new());
     }
+    let (name, list) = lists.get_key_value_mut(name).expect("inserted when it was missing");
+    list.push(row);
+    (name.clone(), list.len() - 1)
+}
+
+/// Takes one out of its list. Returns the row that has its place now.
+fn unlist(lists: &mut HashMap<Arc<str>, Vec<usize>>, name: &str, at: usize) -> Option<usize> {
+    let list = lists.get_mut(name)?;
+    list.swap_remove(at);
+    let moved = list.get(at).copied();
+    if list.is_empty() {
+        lists.remove(name);
+    }
+    moved
 }
 
 /// No offset.
@@ -369,6 +425,10 @@ mod tests {
         let mut ops = PersistOps::new();
         offsets.drain_dirty(&mut ops);
         std::iter::from_fn(|| ops.pop()).collect()
+    }
+
+    fn remove(offsets: &mut ConsumerOffsets, whose: &Whose, ops: &mut PersistOps) {
+        while offsets.remove_one(whose, ops) {}
     }
 
     fn committed(group: &str, topic: &str, queue_id: i32, offset: i64) -> PersistOp {
@@ -448,13 +508,13 @@ mod tests {
         offsets.commit("G", "T", 0, 1).unwrap();
         offsets.commit("G", "U", 0, 1).unwrap();
         let mut ops = PersistOps::new();
-        offsets.remove_topic("T", &mut ops);
+        remove(&mut offsets, &Whose::Topic("T".into()), &mut ops);
         assert_eq!(ops.pop(), Some(PersistOp::OffsetsRemoved { group: "G".into(), topic: "T".into() }));
         assert_eq!(offsets.committed("G", "T", 0), None);
         offsets.commit("G", "T", 0, 2).unwrap();
         assert_eq!(drained(&mut offsets).len(), 2);
-        offsets.remove_group("G", &mut ops);
-        assert_eq!(offsets.rows().count(), 0);
+        remove(&mut offsets, &Whose::Group("G".into()), &mut ops);
+        assert!((0..offsets.places()).all(|place| offsets.row_at(place).is_none()));
     }
 
     /// Goal: rows that come and go leave nothing behind, neither a slot nor a change that would be told of another row.
@@ -464,11 +524,62 @@ mod tests {
         let mut ops = PersistOps::new();
         for at in 0..1_000 {
             offsets.commit("G", &format!("T{at}"), 7, at).unwrap();
-            offsets.remove_group("G", &mut ops);
+            remove(&mut offsets, &Whose::Group("G".into()), &mut ops);
         }
         offsets.commit("H", "T", 0, 1).unwrap();
         assert_eq!((offsets.rows.len(), offsets.dirty.len(), offsets.cells), (1, 1, 1));
         assert_eq!(drained(&mut offsets), [committed("H", "T", 0, 1)]);
+    }
+
+    /// Goal: each row is in the lists of its topic and its group, and changes leave once, whatever goes before. Method: rows of many groups on
+    /// many topics, of which some go in many orders; the lists against a look at all.
+    #[test]
+    fn rows_are_listed_by_topic_and_group() {
+        let mut offsets = ConsumerOffsets::default();
+        let mut ops = PersistOps::new();
+        let mut left: Vec<(i64, i64)> = Vec::new();
+        let check = |offsets: &ConsumerOffsets, left: &[(i64, i64)]| {
+            for name in 0..7 {
+                let topics: Vec<_> =
+                    left.iter().filter(|row| row.0 == name).map(|row| row.1.to_string()).collect();
+                let groups: Vec<_> =
+                    left.iter().filter(|row| row.1 == name).map(|row| row.0.to_string()).collect();
+                let name = name.to_string();
+                let mut of_group: Vec<_> =
+                    offsets.topics_of_group(&name).map(|topic| topic.to_string()).collect();
+                let mut of_topic: Vec<_> =
+                    offsets.groups_of_topic(&name).map(|group| group.to_string()).collect();
+                of_group.sort();
+                of_topic.sort();
+                assert_eq!((of_group, of_topic), (topics, groups));
+            }
+        };
+        for round in 0..200_i64 {
+            for at in 0..7 {
+                let row = ((round + at) % 7, (round * 3 + at * at) % 7);
+                offsets.commit(&row.0.to_string(), &row.1.to_string(), 0, round).unwrap();
+                left.push(row);
+            }
+            left.sort();
+            left.dedup();
+            check(&offsets, &left);
+            let name = round * 5 % 7;
+            let whose = match round % 2 {
+                0 => Whose::Topic(name.to_string()),
+                _ => Whose::Group(name.to_string()),
+            };
+            remove(&mut offsets, &whose, &mut ops);
+            left.retain(|row| if round % 2 == 0 { row.1 != name } else { row.0 != name });
+            check(&offsets, &left);
+            assert_eq!(offsets.dirty.len(), left.len());
+            if round % 10 == 0 {
+                assert_eq!(drained(&mut offsets).len(), left.len());
+                left.iter().for_each(|row| {
+                    offsets.commit(&row.0.to_string(), &row.1.to_string(), 0, -round - 1).unwrap();
+                    offsets.commit(&row.0.to_string(), &row.1.to_string(), 0, round).unwrap();
+                });
+            }
+        }
     }
 
     /// Goal: the table is bounded, by rows, by offsets and by those of a row; what is there is changed as ever, and what leaves makes room.
@@ -506,7 +617,7 @@ mod tests {
             full.load(StoredOffset { topic: "T", group: "loaded", queue_id: 0, offset: 4 });
             assert_eq!((full.committed("own", "T", 0), full.committed("loaded", "T", 0)), (Some(3), Some(4)));
             for topic in ["T1", "T2", "T3"] {
-                full.remove_topic(topic, &mut PersistOps::new());
+                remove(full, &Whose::Topic(topic.into()), &mut PersistOps::new());
             }
             assert_eq!(full.commit("new", "T0", 0, 2), Ok(()));
         }

@@ -44,6 +44,16 @@ impl Peers {
         }
     }
 
+    /// Places of connections, free ones included: who goes through all of them goes on where he stopped.
+    pub fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn at(&self, place: usize) -> Option<ConnId> {
+        let peer = self.slots.get(place)?.as_ref()?;
+        Some(ConnId { slot: u32::try_from(place).ok()?, generation: peer.generation })
+    }
+
     pub fn of(&self, conn: ConnId) -> Option<SocketAddr> {
         self.find(conn).map(|peer| peer.address)
     }

@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 use crate::net::ConnId;
 
 use super::client::Client;
+use super::consumers::next_after;
 use super::room::NoRoom;
 use crate::limits::{MEMBERS_MAX, MEMBERS_PER_GROUP_MAX, PRODUCER_GROUPS_PER_CONN_MAX};
 
@@ -151,13 +152,12 @@ impl Producers {
         self.by_conn.get(&conn).map(|joined| &joined.groups)
     }
 
-    /// Connections whose last heartbeat is too old; the caller closes them, which removes them here.
-    pub fn expired(&self, now_ms: i64, silence_ms_max: i64) -> Vec<ConnId> {
-        let channels = self.groups.values().flat_map(|group| &group.channels);
-        channels
-            .filter(|channel| now_ms - channel.seen_ms > silence_ms_max)
-            .map(|channel| channel.conn)
-            .collect()
+    /// The next of this connection's groups by name, and its channel there. Who goes through all of them goes on where he stopped.
+    pub fn next_group_of(&self, conn: ConnId, after: Option<&Arc<str>>) -> Option<(&Arc<str>, &Channel)> {
+        let group = next_after(&self.by_conn.get(&conn)?.groups, after)?;
+        let channels = &self.groups.get(group)?.channels;
+        let at = channels.binary_search_by_key(&conn, |channel| channel.conn).ok()?;
+        Some((group, channels.get(at)?))
     }
 
     /// The next channel of a group in turn. Any member may answer for a transaction of its group.
@@ -307,14 +307,15 @@ mod tests {
         assert_eq!((join(&mut producers, "H", 0), producers.channels), (Ok(()), 1_048_576));
     }
 
-    /// Goal: only channels that have been silent too long are named, and a repeated heartbeat keeps one alive.
+    /// Goal: silence is measured from the last heartbeat of each connection, repeated ones included.
     #[test]
-    fn silent_channels_expire() {
+    fn silence_is_known() {
         let mut producers = Producers::default();
         producers.register("PG", conn(1), &client("a"), 0);
         producers.register("PG", conn(2), &client("b"), 0);
         producers.touch(conn(2), 60_000);
-        assert_eq!(producers.expired(120_000, 120_000), []);
-        assert_eq!(producers.expired(120_001, 120_000), [conn(1)]);
+        let seen_ms = |slot| producers.next_group_of(conn(slot), None).map(|(_, channel)| channel.seen_ms);
+        assert_eq!((seen_ms(1), seen_ms(2), seen_ms(3)), (Some(0), Some(60_000), None));
+        assert!(producers.next_group_of(conn(1), Some(&"PG".into())).is_none());
     }
 }

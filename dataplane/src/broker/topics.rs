@@ -274,6 +274,15 @@ impl Topics {
         self.slots.iter().flatten()
     }
 
+    /// Places of topics, empty ones included: who goes through all of them goes on where he stopped.
+    pub fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn at(&self, place: usize) -> Option<&Arc<TopicConfig>> {
+        self.slots.get(place)?.as_ref()
+    }
+
     pub fn len(&self) -> usize {
         self.iter().count()
     }

@@ -10,7 +10,8 @@ use protocol::code::request;
 use protocol::frame::Codec;
 
 use dataplane::broker::group_config::GroupConfig;
-use dataplane::limits::QUEUES_COUNTED_PER_TURN_MAX;
+use dataplane::broker::offsets::Whose;
+use dataplane::limits::{LONG_WORK_PER_TURN_MAX, QUEUES_COUNTED_PER_TURN_MAX, ROWS_PER_TURN_MAX};
 use dataplane::net::ConnId;
 use dataplane::time::Clock;
 
@@ -39,7 +40,7 @@ fn ask(world: &mut World, conn: ConnId, command: RemotingCommand) -> (Vec<u8>, u
 }
 
 /// Goal: the shard does little for an answer that holds a whole table, and the answer holds all of it. Method: tables of 3,000 entries; count
-/// the shard's allocations, of which each entry takes several when it is written out.
+/// the shard's allocations, of which each entry takes several when it is written out, and the turns, of which each copies some entries only.
 #[test]
 fn tables_are_written_out_beside_the_shard() {
     const ENTRIES: usize = 3_000;
@@ -58,8 +59,8 @@ fn tables_are_written_out_beside_the_shard() {
     world.pass(1_000);
     let mut allocated = Vec::new();
     let mut table = |world: &mut World, code| {
-        let (body, count, _) = ask(world, conn, RemotingCommand::request(code));
-        allocated.push((code, count));
+        let (body, count, turns) = ask(world, conn, RemotingCommand::request(code));
+        allocated.push((code, count, turns));
         body
     };
     let topics = table(&mut world, request::GET_ALL_TOPIC_CONFIG);
@@ -77,7 +78,43 @@ fn tables_are_written_out_beside_the_shard() {
     assert_eq!(groups.len(), ENTRIES);
     assert!(groups.values().all(|infos| infos.len() == 1 && infos[0].client_id == "c"));
     assert!(groups.values().all(|infos| infos[0].remote_ip == "/127.0.0.1:50206"));
-    assert!(allocated.iter().all(|&(_, count)| count < 100), "{allocated:?}");
+    let turns_min = ENTRIES / ROWS_PER_TURN_MAX;
+    assert!(allocated.iter().all(|&(_, count, turns)| count < 100 && turns > turns_min), "{allocated:?}");
+}
+
+/// Goal: a topic that very many groups have read goes without holding anybody up, as does a group that has read very many topics, and nothing of
+/// either is left. Method: thousands of offsets of each; count those that a turn removes.
+#[test]
+fn offsets_are_removed_over_turns() {
+    const ROWS: usize = 3_000;
+    let mut world = World::new();
+    let conn = world.connect();
+    world.topic("T", 4);
+    for at in 0..ROWS {
+        let broker = &mut world.shard.broker;
+        broker.offsets.commit(&format!("G{at}"), "T", 1, 7).unwrap();
+        broker.offsets.commit("G", &format!("T{at}"), 1, 7).unwrap();
+    }
+    world.pass(10_000);
+    let topic = RemotingCommand::request(request::DELETE_TOPIC_IN_BROKER).field("topic", "T");
+    let group = RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP)
+        .field("groupName", "G")
+        .field("cleanOffset", true);
+    for (command, whose) in [(topic, Whose::Topic("T".into())), (group, Whose::Group("G".into()))] {
+        assert_eq!(world.shard.broker.offsets.rows_of(&whose), ROWS);
+        let bytes = command.encode(Codec::Json);
+        assert_eq!(world.shard.net.feed(conn, &bytes), bytes.len());
+        let mut left = ROWS;
+        for _ in 0..2 * ROWS / LONG_WORK_PER_TURN_MAX {
+            world.turn();
+            let now_left = world.shard.broker.offsets.rows_of(&whose);
+            assert!(left - now_left <= 2 * LONG_WORK_PER_TURN_MAX, "{} in one turn", left - now_left);
+            left = now_left;
+        }
+        assert_eq!((left, world.next(conn).map(|answer| answer.code)), (0, Some(0)));
+        world.pass(1_000);
+    }
+    assert!(world.kept.offsets.offset_table.is_empty());
 }
 
 /// Goal: the shard does little for a deal of very many queues, and all are dealt. Method: a topic of 10,000; count the shard's allocations, of

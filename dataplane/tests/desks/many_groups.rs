@@ -4,7 +4,9 @@ use protocol::RemotingCommand;
 use protocol::code::request;
 use protocol::frame::Codec;
 
-use dataplane::limits::{LEAVES_PER_TURN_MAX, LEAVING_MAX, LONG_WORK_PER_TURN_MAX, NOTICES_PER_TURN_MAX};
+use dataplane::limits::{
+    LEAVES_PER_TURN_MAX, LEAVING_MAX, LONG_WORK_PER_TURN_MAX, NOTICES_PER_TURN_MAX, SCANNED_PER_TURN_MAX,
+};
 use dataplane::net::ConnId;
 
 use crate::requests::{consumer, heartbeat, send, subscription};
@@ -169,6 +171,41 @@ fn a_client_leaves_many_groups_over_many_turns() {
         of_groups.dedup();
         assert_eq!(of_groups.len(), 50);
     }
+}
+
+/// B-2. Goal: silent clients are looked for without holding anybody up, however many there are, and all are found, and nobody else. Method:
+/// more than a turn may look at, some of them in consumer groups, some in producer groups only, fall silent while others do not; count whom each
+/// turn drops.
+#[test]
+fn silent_clients_are_looked_for_over_turns() {
+    let mut world = World::new();
+    let conns: Vec<ConnId> = (0..600).map(|_| world.connect()).collect();
+    let beat = |at: usize| {
+        let consumers = if at.is_multiple_of(2) { vec![consumer("G", vec![])] } else { vec![] };
+        heartbeat(&format!("c{at}"), consumers, &["P", "Q"])
+    };
+    for (at, &conn) in conns.iter().enumerate() {
+        world.done(conn, beat(at));
+    }
+    for _ in 0..3 {
+        world.pass(39_000);
+        for at in (0..conns.len()).step_by(3) {
+            world.done(conns[at], beat(at));
+        }
+    }
+    let open = |world: &World| conns.iter().filter(|&&conn| world.shard.net.is_open(conn)).count();
+    let mut left = open(&world);
+    assert_eq!(left, 600);
+    for _ in 0..20_000 {
+        world.pass(1);
+        let now_left = open(&world);
+        assert!(left - now_left <= SCANNED_PER_TURN_MAX, "{} in one turn", left - now_left);
+        left = now_left;
+    }
+    assert_eq!(left, 200);
+    assert!((0..conns.len()).all(|at| world.shard.net.is_open(conns[at]) == at.is_multiple_of(3)));
+    assert_eq!(world.shard.broker.consumers.group("G").unwrap().members().len(), 100);
+    assert_eq!(world.shard.broker.producers.channels("Q").map(|channels| channels.len()), Some(200));
 }
 
 /// B-1. Goal: who comes back at once is in all its groups, whatever of its old connection has not left yet. Method: a client in very many groups

@@ -1,7 +1,7 @@
 //! Whole tables in one answer: what a replica copies and the dashboard shows.
 //!
 //! ```text
-//! table --its entries, as they are shared--> Make --> cold thread: sorted, cut to the page, encoded --> the answer
+//! table --some rows a turn, as they are shared--> Make --> cold thread: sorted, cut to the page, encoded --> the answer
 //! ```
 //!
 //! 5.x pages 21 and 201 by a sequence number; 4.9 takes all at once. Names are sorted, so a page means the same
@@ -21,9 +21,12 @@ use protocol::header::Fields;
 use super::super::client::Client;
 use super::super::errands::{Make, Question};
 use super::super::group_config::GroupConfig;
+use super::super::long_work::LongWork;
 use super::super::topic_config::TopicConfig;
 use super::super::{Broker, Refusal, ReplyTo, Request};
+use crate::limits::ROWS_PER_TURN_MAX;
 use crate::outbox::{Body, Outbox};
+use crate::time::TurnTime;
 
 /// A table on its way to who asked.
 #[derive(Debug)]
@@ -48,57 +51,83 @@ impl Dump {
     }
 }
 
+/// What goes into an answer of a whole table.
+trait Table: Make + 'static {
+    /// Copies the next rows out of the broker's table, `ROWS_PER_TURN_MAX` of them at most. False: there are no more.
+    fn copy_some(&mut self, broker: &Broker) -> bool;
+
+    /// The field that says how many rows there are, of which the answer may have a page.
+    fn total(&self) -> Option<(&'static str, usize)> {
+        None
+    }
+}
+
+/// A table that is being copied.
+#[derive(Debug)]
+struct Copying<T> {
+    to: ReplyTo,
+    /// None: it has been.
+    table: Option<T>,
+}
+
+impl<T: Table> LongWork for Copying<T> {
+    fn to(&self) -> ReplyTo {
+        self.to
+    }
+
+    fn ends_with_its_client(&self) -> bool {
+        true
+    }
+
+    fn go_on(&mut self, broker: &mut Broker, _now: &TurnTime, _out: &mut Outbox) -> bool {
+        if self.table.as_mut().is_some_and(|table| table.copy_some(broker)) {
+            return false;
+        }
+        if let Some(table) = self.table.take() {
+            broker.put_together(self.to, table.total(), table);
+        }
+        true
+    }
+}
+
 impl Broker {
     /// Code 21.
-    pub(super) fn all_topics(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
-        let configs: Vec<_> = self.topics.iter().cloned().collect();
-        let total = configs.len();
-        let page = page(&req.header.fields, "topicSeq", "maxTopicNum", total);
-        let parts = AllTopics {
-            configs,
-            page,
+    pub(super) fn all_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let table = AllTopics {
+            place: 0,
+            configs: Vec::new(),
+            page: Page::read(&req.header.fields, "topicSeq", "maxTopicNum"),
             data_version: self.topics.version().into(),
             mapping_data_version: body::DataVersion::new(self.admin.started_ms),
         };
-        self.put_together(req.reply_to(), Some(("totalTopicNum", total)), parts);
-        Ok(())
+        self.copy_table(table, req, out)
     }
 
     /// Code 201.
-    pub(super) fn all_groups(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
-        let configs: Vec<_> = self.groups.iter().cloned().collect();
-        let total = configs.len();
-        let page = page(&req.header.fields, "groupSeq", "maxGroupNum", total);
-        let parts = AllGroups { configs, page, data_version: self.groups.version().into() };
-        self.put_together(req.reply_to(), Some(("totalGroupNum", total)), parts);
-        Ok(())
+    pub(super) fn all_groups(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let page = Page::read(&req.header.fields, "groupSeq", "maxGroupNum");
+        let data_version = self.groups.version().into();
+        self.copy_table(AllGroups { place: 0, configs: Vec::new(), page, data_version }, req, out)
     }
 
     /// Code 43.
-    pub(super) fn all_consumer_offsets(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn all_consumer_offsets(
+        &mut self,
+        req: &Request<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
         let data_version = body::DataVersion::new(req.now.wall_ms);
-        let mut parts = AllOffsets { rows: Vec::new(), queues: Vec::new(), data_version };
-        for (group, topic, committed) in self.offsets.rows() {
-            let before = parts.queues.len();
-            parts.queues.extend(committed);
-            parts.rows.push((group.clone(), topic.clone(), parts.queues.len() - before));
-        }
-        self.put_together(req.reply_to(), None, parts);
-        Ok(())
+        self.copy_table(AllOffsets { place: 0, rows: Vec::new(), queues: Vec::new(), data_version }, req, out)
     }
 
     /// Code 328.
-    pub(super) fn all_producers(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
-        let mut parts = AllProducers { groups: Vec::new(), producers: Vec::new() };
-        for (group, channels) in self.producers.groups() {
-            parts.groups.push((group.clone(), channels.len()));
-            parts.producers.extend(channels.iter().map(|channel| Producer {
-                client: channel.client.clone(),
-                seen_ms: channel.seen_ms,
-                peer: self.peers.of(channel.conn),
-            }));
-        }
-        self.put_together(req.reply_to(), None, parts);
+    pub(super) fn all_producers(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        self.copy_table(AllProducers { place: 0, group: None, producers: Vec::new() }, req, out)
+    }
+
+    fn copy_table(&mut self, table: impl Table, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        self.check_place_for_work()?;
+        self.begin_work(Copying { to: req.reply_to(), table: Some(table) }, req.now, out);
         Ok(())
     }
 
@@ -116,10 +145,26 @@ impl Broker {
 
 #[derive(Debug)]
 struct AllTopics {
+    /// The next of the table's.
+    place: usize,
     configs: Vec<Arc<TopicConfig>>,
-    page: Range<usize>,
+    page: Page,
+    /// Of when it began: who copies it comes again when it has changed meanwhile.
     data_version: body::DataVersion,
     mapping_data_version: body::DataVersion,
+}
+
+impl Table for AllTopics {
+    fn copy_some(&mut self, broker: &Broker) -> bool {
+        let end = broker.topics.places().min(self.place + ROWS_PER_TURN_MAX);
+        self.configs.extend((self.place..end).filter_map(|place| broker.topics.at(place)).cloned());
+        self.place = end;
+        end < broker.topics.places()
+    }
+
+    fn total(&self) -> Option<(&'static str, usize)> {
+        Some(("totalTopicNum", self.configs.len()))
+    }
 }
 
 impl Make for AllTopics {
@@ -128,7 +173,7 @@ impl Make for AllTopics {
         TopicConfigAndMappingSerializeWrapper {
             data_version: self.data_version,
             mapping_data_version: self.mapping_data_version,
-            topic_config_table: self.configs[self.page]
+            topic_config_table: self.configs[self.page.of(self.configs.len())]
                 .iter()
                 .map(|config| (config.name.to_string(), body::TopicConfig::from(&**config)))
                 .collect(),
@@ -140,9 +185,23 @@ impl Make for AllTopics {
 
 #[derive(Debug)]
 struct AllGroups {
+    place: usize,
     configs: Vec<Arc<GroupConfig>>,
-    page: Range<usize>,
+    page: Page,
     data_version: body::DataVersion,
+}
+
+impl Table for AllGroups {
+    fn copy_some(&mut self, broker: &Broker) -> bool {
+        let end = broker.groups.places().min(self.place + ROWS_PER_TURN_MAX);
+        self.configs.extend((self.place..end).filter_map(|place| broker.groups.at(place)).cloned());
+        self.place = end;
+        end < broker.groups.places()
+    }
+
+    fn total(&self) -> Option<(&'static str, usize)> {
+        Some(("totalGroupNum", self.configs.len()))
+    }
 }
 
 impl Make for AllGroups {
@@ -150,7 +209,7 @@ impl Make for AllGroups {
         self.configs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         SubscriptionGroupWrapper {
             data_version: self.data_version,
-            subscription_group_table: self.configs[self.page]
+            subscription_group_table: self.configs[self.page.of(self.configs.len())]
                 .iter()
                 .map(|config| (config.name.to_string(), body::SubscriptionGroupConfig::from(&**config)))
                 .collect(),
@@ -162,11 +221,34 @@ impl Make for AllGroups {
 
 #[derive(Debug)]
 struct AllOffsets {
+    place: usize,
     /// Group, topic, and how many of `queues` are theirs, in order.
     rows: Vec<(Arc<str>, Arc<str>, usize)>,
     /// Queue id, and what is committed.
     queues: Vec<(i32, i64)>,
     data_version: body::DataVersion,
+}
+
+impl Table for AllOffsets {
+    fn copy_some(&mut self, broker: &Broker) -> bool {
+        let queues_before = self.queues.len();
+        for _ in 0..ROWS_PER_TURN_MAX {
+            if self.place >= broker.offsets.places() {
+                return false;
+            }
+            if let Some(row) = broker.offsets.row_at(self.place) {
+                let before = self.queues.len();
+                self.queues.extend(row.committed());
+                let count = self.queues.len() - before;
+                self.rows.push((row.group().clone(), row.topic().clone(), count));
+            }
+            self.place += 1;
+            if self.queues.len() - queues_before >= OFFSETS_PER_TURN_MIN {
+                break;
+            }
+        }
+        true
+    }
 }
 
 impl Make for AllOffsets {
@@ -183,9 +265,34 @@ impl Make for AllOffsets {
 
 #[derive(Debug)]
 struct AllProducers {
-    /// Group, and how many of `producers` are in it, in order.
-    groups: Vec<(Arc<str>, usize)>,
-    producers: Vec<Producer>,
+    /// The next connection, and the last of its groups that has been copied.
+    place: usize,
+    group: Option<Arc<str>>,
+    producers: Vec<(Arc<str>, Producer)>,
+}
+
+impl Table for AllProducers {
+    fn copy_some(&mut self, broker: &Broker) -> bool {
+        for _ in 0..ROWS_PER_TURN_MAX {
+            if self.place >= broker.peers.places() {
+                return false;
+            }
+            let conn = broker.peers.at(self.place);
+            match conn.and_then(|conn| broker.producers.next_group_of(conn, self.group.as_ref())) {
+                Some((group, channel)) => {
+                    let (client, seen_ms) = (channel.client.clone(), channel.seen_ms);
+                    let producer = Producer { client, seen_ms, peer: broker.peers.of(channel.conn) };
+                    self.producers.push((group.clone(), producer));
+                    self.group = Some(group.clone());
+                }
+                None => {
+                    self.place += 1;
+                    self.group = None;
+                }
+            }
+        }
+        true
+    }
 }
 
 #[derive(Debug)]
@@ -197,29 +304,43 @@ struct Producer {
 
 impl Make for AllProducers {
     fn body(self: Box<Self>) -> Vec<u8> {
-        let mut infos = self.producers.into_iter().map(|producer| ProducerInfo {
-            client_id: producer.client.id.to_string(),
-            language: producer.client.language,
-            last_update_timestamp: producer.seen_ms,
-            remote_ip: producer.peer.map_or_else(|| "/".to_owned(), |peer| format!("/{peer}")),
-            version: producer.client.version,
-        });
         let mut table = ProducerTableInfo::default();
-        for (group, count) in self.groups {
-            table.data.insert(group.to_string(), infos.by_ref().take(count).collect());
+        for (group, producer) in self.producers {
+            let info = ProducerInfo {
+                client_id: producer.client.id.to_string(),
+                language: producer.client.language,
+                last_update_timestamp: producer.seen_ms,
+                remote_ip: producer.peer.map_or_else(|| "/".to_owned(), |peer| format!("/{peer}")),
+                version: producer.client.version,
+            };
+            table.data.entry(group.to_string()).or_default().push(info);
         }
         table.encode()
     }
 }
 
 /// The entries asked for. No sequence number, or one that is none: all of them, as 4.9 asks.
-fn page(fields: &Fields<'_>, seq: &str, max: &str, total: usize) -> Range<usize> {
-    let number = |name: &str| fields.get(name).and_then(|text| text.parse_i32());
-    let Some(first) = number(seq).and_then(|first| usize::try_from(first).ok()) else { return 0..total };
-    let first = first.min(total);
-    let count = number(max).and_then(|count| usize::try_from(count).ok()).filter(|&count| count > 0);
-    first..count.map_or(total, |count| first.saturating_add(count).min(total))
+#[derive(Debug, Clone, Copy)]
+struct Page {
+    first: Option<usize>,
+    count: Option<usize>,
 }
+
+impl Page {
+    fn read(fields: &Fields<'_>, seq: &str, max: &str) -> Page {
+        let number = |name: &str| fields.get(name).and_then(|text| text.parse_i32()?.try_into().ok());
+        Page { first: number(seq), count: number(max).filter(|&count| count > 0) }
+    }
+
+    fn of(self, total: usize) -> Range<usize> {
+        let Some(first) = self.first else { return 0..total };
+        let first = first.min(total);
+        first..self.count.map_or(total, |count| first.saturating_add(count).min(total))
+    }
+}
+
+/// Once a turn has copied so many offsets the rest waits for the next one.
+const OFFSETS_PER_TURN_MIN: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -231,7 +352,7 @@ mod tests {
     fn pages_are_cut_out_of_the_table() {
         let cut = |seq: &str, max: &str| {
             let pairs = [("s".to_owned(), seq.to_owned()), ("m".to_owned(), max.to_owned())];
-            page(&Fields::from_pairs(&pairs), "s", "m", 10)
+            Page::read(&Fields::from_pairs(&pairs), "s", "m").of(10)
         };
         assert_eq!(cut("0", "4"), 0..4);
         assert_eq!(cut("8", "4"), 8..10);

@@ -8,6 +8,7 @@ use protocol::headers::{
 
 use super::super::group_config::GroupConfig;
 use super::super::groups::{MoreGroups, is_group_name};
+use super::super::offsets::Whose;
 use super::super::{Broker, Refusal, Request};
 use super::invalid;
 use super::lists::Listed;
@@ -57,13 +58,15 @@ impl Broker {
     pub(super) fn delete_group(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let header = DeleteSubscriptionGroupRequestHeader::read(&req.header.fields)?;
         let name = header.group_name.to_cow();
-        self.groups.remove(&name, req.now.wall_ms, &mut self.ops);
         // 4.9 calls the field removeOffset.
         let removes = req.header.fields.get("removeOffset").is_some_and(|text| text.parse_bool());
-        if header.clean_offset || removes {
-            self.offsets.remove_group(&name, &mut self.ops);
+        let whose = (header.clean_offset || removes).then(|| Whose::Group(name.to_string()));
+        whose.as_ref().map_or(Ok(()), |whose| self.check_removal(whose))?;
+        self.groups.remove(&name, req.now.wall_ms, &mut self.ops);
+        match whose {
+            Some(whose) => self.remove_offsets(whose, req, out),
+            None => out.done(req.reply_to()),
         }
-        out.done(req.reply_to());
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! stats.rs   202 208 317 315           reset.rs   222 314             messages.rs 33
 //! consumequeue.rs 321                  consume_directly.rs 309        query.rs 12
 //! lists.rs   what 18 and 225 list, made over turns
+//! removal.rs offsets that 215 and 207 remove
 //! errands.rs second halves of what needs the files
 //! ```
 //!
@@ -23,6 +24,7 @@ mod lists;
 mod messages;
 pub mod query;
 pub mod rates;
+mod removal;
 mod reset;
 mod settings;
 pub mod stats;
@@ -90,12 +92,12 @@ impl Broker {
             codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => self.update_groups(req, out),
             codes::GET_SUBSCRIPTIONGROUP_CONFIG => self.group_config(req, out),
             codes::DELETE_SUBSCRIPTIONGROUP => self.delete_group(req, out),
-            codes::GET_ALL_TOPIC_CONFIG => self.all_topics(req),
-            codes::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => self.all_groups(req),
-            codes::GET_ALL_CONSUMER_OFFSET => self.all_consumer_offsets(req),
+            codes::GET_ALL_TOPIC_CONFIG => self.all_topics(req, out),
+            codes::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => self.all_groups(req, out),
+            codes::GET_ALL_CONSUMER_OFFSET => self.all_consumer_offsets(req, out),
             codes::GET_CONSUMER_CONNECTION_LIST => self.consumer_connections(req, out),
             codes::GET_PRODUCER_CONNECTION_LIST => self.producer_connections(req, out),
-            codes::GET_ALL_PRODUCER_INFO => self.all_producers(req),
+            codes::GET_ALL_PRODUCER_INFO => self.all_producers(req, out),
             codes::QUERY_TOPICS_BY_CONSUMER => self.topics_of_consumer(req, out),
             codes::QUERY_SUBSCRIPTION_BY_CONSUMER => self.subscription_of_consumer(req, out),
             codes::UPDATE_BROKER_CONFIG => self.update_settings(req, out),

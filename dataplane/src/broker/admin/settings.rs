@@ -1,14 +1,19 @@
 //! The configuration of a running broker: show all, change what may be changed.
 
+use std::fmt;
+
 use protocol::code::response;
 use protocol::{config_text, fastjson};
+use store::QueueIndex;
 
+use super::super::long_work::LongWork;
 use super::super::persist_ops::PersistOp;
-use super::super::{Broker, Refusal, Request};
+use super::super::{Broker, Refusal, ReplyTo, Request};
 use super::invalid;
 use crate::config::ChangeError;
-use crate::limits::SETTINGS_BYTES_MAX;
+use crate::limits::{ROWS_PER_TURN_MAX, SETTINGS_BYTES_MAX};
 use crate::outbox::{Body, Outbox};
+use crate::time::TurnTime;
 
 impl Broker {
     /// Code 25: all lines of the body, or none when one is refused. Nothing is written back to the file: what is
@@ -74,26 +79,63 @@ impl Broker {
         req: &Request<'_>,
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
-        self.remove_emptied(|_| true);
-        out.done(req.reply_to());
-        Ok(())
+        self.remove_emptied(false, req, out)
     }
 
     /// Code 316: as 306, of topics that are not there any more. A queue with messages stays until they have expired: rebuilt from the
     /// log, it could not tell them from those of a topic made again under that name.
     pub(super) fn clean_unused_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        self.remove_emptied(|is_there| !is_there);
-        out.done(req.reply_to());
-        Ok(())
+        self.remove_emptied(true, req, out)
     }
 
-    fn remove_emptied(&self, wants: impl Fn(bool) -> bool) {
-        for queue in self.store.queues() {
-            let (topic, _) = self.store.queue_name(queue);
-            let is_there = self.topics.find(topic).is_some();
-            if wants(is_there) && !self.topics.is_system(topic) {
-                self.store.ask_to_remove_emptied(queue);
+    fn remove_emptied(
+        &mut self,
+        unused_only: bool,
+        req: &Request<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        self.check_place_for_work()?;
+        let queues = Box::new(self.store.queues());
+        self.begin_work(Emptied { to: req.reply_to(), unused_only, queues }, req.now, out);
+        Ok(())
+    }
+}
+
+/// Codes 306 and 316 on their way through the queues.
+struct Emptied {
+    to: ReplyTo,
+    unused_only: bool,
+    queues: Box<dyn Iterator<Item = QueueIndex> + Send>,
+}
+
+impl fmt::Debug for Emptied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emptied").field("to", &self.to).finish_non_exhaustive()
+    }
+}
+
+impl LongWork for Emptied {
+    fn to(&self) -> ReplyTo {
+        self.to
+    }
+
+    fn ends_with_its_client(&self) -> bool {
+        false
+    }
+
+    fn go_on(&mut self, broker: &mut Broker, _now: &TurnTime, out: &mut Outbox) -> bool {
+        for _ in 0..ROWS_PER_TURN_MAX {
+            let Some(queue) = self.queues.next() else {
+                out.done(self.to);
+                return true;
+            };
+            let (topic, _) = broker.store.queue_name(queue);
+            let is_there = broker.topics.find(topic).is_some();
+            let stays = self.unused_only && is_there || broker.topics.is_system(topic);
+            if !stays {
+                broker.store.ask_to_remove_emptied(queue);
             }
         }
+        false
     }
 }

@@ -38,12 +38,15 @@ pub struct Counts {
 #[derive(Debug)]
 struct Count {
     to: ReplyTo,
-    /// Groups and topics, not looked at yet. No group: the topic itself is asked about.
-    rows: vec::IntoIter<(Option<Arc<str>>, Arc<str>)>,
+    /// Not looked at yet.
+    rows: vec::IntoIter<Named>,
     /// What is being counted, and its next queue.
     row: Option<(Row, i32)>,
     counted: Counted,
 }
+
+/// A group and a topic. No group: the topic itself is asked about.
+type Named = (Option<Arc<str>>, Arc<str>);
 
 /// What was found.
 #[derive(Debug)]
@@ -66,6 +69,9 @@ enum Asked {
     Broker {
         address: String,
         groups: Vec<Arc<str>>,
+        /// Places in the tables of groups and of offsets, of those that have not been looked at.
+        group: usize,
+        row: usize,
         order_only: bool,
     },
 }
@@ -125,14 +131,14 @@ impl Broker {
     /// Code 317: all groups this broker has a configuration for. `isOrder` asks for groups of order topics only.
     pub(super) fn broker_consume_stats(&mut self, req: &Request<'_>) -> Result<(), Refusal> {
         let header = GetConsumeStatsInBrokerHeader::read(&req.header.fields)?;
-        let rows = self.offsets.committed_rows();
-        let rows = rows.map(|(group, topic)| (Some(group.clone()), topic.clone())).collect();
         let asked = Asked::Broker {
             address: self.address_text(),
-            groups: self.groups.iter().map(|config| config.name.clone()).collect(),
+            groups: Vec::new(),
+            group: 0,
+            row: 0,
             order_only: header.is_order,
         };
-        self.count(req.reply_to(), asked, rows)
+        self.count(req.reply_to(), asked, Vec::new())
     }
 
     /// Code 315. No figure is kept by topic and group yet, which the official broker answers so too.
@@ -143,12 +149,7 @@ impl Broker {
     }
 
     /// Begins; the next turns go on.
-    fn count(
-        &mut self,
-        to: ReplyTo,
-        asked: Asked,
-        rows: Vec<(Option<Arc<str>>, Arc<str>)>,
-    ) -> Result<(), Refusal> {
+    fn count(&mut self, to: ReplyTo, asked: Asked, rows: Vec<Named>) -> Result<(), Refusal> {
         if self.admin.counts.under_way.len() >= COUNTS_MAX {
             return Err(Refusal::no_room());
         }
@@ -176,7 +177,8 @@ impl Broker {
                     }
                     false => count.row = None,
                 }
-            } else if let Some((group, topic)) = count.rows.next() {
+            } else if let Some(next) = count.rows.next().map(Some).or_else(|| self.next_place(&mut count)) {
+                let Some((group, topic)) = next else { continue };
                 if let Some(config) = self.topic_to_count(&count.counted.asked, group.as_deref(), &topic) {
                     count.counted.rows.push((Row { group: group.clone(), config: config.clone() }, 0));
                     count.row = Some((Row { group, config }, 0));
@@ -188,6 +190,22 @@ impl Broker {
         }
         self.admin.counts.under_way.push_front(count);
         1
+    }
+
+    /// What lies at the next place of the tables, of which code 317 asks for all rows. None: all have been looked at.
+    fn next_place(&self, count: &mut Count) -> Option<Option<Named>> {
+        let Asked::Broker { groups, group, row, .. } = &mut count.counted.asked else { return None };
+        if *group < self.groups.places() {
+            groups.extend(self.groups.at(*group).map(|config| config.name.clone()));
+            *group += 1;
+            return Some(None);
+        }
+        if *row >= self.offsets.places() {
+            return None;
+        }
+        *row += 1;
+        let at = self.offsets.row_at(*row - 1).filter(|at| at.committed().next().is_some());
+        Some(at.map(|at| (Some(at.group().clone()), at.topic().clone())))
     }
 
     /// A topic counts for a group unless the group is online and does not subscribe it.

@@ -10,6 +10,7 @@ use protocol::headers::{
 };
 use protocol::names;
 
+use super::super::offsets::Whose;
 use super::super::topic_config::TopicConfig;
 use super::super::topics::MoreTopics;
 use super::super::{Broker, Refusal, Request};
@@ -83,9 +84,10 @@ impl Broker {
             return Err(invalid("The specified topic is blank."));
         }
         self.refuse_system_topic(&name)?;
+        let whose = Whose::Topic(name.to_string());
+        self.check_removal(&whose)?;
         self.topics.remove(&name, req.now.wall_ms, &mut self.ops);
-        self.offsets.remove_topic(&name, &mut self.ops);
-        out.done(req.reply_to());
+        self.remove_offsets(whose, req, out);
         Ok(())
     }
 
