@@ -184,6 +184,10 @@ pub const COUNTS_MAX: usize = 16;
 pub const ERRANDS_MAX: usize = 4096;
 /// Bytes of names and values that a request leaves with its errand: with more it is refused. All errands together keep 256 MiB so.
 pub const ERRAND_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of answers that the cold thread has made and the shard has not taken: at the bound it makes no other.
+pub const ANSWERS_UNTAKEN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that may come from there for one connection: at the bound it is not read until one of them has come. 128 pulls, two tables.
+pub const ANSWERS_AWAITED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Capacity of the lanes to and from the cold thread.
 pub const COLD_LANE_MAX: usize = 1024;
 /// Cold answers taken in one turn.

@@ -8,7 +8,8 @@
 //!
 //! The shard never waits: a question that finds the lane full stays in a backlog, and a request that might need an
 //! errand is not taken from its connection while too many are under way (`is_full`). An answer whose connection is gone
-//! is simply answered into the void. A desk that asks something new adds its question and its answer here. Who waits (`E`) is
+//! is simply answered into the void. Answers have a number and a size: the cold thread stops while so many bytes of them have not been
+//! taken, and a connection for which so many may come is not read meanwhile. A desk that asks something new adds its question and its answer here. Who waits (`E`) is
 //! unknown here: second_halves.rs lists them.
 
 use std::any::Any;
@@ -16,6 +17,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use store::{
     Boundary, ColdPull, KeyKind, KeysFound, LogRange, PhysicalOffset, PullLimits, QueueOffset, Unit,
@@ -23,7 +25,10 @@ use store::{
 
 use crate::broker::filter::TagFilter;
 use crate::lane::{LaneIn, LaneOut, lane};
-use crate::limits::{COLD_LANE_MAX, ERRANDS_MAX};
+use crate::limits::{
+    ANSWERS_AWAITED_BYTES_MAX, ANSWERS_UNTAKEN_BYTES_MAX, COLD_LANE_MAX, ERRANDS_MAX, FRAME_BYTES_MAX,
+};
+use crate::net::ConnId;
 
 /// One question on the lane. The answer carries the same token.
 #[derive(Debug)]
@@ -68,6 +73,23 @@ pub enum Question {
     Make(Box<dyn Make>),
     /// A body that takes long to read. Answered with `Answer::Read`.
     Read { body: Vec<u8>, read: ReadBody },
+}
+
+impl Question {
+    /// How many bytes its answer may have for the connection that waits for it.
+    fn answer_bytes_max(&self) -> usize {
+        match self {
+            Question::Pull(ask) => ask.limits.bytes.max(ask.limits.bytes_ahead),
+            Question::Bytes(range) => range.len as usize,
+            Question::ByKey(ask) => ask.bytes_max,
+            Question::Record(_) | Question::Make(_) => FRAME_BYTES_MAX,
+            Question::SearchByTime { .. }
+            | Question::StoreTimes(_)
+            | Question::SearchTimes { .. }
+            | Question::Units { .. }
+            | Question::Read { .. } => 0,
+        }
+    }
 }
 
 /// What of a table goes into an answer, taken out of it as cheaply as can be. The answer is put together by the cold thread: for a large table
@@ -151,6 +173,36 @@ pub struct KeyAsk {
     pub bytes_max: usize,
 }
 
+/// Bytes of answers that the cold thread has made and the shard has not taken.
+#[derive(Clone, Debug, Default)]
+pub struct Untaken(Arc<AtomicUsize>);
+
+impl Untaken {
+    pub fn add(&self, answer: &Answer) {
+        self.0.fetch_add(answer.bytes_len(), Ordering::Relaxed);
+    }
+
+    /// Whether there are so many that no other answer should be made.
+    pub fn is_full(&self) -> bool {
+        self.bytes() >= ANSWERS_UNTAKEN_BYTES_MAX
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One of them is taken. True: there were too many.
+    fn take(&self, answer: &Answer) -> bool {
+        self.0.fetch_sub(answer.bytes_len(), Ordering::Relaxed) >= ANSWERS_UNTAKEN_BYTES_MAX
+    }
+}
+
+/// Who waits.
+pub trait Waits {
+    /// The connection that the answer goes to as it comes.
+    fn conn(&self) -> Option<ConnId>;
+}
+
 /// Names a question under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -162,6 +214,7 @@ pub struct Token {
 pub struct ColdEnds {
     pub requests: LaneOut<ColdRequest>,
     pub replies: LaneIn<ColdReply>,
+    pub untaken: Untaken,
 }
 
 /// The shard's half.
@@ -171,16 +224,21 @@ pub struct Errands<E> {
     backlog: VecDeque<ColdRequest>,
     slots: Vec<Slot<E>>,
     free: Vec<u32>,
-    /// Something was pushed since the cold thread was woken last.
+    untaken: Untaken,
+    /// Bytes that may come for each connection, by its place.
+    awaited: Vec<usize>,
+    /// Something was pushed, or taken that was in its way, since the cold thread was woken last.
     pushed: bool,
 }
 
 struct Slot<E> {
     generation: u32,
     errand: Option<E>,
+    /// The place of its connection, and the bytes that may come.
+    awaited: Option<(usize, usize)>,
 }
 
-impl<E> Errands<E> {
+impl<E: Waits> Errands<E> {
     /// Both halves of a pair of lanes.
     pub fn new() -> (Errands<E>, ColdEnds) {
         let (requests_in, requests_out) = lane(COLD_LANE_MAX);
@@ -191,9 +249,12 @@ impl<E> Errands<E> {
             backlog: VecDeque::new(),
             slots: Vec::new(),
             free: Vec::new(),
+            untaken: Untaken::default(),
+            awaited: Vec::new(),
             pushed: false,
         };
-        (errands, ColdEnds { requests: requests_out, replies: replies_in })
+        let untaken = errands.untaken.clone();
+        (errands, ColdEnds { requests: requests_out, replies: replies_in, untaken })
     }
 
     /// Who is woken when an answer has come.
@@ -204,12 +265,21 @@ impl<E> Errands<E> {
     /// Sends a question on its way; `errand` comes back with the answer.
     pub fn ask(&mut self, question: Question, errand: impl Into<E>) {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, errand: None });
+            self.slots.push(Slot { generation: 0, errand: None, awaited: None });
             self.slots.len() as u32 - 1
         });
         let place = &mut self.slots[slot as usize];
         assert!(place.errand.is_none());
-        place.errand = Some(errand.into());
+        let errand = errand.into();
+        let bytes = question.answer_bytes_max();
+        place.awaited = errand.conn().filter(|_| bytes > 0).map(|conn| (conn.slot as usize, bytes));
+        place.errand = Some(errand);
+        if let Some((conn, bytes)) = place.awaited {
+            if conn >= self.awaited.len() {
+                self.awaited.resize(conn + 1, 0);
+            }
+            self.awaited[conn] += bytes;
+        }
         let token = Token { slot, generation: place.generation };
         self.backlog.push_back(ColdRequest { token, question });
         self.flush();
@@ -221,6 +291,10 @@ impl<E> Errands<E> {
             let ColdReply { token, answer } = self.replies.pop()?;
             let place = &mut self.slots[token.slot as usize];
             assert!(place.generation == token.generation);
+            self.pushed |= self.untaken.take(&answer);
+            if let Some((conn, bytes)) = place.awaited.take() {
+                self.awaited[conn] -= bytes;
+            }
             place.generation = place.generation.wrapping_add(1);
             self.free.push(token.slot);
             if let Some(errand) = place.errand.take() {
@@ -257,9 +331,16 @@ impl<E> Errands<E> {
         self.len() == 0
     }
 
-    /// No request that may need another errand should be taken now.
-    pub fn is_full(&self) -> bool {
+    /// No request that may need another errand should be taken from this connection now.
+    #[inline]
+    pub fn is_full(&self, conn: ConnId) -> bool {
         self.len() >= ERRANDS_MAX
+            || self.awaited.get(conn.slot as usize).is_some_and(|&bytes| bytes >= ANSWERS_AWAITED_BYTES_MAX)
+    }
+
+    /// Bytes of answers that wait to be taken.
+    pub fn untaken_bytes(&self) -> usize {
+        self.untaken.bytes()
     }
 }
 

@@ -82,6 +82,10 @@ impl HeldPull {
         self.texts.capacity()
     }
 
+    pub fn conn(&self) -> ConnId {
+        self.to.conn
+    }
+
     pub fn as_pull(&self) -> Pull<'_> {
         let (group, rest) = self.texts.split_at(self.group_len);
         let (topic, rest) = rest.split_at(self.topic_len);

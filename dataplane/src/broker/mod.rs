@@ -204,7 +204,7 @@ impl Broker {
     /// consumers go on and the disk can catch up.
     #[inline]
     fn has_room_for(&self, req: &Request<'_>) -> bool {
-        if self.errands.is_full() || self.long_work.is_of(req.conn) {
+        if self.errands.is_full(req.conn) || self.long_work.is_of(req.conn) {
             return false;
         }
         let stores = matches!(

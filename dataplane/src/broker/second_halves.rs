@@ -3,10 +3,10 @@
 use crate::broker::Broker;
 use crate::broker::admin::AdminErrand;
 use crate::broker::desk_errands::DeskErrand;
-use crate::broker::errands::{Answer, waiting};
+use crate::broker::errands::{Answer, Waits, waiting};
 use crate::broker::long_bodies::BodyErrand;
 use crate::broker::pull::PullErrand;
-use crate::net::NetTx;
+use crate::net::{ConnId, NetTx};
 use crate::outbox::Outbox;
 use crate::time::TurnTime;
 
@@ -17,6 +17,17 @@ waiting! {
     Desk(DeskErrand),
     Admin(Box<AdminErrand>),
     Body(BodyErrand),
+}
+
+impl Waits for Errand {
+    fn conn(&self) -> Option<ConnId> {
+        match self {
+            Errand::Pull(PullErrand::Again(pull, _)) => Some(pull.conn()),
+            Errand::Admin(errand) => Some(errand.to().conn),
+            // The rest of an answer waits in its line, and is counted there.
+            Errand::Pull(PullErrand::Rest(_)) | Errand::Desk(_) | Errand::Body(_) => None,
+        }
+    }
 }
 
 impl Broker {

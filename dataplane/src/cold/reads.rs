@@ -5,7 +5,8 @@
 //! ```
 //!
 //! One bounded `step` at a time, so that a thread or the simulator may drive it. Questions are answered in the order
-//! they came; an answer that finds its lane full waits here and no further question is taken.
+//! they came; an answer that finds its lane full waits here, and no further question is taken then, nor while
+//! the answers that the shard has not taken have as many bytes as they may.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,9 +52,13 @@ impl Reads {
             let reply = match self.unsent.take() {
                 Some(reply) => reply,
                 None => {
+                    if self.ends.untaken.is_full() {
+                        break;
+                    }
                     let Some(request) = self.ends.requests.pop() else { break };
                     let answer =
                         self.answer(request.question).unwrap_or_else(|e| Answer::Failed(e.to_string()));
+                    self.ends.untaken.add(&answer);
                     ColdReply { token: request.token, answer }
                 }
             };

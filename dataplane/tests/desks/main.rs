@@ -9,6 +9,7 @@ mod fake_net;
 mod allocations;
 mod answers;
 mod bounds;
+mod cold_answers;
 mod delay;
 mod dumps;
 mod full_tables;

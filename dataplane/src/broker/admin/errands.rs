@@ -26,7 +26,7 @@ waiting! {
 }
 
 impl AdminErrand {
-    fn to(&self) -> ReplyTo {
+    pub(in crate::broker) fn to(&self) -> ReplyTo {
         match self {
             AdminErrand::StoreTimes(untimed) => untimed.to,
             AdminErrand::Reset(reset) => reset.to,
