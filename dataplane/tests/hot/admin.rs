@@ -102,6 +102,44 @@ fn topics_by_hand() {
     );
 }
 
+/// Goal: the attributes of topics in a list are taken and refused as those of one topic are, with the official words; a list of topics as
+/// they are is no change. Method: each way, then what is there.
+#[test]
+fn a_list_of_topics_has_attributes() {
+    let mut world = World::new();
+    let conn = world.connect();
+    let list = |queues: i32, attributes: &[(&str, &str)]| {
+        let pair = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+        let attributes = attributes.iter().map(pair).collect();
+        let topic_config_list = vec![TopicConfig { attributes, ..TopicConfig::new("T", queues, 6) }];
+        RemotingCommand::request(codes::UPDATE_AND_CREATE_TOPIC_LIST)
+            .body(protocol::body::CreateTopicListRequestBody { topic_config_list }.encode())
+    };
+    let error = response::SYSTEM_ERROR;
+    let only_add = "only add attribute is supported while creating topic. key: essage.type";
+    refused(&world.call(conn, list(4, &[("message.type", "FIFO")])), error, only_add);
+    refused(&world.call(conn, list(4, &[("+x", "y")])), error, "unsupported key: x");
+    let mixed = "MIXED message type is not supported.";
+    refused(&world.call(conn, list(4, &[("+message.type", "MIXED")])), response::INVALID_PARAMETER, mixed);
+    refused(&world.call(conn, list(4, &[("", "y")])), error, "kv string format wrong.");
+    assert!(world.shard.broker.topics.find("T").is_none());
+    let attributes = |world: &World| world.shard.broker.topics.config("T").unwrap().attributes.clone();
+    assert_eq!(world.call(conn, list(4, &[("+message.type", "FIFO"), ("+queue.type", "SimpleCQ")])).code, 0);
+    assert_eq!(
+        attributes(&world).into_iter().collect::<Vec<_>>(),
+        [("message.type".to_owned(), "FIFO".to_owned()), ("queue.type".to_owned(), "SimpleCQ".to_owned())]
+    );
+    let version = world.shard.broker.topics.version();
+    assert_eq!(world.call(conn, list(4, &[("message.type", "FIFO"), ("queue.type", "SimpleCQ")])).code, 0);
+    assert_eq!(world.shard.broker.topics.version(), version, "as it is");
+    let fixed = "attempt to update an unchangeable attribute. key: queue.type";
+    refused(&world.call(conn, list(4, &[("+queue.type", "SimpleCQ")])), error, fixed);
+    assert_eq!(world.call(conn, list(8, &[])).code, 0);
+    assert_eq!(attributes(&world).len(), 2, "what is not named stays");
+    assert_eq!(world.call(conn, list(8, &[("-message.type", "")])).code, 0);
+    assert_eq!(attributes(&world).len(), 1);
+}
+
 /// Goal: a list of topics is taken whole or not at all.
 #[test]
 fn a_list_of_topics_is_all_or_nothing() {

@@ -76,12 +76,12 @@ impl Listed for GroupConfig {
     type More = MoreGroups;
 
     fn check(
-        listed: &SubscriptionGroupConfig,
+        listed: SubscriptionGroupConfig,
         more: &mut MoreGroups,
         broker: &Broker,
     ) -> Result<GroupConfig, Refusal> {
-        check_group(listed)?;
-        let config = GroupConfig::from(listed);
+        check_group(&listed)?;
+        let config = GroupConfig::from(&listed);
         broker.groups.check_room_for(&config, more)?;
         Ok(config)
     }

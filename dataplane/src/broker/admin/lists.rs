@@ -20,7 +20,7 @@ pub(super) trait Listed: fmt::Debug + Send + Sized + 'static {
     /// What those of the list that have been checked would add to the table.
     type More: fmt::Debug + Default + Send;
 
-    fn check(listed: &Self::Body, more: &mut Self::More, broker: &Broker) -> Result<Self, Refusal>;
+    fn check(listed: Self::Body, more: &mut Self::More, broker: &Broker) -> Result<Self, Refusal>;
 
     /// Others may have taken the room since it was checked.
     fn put(self, broker: &mut Broker, now_ms: i64) -> Result<(), Refusal>;
@@ -62,7 +62,7 @@ impl<L: Listed> LongWork for List<L> {
             // After a refusal the rest is only thrown away, and no faster.
             let goes_on = self.refused.is_none();
             let taken = if let Some(listed) = self.listed.next() {
-                let check = || L::check(&listed, &mut self.more, broker);
+                let check = || L::check(listed, &mut self.more, broker);
                 goes_on.then(check).transpose().map(|checked| self.checked.extend(checked))
             } else if let Some(checked) = self.checked.pop_front() {
                 if goes_on { checked.put(broker, now.wall_ms) } else { Ok(()) }

@@ -1,6 +1,6 @@
 //! Topics by the hand of an administrator: make, change, delete, look.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::body::{self, Body as _, CreateTopicListRequestBody, GroupList, TopicList};
 use protocol::code::response;
@@ -24,12 +24,8 @@ impl Broker {
     pub(super) fn update_topic(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let header = CreateTopicRequestHeader::read(&req.header.fields)?;
         let name = header.topic.to_cow();
-        let known = self.topics.config(&name);
         let text = header.attributes.map(|text| text.to_cow()).unwrap_or_default();
-        let none = Default::default();
-        let attributes =
-            attributes::change(known.map_or(&none, |known| &known.attributes), &text, known.is_none())
-                .map_err(|remark| Refusal::new(response::SYSTEM_ERROR, remark))?;
+        let changes = attributes::parse(&text)?;
         let config = TopicConfig {
             read_queue_nums: header.read_queue_nums,
             write_queue_nums: header.write_queue_nums,
@@ -37,11 +33,11 @@ impl Broker {
             multi_tag: header.topic_filter_type == "MULTI_TAG",
             topic_sys_flag: header.topic_sys_flag.unwrap_or(0),
             order: header.order,
-            attributes,
             ..TopicConfig::new(&name, 0, 0)
         };
         self.check_topic(&config)?;
-        self.put_topic(config, req.now.wall_ms)?;
+        let attributes = attributes::change(self.attributes_of(&name), &changes)?;
+        self.put_topic(TopicConfig { attributes, ..config }, req.now.wall_ms)?;
         out.done(req.reply_to());
         Ok(())
     }
@@ -65,6 +61,10 @@ impl Broker {
             return Err(invalid("perm must be 6 (read and write), 4 (read) or 2 (write)."));
         }
         Ok(())
+    }
+
+    fn attributes_of(&self, topic: &str) -> Option<&BTreeMap<String, String>> {
+        self.topics.config(topic).map(|known| &known.attributes)
     }
 
     fn put_topic(&mut self, config: TopicConfig, now_ms: i64) -> Result<(), Refusal> {
@@ -143,12 +143,21 @@ impl Listed for TopicConfig {
     type More = MoreTopics;
 
     fn check(
-        listed: &body::TopicConfig,
+        mut listed: body::TopicConfig,
         more: &mut MoreTopics,
         broker: &Broker,
     ) -> Result<TopicConfig, Refusal> {
-        let config = TopicConfig::from(listed);
+        let changes = std::mem::take(&mut listed.attributes);
+        let mut config = TopicConfig::from(&listed);
         broker.check_topic(&config)?;
+        let is_known_as_is = |known: &TopicConfig, changes: &BTreeMap<String, String>| {
+            *known == TopicConfig { attributes: changes.clone(), ..config.clone() }
+        };
+        config.attributes = match broker.topics.config(&config.name) {
+            // What is listed as it is, without signs, is no change.
+            Some(known) if known.attributes == changes && is_known_as_is(known, &changes) => changes,
+            known => attributes::change(known.map(|known| &known.attributes), &changes)?,
+        };
         broker.topics.check_room_for(&config, more)?;
         Ok(config)
     }
