@@ -95,6 +95,28 @@ fn half_open_connections_are_bounded() {
     world.open(6);
 }
 
+/// T-7. Goal: a stack that stood still for longer than a handshake may take takes in what came meanwhile before it gives
+/// anything up; what nobody finished expires all the same. Method: SYNs, then the clock jumps, and all but one answer wait at
+/// the device, more than the first turn takes.
+#[test]
+fn a_stack_that_stood_still_takes_in_first() {
+    let mut world = World::new();
+    let mut answer = |port| {
+        let out = world.give_seg(seg(flag::SYN, 999, 0).port(port));
+        seg(flag::ACK, 1000, out[0].tcp.seq.wrapping_add(1)).port(port)
+    };
+    let answers = [1, 2, 3, 4].map(&mut answer);
+    world.wait(Duration::from_millis(1)); // A turn without frames.
+    for answer in &answers[..3] {
+        world.port.give(&answer.frame());
+    }
+    world.wait(Duration::from_secs(20)).iter().for_each(|out| assert_eq!(out.tcp.flags & flag::RST, 0));
+    world.wait(Duration::from_millis(10));
+    assert_eq!(world.stack.counters().1.handshakes_expired, 1);
+    let opened = world.take_events();
+    assert!(opened.len() == 3, "{opened:?}");
+}
+
 /// Goal: a full house refuses nobody aloud: the SYN is dropped, and succeeds when somebody has left.
 #[test]
 fn a_full_table_drops_syns() {

@@ -14,6 +14,7 @@ use dataplane::net::stack::{Stack, StackConfig};
 use dataplane::rng::Rng;
 use dataplane::time::TurnTime;
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 struct EchoAppliance {
     stack: Stack<SimDevice>,
@@ -104,8 +105,18 @@ impl Stream {
 /// Goal: TCP keeps its promise over any link, and peers of a killed appliance learn of it. Method: streams from three
 /// clients; a seeded mixture of faults; in every other world the appliance is killed now and then.
 pub fn run(seed: u64) -> String {
-    let mut world = World::new(seed, 3, Faults::random, boot());
     let kills = if seed.is_multiple_of(2) { 0 } else { 3 };
+    streams(World::new(seed, 3, Faults::random, boot()), kills, None)
+}
+
+/// Goal: an appliance that stands still for long ends no connection that has gone on meanwhile, as far as its card can tell.
+/// Method: streams over links that lose nothing; now and then the appliance gets no turn for several seconds.
+pub fn run_still(seed: u64) -> String {
+    let faults = |rng: &mut Rng| Faults { loss: 0.0, damage: 0.0, ..Faults::random(rng) };
+    streams(World::new(seed, 3, faults, boot()), 0, Some(0))
+}
+
+fn streams(mut world: World, kills: usize, mut still_at_ns: Option<u64>) -> String {
     let mut rng = world.rng.fork();
     let (mut streams, mut done, mut broken, mut killed) = (Vec::<Stream>::new(), 0, 0, 0);
     while done < STREAMS || !streams.is_empty() {
@@ -148,6 +159,10 @@ pub fn run(seed: u64) -> String {
             }
             world.start();
         }
+        if still_at_ns.is_some_and(|at_ns| at_ns <= now.mono_ns) {
+            world.stand_still(Duration::from_millis(5_000 + rng.below(10_000)));
+            still_at_ns = Some(world.still_until_ns + AWAKE_NANOS_MIN + rng.below(AWAKE_NANOS_MIN));
+        }
         world.step();
     }
     let now = world.now();
@@ -160,6 +175,8 @@ pub fn run(seed: u64) -> String {
 
 const PORT: u16 = 10911;
 const STREAMS: usize = 60;
+/// Several times from one end to the other and back.
+const AWAKE_NANOS_MIN: u64 = 30_000_000;
 const STREAMS_AT_ONCE: usize = 12;
 /// Longer than any honest silence: the retransmission back-off of an unlucky segment.
 const STALL_NANOS_MAX: u64 = 120_000_000_000;

@@ -37,6 +37,7 @@ struct Scenario {
 
 const SCENARIOS: &[Scenario] = &[
     Scenario { name: "echo", run: echo::run, seeds: 24, found: &[20, 68, 218] },
+    Scenario { name: "still", run: echo::run_still, seeds: 12, found: &[] },
     Scenario { name: "tails", run: tails::run, seeds: 3, found: &[] },
     Scenario { name: "broker", run: broker::run, seeds: 16, found: &[987] },
 ];

@@ -36,6 +36,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// How often the appliance has been killed.
     pub deaths: usize,
+    /// Until then the appliance gets no turn.
+    pub still_until_ns: u64,
     appliance: Option<Box<dyn Appliance>>,
     boot: Boot,
     boots_rng: Rng,
@@ -57,7 +59,17 @@ impl World {
             .collect();
         let boots_rng = rng.fork();
         let clock = SimClock::new(WALL_MS_AT_START);
-        let mut world = Self { clock, rng, link, clients, deaths: 0, appliance: None, boot, boots_rng };
+        let mut world = Self {
+            clock,
+            rng,
+            link,
+            clients,
+            deaths: 0,
+            still_until_ns: 0,
+            appliance: None,
+            boot,
+            boots_rng,
+        };
         world.start();
         world
     }
@@ -85,6 +97,11 @@ impl World {
         self.deaths += usize::from(self.appliance.take().is_some());
     }
 
+    /// SIGSTOP, or a paused virtual machine: the appliance gets no turn for so long, and what comes for it waits at its card.
+    pub fn stand_still(&mut self, time: Duration) {
+        self.still_until_ns = self.now().mono_ns + time.as_nanos() as u64;
+    }
+
     /// Everything that happens at this instant, then on to the next one.
     pub fn step(&mut self) {
         let now = self.clock.read();
@@ -93,7 +110,9 @@ impl World {
                 client.turn(&now);
             }
             let mut moved = self.link.carry(now.mono_ns);
-            if let Some(appliance) = &mut self.appliance {
+            if let Some(appliance) = &mut self.appliance
+                && self.still_until_ns <= now.mono_ns
+            {
                 moved += u64::from(appliance.turn(&now));
             }
             moved += self.link.carry(now.mono_ns);

@@ -10,6 +10,7 @@
 
 use super::Core;
 use super::conn::{Conn, Phase};
+use super::tails::USER_TIMEOUT;
 use super::wheel::NEVER;
 use crate::net::events::Pending;
 
@@ -49,6 +50,17 @@ impl Core {
             }
             Phase::Free | Phase::Reset | Phase::Dead => unreachable!("not in the table of flows"),
         }
+    }
+}
+
+/// When it ends if nothing more is heard of its peer.
+pub fn gives_up_ns(conn: &Conn) -> u64 {
+    let silent_ns = conn.heard_ns + USER_TIMEOUT.total_micros() * 1_000;
+    match conn.phase {
+        Phase::Free | Phase::Reset | Phase::Dead => NEVER,
+        Phase::Handshake => conn.deadline_ns,
+        Phase::Open => silent_ns,
+        Phase::Orphan => conn.deadline_ns.min(silent_ns),
     }
 }
 

@@ -328,6 +328,12 @@ impl Core {
     fn note_read(&mut self, now: &TurnTime, is_all: bool) {
         self.behind_since_ns = if is_all { None } else { self.behind_since_ns.or(Some(now.mono_ns)) };
     }
+
+    /// Whether all has been read, or so much was tried for so long: what a shard that was held up for a while has not read
+    /// yet may be the news that a timer waits for.
+    fn has_read_for(&self, nanos_max: u64, now: &TurnTime) -> bool {
+        self.behind_since_ns.is_none_or(|since_ns| now.mono_ns - since_ns > nanos_max)
+    }
 }
 
 /// Made at start; more are made when first needed.

@@ -83,7 +83,12 @@ impl Core {
         now: &TurnTime,
         frames: &mut u32,
     ) -> Progress {
+        let may_give_up = self.has_read_for(GIVE_UP_BEHIND_NANOS_MAX, now);
         let conn = &mut self.tx.conns[slot as usize];
+        if !may_give_up && ends::gives_up_ns(conn) <= now.mono_ns {
+            self.wheel.set(slot, now.mono_ns + RETRY_NANOS);
+            return Progress::Done;
+        }
         match conn.phase {
             Phase::Free | Phase::Reset | Phase::Dead => return Progress::Done,
             Phase::Handshake if conn.deadline_ns <= now.mono_ns => {
@@ -165,5 +170,8 @@ const BULK_BYTES_PER_TURN: u32 = 48 * 1024;
 /// One frame of an Ethernet, for each answer to somebody who waits: about a microsecond by AF_XDP, and two more of the peer's where
 /// that is on the same core.
 const BULK_BYTES_IN_HURRY: u32 = 1024;
+/// A shard that was stopped (SIGSTOP, a paused virtual machine) has this long to take in what waits for it, before it gives up
+/// those whose time has passed. Floods have it as well, and hold what is bounded.
+const GIVE_UP_BEHIND_NANOS_MAX: u64 = 1_000_000_000;
 /// smoltcp wants something now that it cannot do now.
 const RETRY_NANOS: u64 = 1_000_000;

@@ -57,6 +57,7 @@ impl Core {
 
     /// Sends again what has to be, and tells smoltcp how far it may go on. Returns how many frames that took.
     pub fn speak_again(&mut self, slot: u32, tx: &mut impl DeviceTx, now: &TurnTime) -> u32 {
+        let may_time_out = self.has_read_for(BEHIND_NANOS_MAX, now);
         let conn = &mut self.tx.conns[slot as usize];
         if !holds_bytes(conn.socket().state()) {
             return 0;
@@ -66,9 +67,6 @@ impl Core {
         conn.recovery.stall(now.mono_ns, is_stalled);
         conn.recovery.held_up(self.pause.from_ns, self.pause.to_ns);
         let counters = &mut self.counters.loss;
-        // What a shard that was held up for a while has not read yet may be the news that a timer waits for.
-        let may_time_out =
-            self.behind_since_ns.is_none_or(|since_ns| now.mono_ns - since_ns > BEHIND_NANOS_MAX);
         let is_nudged = may_time_out && conn.recovery.due(now.mono_ns, counters) && tx.has_room();
         if is_nudged {
             // What lies before the window is answered with an acknowledgement, which tells the window.
@@ -214,7 +212,7 @@ fn send_segment(conn: &Conn, caps: &DeviceCaps, seq: u32, len: u32, flags: u8, t
 
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A peer that has not been heard for this long, keep-alives included, is gone.
-const USER_TIMEOUT: Duration = Duration::from_secs(65);
+pub const USER_TIMEOUT: Duration = Duration::from_secs(65);
 /// How long an acknowledgement waits for something to go with. Short: the peer reckons from it how soon it may send again.
 const ACK_DELAY: Duration = Duration::from_millis(1);
 /// RFC 9293, 3.7.1.
