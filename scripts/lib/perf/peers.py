@@ -11,7 +11,7 @@ import time
 from parts import PEERS
 
 WARM_UP_S = 12
-RUST = "rocketmq-broker-rust"
+RUST = ("rocketmq-namesrv-rust", "rocketmq-broker-rust")
 
 
 class Peers:
@@ -70,27 +70,31 @@ class Peers:
         return {"process": process, "at": f"{line[1]},{line[2]}"}
 
     def _rust(self):
-        program = shutil.which(RUST)
-        if not program:
-            raise RuntimeError("not installed (cargo install rocketmq-broker)")
+        """With a name server of its own: its broker ends at once when it cannot register."""
+        programs = [shutil.which(name) for name in RUST]
+        if None in programs:
+            raise RuntimeError("not installed (cargo install rocketmq-broker rocketmq-namesrv)")
         home = tempfile.mkdtemp(prefix="afterburner-peer.")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        # The first is the broker's too: two below the one it is told.
+        (_, names, port, ha), processes = free_ports(4), []
         config = os.path.join(home, "broker.conf")
-        with open(config, "w") as file:
-            file.write(f"brokerName=rust\nbrokerIP1=127.0.0.1\nlistenPort={port}\nstorePathRootDir={home}/store\n")
-        process = subprocess.Popen([program, "--config-file", config], env=os.environ | {"ROCKETMQ_HOME": home, "HOME": home},
-                                   cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 20
-        while time.monotonic() < until and process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return {"process": process, "at": f"127.0.0.1:{port},{process.pid}", "home": home}
-            time.sleep(0.1)
-        end(process)
-        shutil.rmtree(home, ignore_errors=True)
-        raise RuntimeError(f"{program} does not listen on {port} within 20 s")
+        begun = [(["--listenPort", str(names), "--bindAddress", "127.0.0.1"], names), (["--configFile", config], port)]
+        try:
+            with open(config, "w") as file:
+                file.write(f"brokerName=rust\nbrokerIP1=127.0.0.1\nlistenPort={port}\nhaListenPort={ha}\nstorePathRootDir={home}/store\n"
+                           f"namesrvAddr=127.0.0.1:{names}\n")
+            for program, (options, listens) in zip(programs, begun):
+                processes.append(subprocess.Popen([program, *options], env=os.environ | {"ROCKETMQ_HOME": home, "HOME": home}, cwd=home,
+                                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+                if not answers(listens, processes[-1]):
+                    raise RuntimeError(f"{program} does not listen on {listens} within 20 s")
+        except BaseException:
+            for process in reversed(processes):
+                end(process)
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        server, broker = processes
+        return {"process": broker, "namesrv": server, "at": f"127.0.0.1:{port},{broker.pid}", "home": home}
 
     def stop(self):
         self._signal(signal.SIGCONT)
@@ -100,8 +104,35 @@ class Peers:
                 peer["process"].wait()
             else:
                 end(peer["process"])
+                end(peer["namesrv"])
                 shutil.rmtree(peer["home"], ignore_errors=True)
         self.running.clear()
+
+
+def free_ports(count):
+    """So many in a row."""
+    for first in range(21_000, 29_000, 100):
+        sockets = [socket.socket() for _ in range(count)]
+        try:
+            for port, each in enumerate(sockets, first):
+                each.bind(("127.0.0.1", port))
+            return range(first, first + count)
+        except OSError:
+            continue
+        finally:
+            for each in sockets:
+                each.close()
+    raise RuntimeError("no free ports")
+
+
+def answers(port, process):
+    until = time.monotonic() + 20
+    while time.monotonic() < until and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.1)
+    return False
 
 
 def end(process):
