@@ -140,6 +140,14 @@ impl Identity {
                             medium.remove(&place.dir.join(&entry.name))?;
                         }
                     }
+                    if place.kind == HotKind::Disk && config.hot_dir.is_none() {
+                        let wanted = (segments * segment_bytes) >> 20;
+                        remarks.push(format!(
+                            "the hot log lies in the store's folder, where the disk may hold sends up: give {wanted} MiB of huge \
+                             pages or of /dev/shm (mount -o remount,size=.. /dev/shm; for a container --shm-size), or set a \
+                             smaller hotLogBytes"
+                        ));
+                    }
                     return Ok((identity, place, maps, remarks));
                 }
                 Err(error) => {

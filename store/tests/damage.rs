@@ -258,6 +258,8 @@ fn another_place_for_the_hot_log_is_as_good() {
     world.medium.set_fault(failing());
     let recovery = world.open().unwrap();
     assert_eq!(recovery.hot_kind, HotKind::Disk);
+    let told = recovery.remarks.join("\n");
+    assert!(told.contains("the hot log lies in the store's folder") && told.contains("/dev/shm"), "{told}");
     assert!(recovery.remarks.iter().any(|remark| remark.contains("tmpfs")), "{:?}", recovery.remarks);
     world.live(100);
     world.check();

@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Outcome {
     let mut findings = vec![
         finding("network", network(&args.tap, count), "runs over kernel sockets instead of TAP: slower"),
         finding("huge pages", huge_pages(count), "the hot log lies on tmpfs: more TLB misses"),
-        finding("shared memory", shared_memory(), "the hot log would not survive kill -9"),
+        finding("shared memory", shared_memory(count), NO_SHARED_MEMORY),
         finding("name server port", port(args.namesrv_port), NO_NAME_SERVER),
     ];
     findings.extend(rules::judge(&facts, &shards));
@@ -134,11 +134,28 @@ fn huge_pages(shards: usize) -> Result<String, Lack> {
     })
 }
 
-fn shared_memory() -> Result<String, Lack> {
+fn shared_memory(shards: usize) -> Result<String, Lack> {
     let fix = "mount --types tmpfs tmpfs /dev/shm (as root)";
-    let free = rustix::fs::statvfs("/dev/shm")
+    let space = rustix::fs::statvfs("/dev/shm")
         .map_err(|error| Lack { why: format!("/dev/shm: {error}"), fix: fix.into() })?;
-    Ok(format!("/dev/shm has {} MiB free", (free.f_bavail * free.f_frsize) >> 20))
+    let [free, all] = [space.f_bavail, space.f_blocks].map(|blocks| (blocks * space.f_frsize) >> 20);
+    enough_shared(free, all, HOT_LOG_MIB * shards as u64)
+}
+
+/// All in MiB.
+fn enough_shared(free: u64, all: u64, wanted: u64) -> Result<String, Lack> {
+    let found = format!("/dev/shm has {free} MiB free");
+    if free >= wanted {
+        return Ok(found);
+    }
+    let size = all + wanted - free;
+    Err(Lack {
+        why: format!("{found}, and {wanted} are wanted"),
+        fix: format!(
+            "mount --options remount,size={size}M /dev/shm (as root), for a container --shm-size {size}m, or less of \
+             --hot-log-mib"
+        ),
+    })
 }
 
 fn port(port: u16) -> Result<String, Lack> {
@@ -170,3 +187,19 @@ fn is_name_server(port: u16) -> bool {
 }
 
 const NO_NAME_SERVER: &str = "`up` cannot start its name server";
+const NO_SHARED_MEMORY: &str =
+    "without huge pages the hot log lies in ordinary files: the disk may hold sends up";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: shared memory as a container has it by default is told to lack what a hot log takes, and how much would do.
+    #[test]
+    fn little_shared_memory_is_told() {
+        let lack = enough_shared(60, 64, 256).err().unwrap();
+        assert!(lack.why.contains("60 MiB free, and 256 are wanted"), "{}", lack.why);
+        assert!(lack.fix.contains("--shm-size 260m"), "{}", lack.fix);
+        assert!(enough_shared(256, 512, 256).is_ok());
+    }
+}
