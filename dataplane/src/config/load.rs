@@ -182,6 +182,19 @@ impl Reading {
 
     fn check(&mut self) {
         self.errors.extend(faults(&self.config));
+        let listens = match &self.config.device {
+            Device::Kernel { ip } => Some(ip.unwrap_or(self.config.bind_address)),
+            Device::Tap { .. } | Device::Xdp { .. } => None, // `address` is the whole stack's.
+        };
+        if let (Some(listens), Some(told)) = (listens, self.config.broker_ip1)
+            && listens.is_loopback()
+            && !told.is_loopback()
+        {
+            self.warnings.push(format!(
+                "clients are told {told}, but only this host can connect to {listens}: write device=kernel or \
+                 device=kernel:{told}, and no bindAddress, unless something leads them here"
+            ));
+        }
         if self.config.namesrv_addr == NamesrvList::default() {
             self.warnings.push(
                 "no name server: clients find this broker only by its address; \
@@ -362,6 +375,29 @@ mod tests {
     }
 
     /// Goal: code 25 changes what it may, all or nothing, and nothing else.
+    /// Goal: who listens for this host alone and tells other hosts an address of his is told that they cannot connect.
+    #[test]
+    fn an_address_behind_which_nobody_listens_is_told() {
+        let warned = |text: &str| {
+            let text = format!("namesrvAddr=10.0.0.1:9876\n{text}");
+            load(&with_file(&text), &host()).unwrap().warnings
+        };
+        for lines in [
+            "device=kernel:127.0.0.1\nbrokerIP1=10.0.0.5\n",
+            "device=kernel\nbindAddress=127.0.0.1\nbrokerIP1=10.0.0.5\n",
+        ] {
+            let told = warned(lines);
+            assert!(told.len() == 1 && told[0].starts_with("clients are told 10.0.0.5, but"), "{told:?}");
+        }
+        for lines in [
+            "device=kernel:127.0.0.1\n",
+            "device=kernel:10.0.0.6\nbrokerIP1=10.0.0.5\n",
+            "device=kernel\nbrokerIP1=10.0.0.5\n",
+        ] {
+            assert_eq!(warned(lines), [""; 0]);
+        }
+    }
+
     #[test]
     fn a_running_broker_takes_an_allow_list_of_changes() {
         let config = load(&Sources::default(), &host()).unwrap().config;
