@@ -11,6 +11,7 @@
 pub(crate) mod child;
 pub(crate) mod memory;
 pub(crate) mod network;
+mod settings;
 pub mod shards;
 
 use std::fmt::Display;
@@ -56,13 +57,13 @@ pub struct Args {
     /// Memory for messages that are served without a disk
     #[arg(long, value_name = "MIB", default_value_t = HOT_LOG_MIB, value_parser = clap::value_parser!(u64).range(16..))]
     hot_log_mib: u64,
-    /// A properties file of RocketMQ's for the broker
+    /// A properties file of RocketMQ's for the broker; port, store, device, addresses and hot log are those of the flags here
     #[arg(long, value_name = "FILE")]
     broker_config: Option<PathBuf>,
     /// A properties file of RocketMQ's for the name server
     #[arg(long, value_name = "FILE")]
     namesrv_config: Option<PathBuf>,
-    /// Set one key of the broker, over the file; may be given many times
+    /// Set one key of the broker that has no flag here, over the file; may be given many times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Stop when COMMAND has ended, with its exit code; without a COMMAND, as soon as everything is ready
@@ -189,6 +190,7 @@ struct Site {
 
 impl Site {
     fn prepare(args: &Args) -> Result<Self, String> {
+        settings::refuse(&args.set)?;
         let store = match &args.store {
             Some(folder) => folder.clone(),
             None => Path::new(&std::env::var("HOME").unwrap_or_else(|_| ".".to_owned())).join("afterburner"),
