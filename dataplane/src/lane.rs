@@ -63,6 +63,11 @@ impl<T> LaneOut<T> {
         self.ring.values.is_empty()
     }
 
+    /// Whether somebody may have found it full since the last value was taken, and waits to be told.
+    pub fn was_full(&self) -> bool {
+        self.ring.values.len() + 1 >= self.ring.values.capacity()
+    }
+
     /// Names the thread that `LaneIn::wake` unparks. Once only; later calls change nothing.
     pub fn sleeps_as(&self, thread: Thread) {
         self.woken_by(move || thread.unpark());

@@ -291,7 +291,7 @@ impl<E: Waits> Errands<E> {
             let ColdReply { token, answer } = self.replies.pop()?;
             let place = &mut self.slots[token.slot as usize];
             assert!(place.generation == token.generation);
-            self.pushed |= self.untaken.take(&answer);
+            self.pushed |= self.untaken.take(&answer) | self.replies.was_full();
             if let Some((conn, bytes)) = place.awaited.take() {
                 self.awaited[conn] -= bytes;
             }

@@ -1,6 +1,7 @@
 //! Answers from beside the shard are bounded by their bytes, over all connections and for each.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use protocol::RemotingCommand;
 use protocol::code::request;
@@ -10,7 +11,9 @@ use store::sim_medium::SimMedium;
 
 use dataplane::broker::errands::{Answer, Errands, Make, Question, Waits};
 use dataplane::cold::reads::Reads;
-use dataplane::limits::{ANSWERS_AWAITED_BYTES_MAX, ANSWERS_UNTAKEN_BYTES_MAX, FRAME_BYTES_MAX};
+use dataplane::limits::{
+    ANSWERS_AWAITED_BYTES_MAX, ANSWERS_UNTAKEN_BYTES_MAX, COLD_LANE_MAX, FRAME_BYTES_MAX,
+};
 use dataplane::net::ConnId;
 
 use crate::world::World;
@@ -54,6 +57,32 @@ fn answers_that_nobody_has_taken_are_bounded_by_bytes() {
         taken += 1;
     }
     assert_eq!((taken, errands.untaken_bytes(), errands.len()), (500, 0, 0));
+}
+
+/// Goal: an answer that found its lane full is not forgotten until the next question comes. Method: one small question more than the lane has
+/// places; the cold side does what it can, and sleeps.
+#[test]
+fn an_answer_that_waits_for_a_place_is_woken_by_it() {
+    let (_store, cold, _) = store::open(StoreConfig::new("/store"), Arc::new(SimMedium::new(1))).unwrap();
+    let (mut errands, ends) = Errands::<Asker>::new();
+    let woken = Arc::new(AtomicU32::new(0));
+    let wakes = Arc::clone(&woken);
+    ends.requests.woken_by(move || {
+        wakes.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut reads = Reads::new(ends, cold.new_reader());
+    for _ in 0..=COLD_LANE_MAX {
+        errands.ask(Question::Make(Box::new(Large(1))), Asker(ConnId { slot: 0, generation: 1 }));
+        errands.wake();
+        reads.step(64);
+    }
+    assert_eq!(errands.len(), COLD_LANE_MAX + 1);
+    woken.store(0, Ordering::Relaxed);
+    assert!(errands.take_next().is_some());
+    errands.wake();
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+    assert_eq!(reads.step(64), 1);
+    assert_eq!(std::iter::from_fn(|| errands.take_next()).count(), COLD_LANE_MAX);
 }
 
 /// B-17. Goal: who asks for one large answer after the other, in one breath, has some of them made at a time, and all in the end; others do not
