@@ -179,6 +179,11 @@ impl Sessions {
         self.ready.len()
     }
 
+    /// Whether somebody's request waits for room that a cold thread makes.
+    pub fn has_stalled(&self) -> bool {
+        !self.stalled.is_empty()
+    }
+
     pub fn next_ready(&mut self) -> Option<ConnId> {
         self.ready.pop_front()
     }

@@ -9,6 +9,8 @@
 
 mod shown;
 
+use std::time::Duration;
+
 use protocol::code::request as codes;
 use protocol::frame::Frame;
 use protocol::header::Header;
@@ -74,6 +76,15 @@ impl<N: Net> Shard<N> {
         let (puts, pulls) = (counters.put_messages - puts, counters.pulls - pulls);
         self.broker.admin.pace.end(now, work > 0, puts, pulls);
         work
+    }
+
+    /// How long the next sleep may be when a turn has found nothing to do, and nobody wakes us.
+    pub fn nap_max(&self) -> Duration {
+        match (self.broker.gate.is_empty(), self.sessions.has_stalled()) {
+            (false, _) => Duration::ZERO, // Somebody waits for a sync: a look at it must not be late.
+            (true, true) => STALLED_NAP_MAX,
+            (true, false) => NAP_MAX,
+        }
     }
 
     /// Ends every connection once it has what it is owed: the broker stops.
@@ -213,3 +224,8 @@ fn is_send(code: i32) -> bool {
 fn vip_port(broker: &Broker) -> u16 {
     broker.config.listen_port.wrapping_sub(2)
 }
+
+/// A shard without traffic looks around this often: timers of the broker are no finer.
+const NAP_MAX: Duration = Duration::from_millis(10);
+/// Whoever makes room in the log wakes nobody.
+const STALLED_NAP_MAX: Duration = Duration::from_micros(200);

@@ -60,8 +60,8 @@ pub struct StoreConfig {
     pub hot_segments: usize,
     /// Memory for old messages read ahead for consumers that are behind; 0: none are.
     pub read_ahead_bytes: usize,
-    /// Memory for the consume queue entries of the hot window.
-    pub unit_bytes: usize,
+    /// Memory for the consume queue entries of the hot window; by the size of the hot log when not given.
+    pub unit_bytes: Option<usize>,
     /// Write-outs of at least so many bytes go past the page cache, straight from the hot log: a quarter of the processor
     /// time. Smaller ones are left to the page cache to collect, except under SYNC_FLUSH.
     pub direct_bytes_min: usize,
@@ -91,7 +91,7 @@ impl StoreConfig {
             hot_bytes: 256 << 20,
             hot_segments: 8,
             read_ahead_bytes: 64 << 20,
-            unit_bytes: 12 << 20,
+            unit_bytes: None,
             direct_bytes_min: 128 << 10,
             ahead_bytes_min: 1 << 20,
             index_piece_bytes: 1 << 20,
@@ -122,6 +122,11 @@ impl StoreConfig {
         } else {
             arena::PAGE_BYTES
         })
+    }
+
+    /// As many entries as there are messages of 384 bytes in the hot log: of smaller ones fewer fit than it has bytes for.
+    pub fn unit_bytes(&self) -> usize {
+        self.unit_bytes.unwrap_or_else(|| (self.hot_bytes / UNIT_BYTES_PART).max(UNIT_BYTES_MIN))
     }
 
     /// Largest record that fits everywhere: small hot segments or commitlog files lower the configured limit.
@@ -175,6 +180,24 @@ pub fn default_delay_levels_ms() -> Vec<i64> {
 }
 
 const SLOTS_MAX: u32 = 100_000_000;
+/// An entry has 24 bytes.
+const UNIT_BYTES_PART: usize = 16;
+const UNIT_BYTES_MIN: usize = 12 << 20;
 const HOT_SEGMENTS_MIN: usize = 3;
 const HOT_SEGMENT_BYTES_MIN: usize = 32 << 10;
 const COMMITLOG_FILE_BYTES_MIN: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offsets::Unit;
+
+    /// Goal: a large hot log is not full of a few messages: it takes as many of 384 bytes as it has bytes for, whatever its size.
+    #[test]
+    fn entries_grow_with_the_hot_log() {
+        for hot_bytes in [16 << 20, 512 << 20, 4 << 30] {
+            let config = StoreConfig { hot_bytes, ..StoreConfig::new("/store") };
+            assert!(config.unit_bytes() / size_of::<Unit>() * 384 >= hot_bytes, "{hot_bytes}");
+        }
+    }
+}

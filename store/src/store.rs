@@ -95,7 +95,7 @@ impl Store {
             names: HashMap::new(),
             queues: Vec::new(),
             hot_units: Vec::new(),
-            units: Units::new(config.unit_bytes),
+            units: Units::new(config.unit_bytes()),
             flush: config.flush,
             commitlog_file_bytes: file_bytes,
             file_end,

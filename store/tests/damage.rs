@@ -52,7 +52,7 @@ fn a_hot_log_of_other_file_sizes_is_refused() {
         let config = StoreConfig {
             hot_bytes: 8 * (128 << 10),
             hot_segments: 8,
-            unit_bytes: 1 << 20,
+            unit_bytes: Some(1 << 20),
             commitlog_file_bytes: with,
             ..small_config()
         };

@@ -13,7 +13,7 @@ fn appends_and_hot_reads_allocate_nothing() {
     let config = StoreConfig {
         hot_bytes: 3 << 20,
         hot_segments: 3,
-        unit_bytes: 1 << 18,
+        unit_bytes: Some(1 << 18),
         ..StoreConfig::new("/store")
     };
     let config = StoreConfig { commitlog_file_bytes: 8 << 20, ..config };
@@ -48,7 +48,7 @@ fn appends_and_hot_reads_allocate_nothing() {
 #[test]
 fn a_forged_size_takes_no_memory() {
     let config = StoreConfig { commitlog_file_bytes: 8 << 20, ..StoreConfig::new("/store") };
-    let config = StoreConfig { hot_bytes: 3 << 20, hot_segments: 3, unit_bytes: 1 << 18, ..config };
+    let config = StoreConfig { hot_bytes: 3 << 20, hot_segments: 3, unit_bytes: Some(1 << 18), ..config };
     let (mut store, mut cold, _) = store::open(config, Arc::new(SimMedium::new(1))).unwrap();
     let queue = store.queue("Topic", 0);
     let host = "127.0.0.1:10911".parse().unwrap();

@@ -22,8 +22,7 @@ pub fn run_shard<N: Net>(mut shard: Shard<N>, core: Option<usize>, stop: &Arc<At
     while !stop.load(Ordering::Relaxed) {
         let now = clock.read();
         if shard.turn(&now) == 0 {
-            // Somebody waits for the disk: a look at it must not be late.
-            let max = if shard.broker.gate.is_empty() { IDLE_WAIT_MAX } else { Duration::ZERO };
+            let max = shard.nap_max();
             shard.net.idle_wait(&now, max);
         }
     }
@@ -45,8 +44,6 @@ fn finish_shard<N: Net>(shard: &mut Shard<N>, clock: &mut RealClock) {
     }
 }
 
-/// A shard without traffic looks around this often: timers of the broker are no finer.
-const IDLE_WAIT_MAX: Duration = Duration::from_millis(10);
 /// How long peers may take to take what they are owed.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
 const HAND_OVER_MAX: Duration = Duration::from_secs(5);

@@ -497,7 +497,7 @@ fn a_failed_sync_refuses_and_is_seen() {
 }
 
 /// Goal: a full log makes senders wait in TCP, answers nobody "busy", loses nothing, and lets consumers go on.
-/// Method: fill the hot log with the disk standing still, then let it move.
+/// Method: fill the hot log with the disk standing still, then let it move; the shard naps longer before and after than meanwhile.
 #[test]
 fn a_full_log_holds_senders_back() {
     let mut world = World::new();
@@ -505,6 +505,7 @@ fn a_full_log_holds_senders_back() {
     let (sender, other) = (world.connect(), world.connect());
     world.cold_runs = false;
     let body = vec![7; 100_000];
+    let long_nap = world.shard.nap_max();
     let mut answered = 0;
     let mut posted = 0;
     while posted < 400 {
@@ -530,8 +531,10 @@ fn a_full_log_holds_senders_back() {
     assert_eq!(first.code, 0);
     assert_eq!(world.call(other, RemotingCommand::request(99_999)).code, 3);
     assert!(world.shard.broker.counters.waits > 0);
+    assert!(world.shard.nap_max() < long_nap / 10);
     world.cold_runs = true;
     world.pass(50);
+    assert_eq!(world.shard.nap_max(), long_nap);
     while let Some(answer) = world.next(sender) {
         assert_eq!((answer.code, answer.opaque), (0, answered));
         answered += 1;

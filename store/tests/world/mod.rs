@@ -24,7 +24,7 @@ pub fn small_config() -> StoreConfig {
         consumequeue_file_bytes: 20 * 50,
         hot_bytes: 3 * (32 << 10),
         hot_segments: 3,
-        unit_bytes: 0,
+        unit_bytes: Some(0),
         direct_bytes_min: 2_000, // Some writes go each way.
         ahead_bytes_min: 6_000,
         index_shape: IndexShape { slots: 16, entries: 150 },
