@@ -197,7 +197,8 @@ mod tests {
     fn entries_grow_with_the_hot_log() {
         for hot_bytes in [16 << 20, 512 << 20, 4 << 30] {
             let config = StoreConfig { hot_bytes, ..StoreConfig::new("/store") };
-            assert!(config.unit_bytes() / size_of::<Unit>() * 384 >= hot_bytes, "{hot_bytes}");
+            let entries = config.unit_bytes() / size_of::<Unit>();
+            assert!((entries + 1) * 384 >= hot_bytes, "{entries} for {hot_bytes} bytes");
         }
     }
 }
