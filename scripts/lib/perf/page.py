@@ -83,7 +83,7 @@ class Page:
         for row in (row for part in parts for row in part["rows"] if row.get("refused")):
             self.text += f"refused: {plain(row['subject'])}, {row['load']}, {row['shape']}: {row['refused']:,}, the first with code {row['first_refusal']}\n\n"
         when, tuned = parts[0]["when"], parts[0].get("tuned")
-        with_tune = "" if tuned is None else f", on a host tuned for core 0 meanwhile (`afterburner tune`): {len(tuned)} changes"
+        with_tune = "" if tuned is None else f", on a host tuned for core 0 meanwhile (`afterburner tune`): {len(tuned) or 'it was tuned before, so no'} changes"
         self.text += f"*{when['date']}, commit {when['commit']}, load {when['load_before']:.1f}{with_tune}*\n\n"
         names = ",".join(dict.fromkeys(stem(part["name"]) for part in parts))
         command = parts[0]["command"] if names == "soak" else f"scripts/bench --only {names}"
