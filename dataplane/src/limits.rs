@@ -58,6 +58,9 @@ pub const TOPIC_NAMES_MAX: usize = 524_288;
 pub const QUEUES_PER_TOPIC_MAX: i32 = 65_535;
 /// Queues that those topics have or have had. One that is read or written takes some 200 bytes and a file. At the bound topics get no more.
 pub const QUEUES_MAX: usize = 1_048_576;
+/// Queues that the disk thread has still to look at for whoever wants emptied ones gone; at the bound such a request is refused. One that is
+/// not brings all queues there are.
+pub const EMPTIED_WAITING_MAX: usize = 65_536;
 /// Memory for subscription groups: 200,000 and more. At the bound no group is made.
 pub const GROUPS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Rows of committed offsets, one for each topic that a group has read: some 500 bytes and the offsets, which take 48 each. At the bound a

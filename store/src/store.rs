@@ -321,6 +321,11 @@ impl Store {
         self.marks.emptied.push((topic.into(), queue_id));
     }
 
+    /// How many of those wait to be looked at.
+    pub fn asked_to_remove(&self) -> usize {
+        self.marks.emptied.len()
+    }
+
     /// What retention has deleted.
     pub fn removed(&self) -> Removed {
         self.marks.removed()

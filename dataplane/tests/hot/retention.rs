@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dataplane::limits::EMPTIED_WAITING_MAX;
 use protocol::RemotingCommand;
 use protocol::code::{request as codes, response};
 use store::sim_medium::SimMedium;
@@ -111,4 +112,36 @@ fn emptied_queues_are_taken_away() {
     assert_eq!((two.code, two.ext("queueOffset")), (response::SUCCESS, Some("1")));
     assert_eq!(world.call(conn, pull("Quiet", 0, 1)).code, response::SUCCESS);
     assert_eq!(files_after(&mut world, Some(codes::CLEAN_EXPIRED_CONSUMEQUEUE)), [1, 1, 0]);
+}
+
+/// B-14. Goal: requests to take emptied queues away (306, 316) pile nothing up while the disk thread does not come to them: at the bound they
+/// are refused with the reason, until it has. Method: a thousand queues, a disk that stands still, and goes on.
+#[test]
+fn queues_to_be_taken_away_are_bounded() {
+    let (mut world, _) = world(Retention::default());
+    let conn = world.connect();
+    world.topic("T", 1_000);
+    for queue_id in 0..1_000 {
+        assert_eq!(world.call(conn, send("T", queue_id, "", b"one")).code, response::SUCCESS);
+    }
+    world.cold_runs = false;
+    let mut taken = 0;
+    let refused = loop {
+        let code =
+            [codes::CLEAN_EXPIRED_CONSUMEQUEUE, codes::CLEAN_UNUSED_TOPIC][usize::from(taken % 5 == 4)];
+        let answer = world.call(conn, RemotingCommand::request(code));
+        if answer.code != response::SUCCESS {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken <= 2 * EMPTIED_WAITING_MAX / 1_000, "{taken} requests of a thousand queues each");
+    };
+    assert_eq!(refused.code, response::SYSTEM_ERROR);
+    assert!(refused.remark.unwrap().ends_with("ask again when the disk has come that far"));
+    assert!(world.shard.broker.store.asked_to_remove() < EMPTIED_WAITING_MAX + 2_000);
+    world.cold_runs = true;
+    world.pass(5_000);
+    assert_eq!(world.shard.broker.store.asked_to_remove(), 0);
+    let answer = world.call(conn, RemotingCommand::request(codes::CLEAN_EXPIRED_CONSUMEQUEUE));
+    assert_eq!(answer.code, response::SUCCESS);
 }

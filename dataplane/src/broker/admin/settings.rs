@@ -11,7 +11,7 @@ use super::super::persist_ops::PersistOp;
 use super::super::{Broker, Refusal, ReplyTo, Request};
 use super::invalid;
 use crate::config::ChangeError;
-use crate::limits::{ROWS_PER_TURN_MAX, SETTINGS_BYTES_MAX};
+use crate::limits::{EMPTIED_WAITING_MAX, ROWS_PER_TURN_MAX, SETTINGS_BYTES_MAX};
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
 
@@ -95,6 +95,13 @@ impl Broker {
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
         self.check_place_for_work()?;
+        let waiting = self.store.asked_to_remove();
+        if waiting >= EMPTIED_WAITING_MAX {
+            let remark = format!(
+                "{waiting} queues of earlier requests wait to be looked at: ask again when the disk has come that far"
+            );
+            return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+        }
         let queues = Box::new(self.store.queues());
         self.begin_work(Emptied { to: req.reply_to(), unused_only, queues }, req.now, out);
         Ok(())
