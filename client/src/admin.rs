@@ -14,7 +14,7 @@ use protocol::body::{
     Body, ClusterInfo, ConsumeStats, KVTable, MASTER_ID, SubscriptionGroupConfig, SubscriptionGroupWrapper,
     TopicConfig, TopicList, TopicRouteData, TopicStatsTable,
 };
-use protocol::code::request;
+use protocol::code::{request, response};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -101,19 +101,26 @@ impl Admin {
         self.ask(addr, command).await.map(|_| ())
     }
 
-    /// Deletes a topic on every master, then from every name server.
+    /// Deletes a topic on every master, then from every name server. Returns the masters that had it.
     pub async fn delete_topic(&self, topic: &str, cluster: Option<&str>) -> Result<Vec<Master>, ClientError> {
-        let masters = self.masters(cluster).await?;
-        for master in &masters {
+        let mut had = Vec::new();
+        for master in self.masters(cluster).await? {
+            let was_there = match self.topic_stats(&master.addr, topic).await {
+                Err(ClientError::Refused { code: response::TOPIC_NOT_EXIST, .. }) => false,
+                stats => stats.map(|_| true)?,
+            };
             let command = RemotingCommand::request(request::DELETE_TOPIC_IN_BROKER).field("topic", topic);
             self.ask(&master.addr, command).await?;
+            if was_there {
+                had.push(master);
+            }
         }
         for name_server in &self.membership.client().name_servers {
             let command = RemotingCommand::request(request::DELETE_TOPIC_IN_NAMESRV).field("topic", topic);
             let command = cluster.map_or(command.clone(), |cluster| command.field("clusterName", cluster));
             self.ask(name_server, command).await?;
         }
-        Ok(masters)
+        Ok(had)
     }
 
     /// How far each queue of a topic reaches on one broker.
@@ -147,11 +154,13 @@ impl Admin {
         self.ask(addr, command).await.map(|_| ())
     }
 
-    pub async fn delete_group(&self, addr: &str, group: &str) -> Result<(), ClientError> {
+    /// Deletes a group and its offsets on a broker. Returns whether it was there.
+    pub async fn delete_group(&self, addr: &str, group: &str) -> Result<bool, ClientError> {
+        let was_there = self.groups(addr).await?.iter().any(|known| known.group_name == group);
         let command = RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP)
             .field("groupName", group)
             .field("cleanOffset", true);
-        self.ask(addr, command).await.map(|_| ())
+        self.ask(addr, command).await.map(|_| was_there)
     }
 
     /// How far a group has come in each queue of one broker.

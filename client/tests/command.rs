@@ -156,6 +156,26 @@ fn a_topic_that_is_not_there_is_told() {
     assert_eq!(told.lines().count(), 1, "{told}");
 }
 
+/// Goal: what is to be deleted and is not there is told in one line, with what to do next, and fails; what is there is deleted. Method: a
+/// cluster of one broker that has one topic and one group.
+#[test]
+fn what_is_not_there_is_not_deleted() {
+    let addr = cluster_of_one().to_string();
+    for (kind, flag) in [("topic", "--topic"), ("group", "--group")] {
+        let told = refused(&[kind, "delete", flag, "Nobody", "--namesrv", &addr]);
+        let expected = format!(
+            "afterburner: no broker has a {kind} Nobody; `afterburner {kind} list` shows those that there are\n"
+        );
+        assert_eq!(told, expected);
+        let args = [kind, "delete", flag, "There", "--namesrv", &addr];
+        let output = Command::new(env!("CARGO_BIN_EXE_afterburner")).args(args).output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), told), (Some(0), format!("There is deleted on b ({addr})\n")));
+    }
+    let told = refused(&["topic", "delete", "--topic", "There", "--cluster-name", "C", "--namesrv", &addr]);
+    assert!(told.contains("no broker of cluster C"), "{told}");
+}
+
 /// What the command says as it fails; nothing of it on stdout.
 fn refused(args: &[&str]) -> String {
     let Output { status, stdout, stderr } =
@@ -164,20 +184,73 @@ fn refused(args: &[&str]) -> String {
     String::from_utf8(stderr).unwrap()
 }
 
-/// Answers GET_BROKER_CLUSTER_INFO and GET_ROUTEINFO_BY_TOPIC as a name server that no broker has registered with. Its thread ends with the test.
+/// A name server that no broker has registered with. Its thread ends with the test.
 fn name_server_without_brokers() -> SocketAddr {
+    serve(|_, asked| {
+        let code = match asked.code {
+            request::GET_BROKER_CLUSTER_INFO => response::SUCCESS,
+            code => {
+                assert_eq!(code, request::GET_ROUTEINFO_BY_TOPIC);
+                response::TOPIC_NOT_EXIST
+            }
+        };
+        let mut answer = RemotingCommand::response(code, asked.opaque);
+        answer.remark = Some(NO_ROUTE.into());
+        answer.body = br#"{"brokerAddrTable":{},"clusterAddrTable":{}}"#.as_slice().into();
+        answer
+    })
+}
+
+/// A name server, and at the same address the broker that it knows. That has a topic and a group, each of the name `There`.
+fn cluster_of_one() -> SocketAddr {
+    serve(|addr, asked| {
+        let is_unknown = asked.ext("topic").is_some_and(|topic| topic != "There");
+        let (code, body) = match asked.code {
+            request::GET_BROKER_CLUSTER_INFO => (
+                response::SUCCESS,
+                format!(r#"{{"brokerAddrTable":{{"b":{{"brokerAddrs":{{0:"{addr}"}},"brokerName":"b"}}}}}}"#),
+            ),
+            request::GET_TOPIC_STATS_INFO if is_unknown => (response::TOPIC_NOT_EXIST, String::new()),
+            request::GET_TOPIC_STATS_INFO => (response::SUCCESS, r#"{"offsetTable":{}}"#.to_owned()),
+            request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => (
+                response::SUCCESS,
+                r#"{"subscriptionGroupTable":{"There":{"groupName":"There"}}}"#.to_owned(),
+            ),
+            code => {
+                let deletes = [
+                    request::DELETE_TOPIC_IN_BROKER,
+                    request::DELETE_TOPIC_IN_NAMESRV,
+                    request::DELETE_SUBSCRIPTIONGROUP,
+                ];
+                assert!(deletes.contains(&code), "{code}");
+                (response::SUCCESS, String::new())
+            }
+        };
+        let mut answer = RemotingCommand::response(code, asked.opaque);
+        answer.body = body.into_bytes().into();
+        answer
+    })
+}
+
+/// Answers whoever comes, until the test ends.
+fn serve(answer: fn(SocketAddr, &RemotingCommand) -> RemotingCommand) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for peer in listener.incoming() {
-            serve_nobody(peer.unwrap());
+            let peer = peer.unwrap();
+            std::thread::spawn(move || serve_peer(peer, addr, answer));
         }
     });
     addr
 }
 
 /// Until the client closes.
-fn serve_nobody(mut peer: TcpStream) {
+fn serve_peer(
+    mut peer: TcpStream,
+    addr: SocketAddr,
+    answer: fn(SocketAddr, &RemotingCommand) -> RemotingCommand,
+) {
     let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         let read = peer.read(&mut piece).unwrap_or(0);
@@ -189,18 +262,7 @@ fn serve_nobody(mut peer: TcpStream) {
             let asked = RemotingCommand::from_frame(&frame).unwrap();
             let codec = frame.codec;
             bytes.drain(..bytes_len);
-            let mut answer = match asked.code {
-                request::GET_BROKER_CLUSTER_INFO => {
-                    RemotingCommand::response(response::SUCCESS, asked.opaque)
-                }
-                code => {
-                    assert_eq!(code, request::GET_ROUTEINFO_BY_TOPIC);
-                    RemotingCommand::response(response::TOPIC_NOT_EXIST, asked.opaque)
-                }
-            };
-            answer.remark = Some(NO_ROUTE.into());
-            answer.body = br#"{"brokerAddrTable":{},"clusterAddrTable":{}}"#.as_slice().into();
-            peer.write_all(&answer.encode(codec)).unwrap();
+            peer.write_all(&answer(addr, &asked).encode(codec)).unwrap();
         }
     }
 }

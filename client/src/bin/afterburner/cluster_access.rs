@@ -73,23 +73,28 @@ pub async fn with_admin<T>(
 }
 
 /// Does something on one master after the other, of one cluster or of all. That there is none is an error.
-pub async fn on_masters(
+pub async fn on_masters<T>(
     cluster: &Cluster,
     name: Option<&str>,
-    work: impl AsyncFn(&Admin, &str) -> Result<(), ClientError>,
-) -> Result<Vec<Master>, String> {
+    work: impl AsyncFn(&Admin, &str) -> Result<T, ClientError>,
+) -> Result<Vec<(Master, T)>, String> {
     let done = with_admin(cluster, async |admin| {
-        let masters = admin.masters(name).await?;
-        for master in &masters {
-            work(admin, &master.addr).await?;
+        let mut done = Vec::new();
+        for master in admin.masters(name).await? {
+            let of_it = work(admin, &master.addr).await?;
+            done.push((master, of_it));
         }
-        Ok(masters)
+        Ok(done)
     });
-    let masters = done.await?;
-    match (masters.is_empty(), name) {
-        (false, _) => Ok(masters),
-        (true, None) => Err(format!("there is no broker to do it on{UP_HINT}")),
-        (true, Some(name)) => Err(format!("no broker of cluster {name} to do it on{CLUSTERS_HINT}")),
+    let done = done.await?;
+    if done.is_empty() { Err(no_masters(name)) } else { Ok(done) }
+}
+
+/// Why nothing was done.
+pub fn no_masters(cluster: Option<&str>) -> String {
+    match cluster {
+        None => format!("there is no broker to do it on{UP_HINT}"),
+        Some(name) => format!("no broker of cluster {name} to do it on{CLUSTERS_HINT}"),
     }
 }
 

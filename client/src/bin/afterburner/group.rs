@@ -80,7 +80,7 @@ async fn create(cluster: &Cluster, group_name: String, retry_max_times: i32) -> 
     let config =
         SubscriptionGroupConfig { group_name, retry_max_times, ..SubscriptionGroupConfig::default() };
     let made = on_masters(cluster, None, async |admin, addr| admin.create_group(addr, &config).await);
-    for master in made.await? {
+    for (master, ()) in made.await? {
         println!("{} is on {} ({})", config.group_name, master.broker_name, master.addr);
     }
     Ok(ExitCode::SUCCESS)
@@ -88,8 +88,14 @@ async fn create(cluster: &Cluster, group_name: String, retry_max_times: i32) -> 
 
 async fn delete(cluster: &Cluster, group: &str) -> Outcome {
     let gone = on_masters(cluster, None, async |admin, addr| admin.delete_group(addr, group).await);
-    for master in gone.await? {
+    let gone = gone.await?;
+    for (master, _) in gone.iter().filter(|(_, was_there)| *was_there) {
         println!("{group} is deleted on {} ({})", master.broker_name, master.addr);
     }
-    Ok(ExitCode::SUCCESS)
+    match gone.iter().any(|(_, was_there)| *was_there) {
+        true => Ok(ExitCode::SUCCESS),
+        false => {
+            Err(format!("no broker has a group {group}; `afterburner group list` shows those that there are"))
+        }
+    }
 }

@@ -6,7 +6,7 @@ use client::ClientError;
 use client::admin::body::{MASTER_ID, TopicConfig};
 
 use crate::Outcome;
-use crate::cluster_access::{Cluster, Listed, block_on, on_masters, print_table, with_admin};
+use crate::cluster_access::{Cluster, Listed, block_on, no_masters, on_masters, print_table, with_admin};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -101,7 +101,7 @@ async fn list(Listed { cluster, all }: Listed) -> Outcome {
 
 async fn create(cluster: &Cluster, config: &TopicConfig, name: Option<&str>) -> Outcome {
     let made = on_masters(cluster, name, async |admin, addr| admin.create_topic(addr, config).await);
-    for master in made.await? {
+    for (master, ()) in made.await? {
         println!(
             "{} has {} queues on {} ({})",
             config.topic_name, config.write_queue_nums, master.broker_name, master.addr
@@ -111,10 +111,21 @@ async fn create(cluster: &Cluster, config: &TopicConfig, name: Option<&str>) -> 
 }
 
 async fn delete(cluster: &Cluster, topic: &str, name: Option<&str>) -> Outcome {
-    for master in with_admin(cluster, async |admin| admin.delete_topic(topic, name).await).await? {
+    let done = with_admin(cluster, async |admin| {
+        let had = admin.delete_topic(topic, name).await?;
+        Ok((had, admin.masters(name).await?))
+    });
+    let (had, masters) = done.await?;
+    for master in &had {
         println!("{topic} is deleted on {} ({})", master.broker_name, master.addr);
     }
-    Ok(ExitCode::SUCCESS)
+    match (had.is_empty(), masters.is_empty()) {
+        (false, _) => Ok(ExitCode::SUCCESS),
+        (true, true) => Err(no_masters(name)),
+        (true, false) => {
+            Err(format!("no broker has a topic {topic}; `afterburner topic list` shows those that there are"))
+        }
+    }
 }
 
 async fn route(cluster: &Cluster, topic: &str) -> Outcome {
