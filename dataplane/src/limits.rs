@@ -191,6 +191,12 @@ pub const ERRAND_TEXT_BYTES_MAX: usize = 64 * 1024;
 pub const ANSWERS_UNTAKEN_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes that may come from there for one connection: at the bound it is not read until one of them has come. 128 pulls, two tables.
 pub const ANSWERS_AWAITED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of such answers, and of others that are long, which peers have asked for and not taken: above it those that hold most are ended,
+pub const ANSWERS_HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// until they are no more than this.
+pub const ANSWERS_HELD_BYTES_LOW: usize = ANSWERS_HELD_BYTES_MAX / 8 * 7;
+/// One connection awaits no more than this part of what is left of them, but one answer always.
+pub const ANSWERS_HELD_SHARE: usize = 8;
 /// Capacity of the lanes to and from the cold thread.
 pub const COLD_LANE_MAX: usize = 1024;
 /// Cold answers taken in one turn.
@@ -215,6 +221,10 @@ const _: () = assert!(
         && PERSIST_LANE_MAX <= PERSIST_OPS_MAX
 );
 const _: () = assert!(OUTBOX_BYTES_LOW < OUTBOX_BYTES_MAX);
+const _: () = assert!(
+    ANSWERS_AWAITED_BYTES_MAX <= ANSWERS_HELD_BYTES_MAX / ANSWERS_HELD_SHARE
+        && ANSWERS_UNTAKEN_BYTES_MAX < ANSWERS_HELD_BYTES_LOW
+);
 const _: () = assert!(OUTBOX_CHUNK_BYTES <= OUTBOX_CHUNK_BYTES_KEPT_MAX);
 const _: () = assert!(OUTBOX_CHUNK_BYTES_KEPT_MAX <= OUTBOX_BYTES_MAX);
 const _: () = assert!(OFFSET_ROWS_MAX <= OFFSETS_MAX && QUEUES_MAX <= OFFSETS_MAX);

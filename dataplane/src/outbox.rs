@@ -9,10 +9,12 @@
 //! goes to the send ring with its neighbours of the same visit in one copy. Record bytes of a pull answer are never
 //! copied here: a line keeps their place in the log and `drain` moves them when there is room. A range that has left
 //! the hot log meanwhile is fetched through the cold thread. A line takes whatever it is given (what was executed must
-//! be answered); that it does not grow without bound is the reader's business, which asks `is_full` before every request.
+//! be answered); that it does not grow without bound is the reader's business, which asks `is_full` before every request, and untaken.rs's,
+//! for all of them together.
 //! Answers to connections that are gone vanish here.
 
 mod drain;
+mod untaken;
 
 use std::collections::VecDeque;
 
@@ -65,6 +67,8 @@ pub struct Outbox {
     /// Ranges that left the hot log before they were sent.
     missing: Vec<(ConnId, LogRange)>,
     spare_chunks: Vec<Vec<u8>>,
+    /// What all lines hold.
+    held: usize,
     /// Our own requests count apart from the client's : its flag tells an answer from a request.
     last_opaque: i32,
     pub counters: OutboxCounters,
@@ -79,9 +83,11 @@ pub struct OutboxCounters {
     pub lost_peers: u64,
     /// Ranges that had to be fetched from the cold side between the answer and its sending.
     pub fetched_ranges: u64,
+    /// Connections ended since they did not take what they had asked for, and memory for it was used up.
+    pub untaken_ends: u64,
 }
 
-count_fields!(OutboxCounters: replies, requests, lost_peers, fetched_ranges);
+count_fields!(OutboxCounters: replies, requests, lost_peers, fetched_ranges, untaken_ends);
 
 /// What is on its way to one connection.
 #[derive(Default)]
@@ -95,6 +101,10 @@ struct Line {
     items: VecDeque<Item>,
     /// Bytes of all items.
     queued: usize,
+    /// Bytes of those that are neither in the chunk nor in the log, sent ones too until the last is.
+    owned: usize,
+    /// What the sum over all lines has of this one.
+    counted: usize,
     sent_bytes: u64,
     dirty: bool,
     /// The front item is on its way from the cold thread.
@@ -135,6 +145,7 @@ impl Outbox {
         let Some(line) = line_of(&mut self.lines, conn) else { return };
         let chunk = std::mem::take(&mut line.chunk);
         let items = std::mem::take(&mut line.items);
+        self.held -= line.counted;
         *line = Line { items, ..Line::default() };
         line.items.clear();
         keep_chunk(&mut self.spare_chunks, chunk);
@@ -265,6 +276,7 @@ impl Outbox {
         line.fetching = false;
         match (line.items.pop_front(), bytes) {
             (Some(Item::Log(range)), Some(bytes)) if bytes.len() == range.len as usize => {
+                line.owned += bytes.len();
                 line.items.push_front(Item::Owned(bytes, 0));
                 mark(line, conn, &mut self.dirty);
             }
@@ -273,6 +285,7 @@ impl Outbox {
                 net.abort(conn);
             }
         }
+        line.count(&mut self.held);
     }
 
     /// The send ring of this connection has room again.
@@ -311,6 +324,7 @@ impl Outbox {
         let Some(head_len) = head.ok().filter(|head_len| head_len + body_len <= FRAME_BYTES_MAX) else {
             // A header made of what some request brought. The next drain gives the room back.
             mark(line, conn, &mut self.dirty);
+            line.count(&mut self.held);
             return false;
         };
         line.push_chunk(head_len);
@@ -321,11 +335,13 @@ impl Outbox {
             Body::Owned(bytes) if bytes.is_empty() => {}
             Body::Owned(bytes) => {
                 line.queued += bytes.len();
+                line.owned += bytes.len();
                 line.items.push_back(Item::Owned(bytes, 0));
             }
             Body::Shared(bytes) if bytes.is_empty() => {}
             Body::Shared(bytes) => {
                 line.queued += bytes.len();
+                line.owned += bytes.len();
                 line.items.push_back(Item::Shared(bytes, 0, 0));
             }
             Body::Log(ranges) => {
@@ -334,6 +350,7 @@ impl Outbox {
             }
         }
         mark(line, conn, &mut self.dirty);
+        line.count(&mut self.held);
         true
     }
 
@@ -398,7 +415,7 @@ impl Line {
     /// Nothing of it will be sent any more.
     fn forget(&mut self) {
         self.items.clear();
-        (self.head, self.tail, self.queued) = (0, 0, 0);
+        (self.head, self.tail, self.queued, self.owned) = (0, 0, 0, 0);
     }
 
     /// What has to wait for its peer does not keep others' memory.
@@ -431,6 +448,15 @@ impl Item {
         let Item::Shared(bytes, run, at) = self else { return false };
         (*run, *at) = (*run + 1, 0);
         *run < bytes.runs()
+    }
+
+    /// Bytes that are neither in the chunk nor in the log.
+    fn owned(&self) -> usize {
+        match self {
+            Item::Owned(bytes, _) => bytes.len(),
+            Item::Shared(bytes, ..) => bytes.len(),
+            Item::Chunk(_) | Item::Log(_) => 0,
+        }
     }
 
     /// Its first `sent` bytes are gone.

@@ -25,9 +25,7 @@ use store::{
 
 use crate::broker::filter::TagFilter;
 use crate::lane::{LaneIn, LaneOut, lane};
-use crate::limits::{
-    ANSWERS_AWAITED_BYTES_MAX, ANSWERS_UNTAKEN_BYTES_MAX, COLD_LANE_MAX, ERRANDS_MAX, FRAME_BYTES_MAX,
-};
+use crate::limits::{ANSWERS_UNTAKEN_BYTES_MAX, COLD_LANE_MAX, ERRANDS_MAX, FRAME_BYTES_MAX};
 use crate::net::ConnId;
 
 /// One question on the lane. The answer carries the same token.
@@ -331,11 +329,11 @@ impl<E: Waits> Errands<E> {
         self.len() == 0
     }
 
-    /// No request that may need another errand should be taken from this connection now.
+    /// No request that may need another errand should be taken from this connection now, if so many bytes may come for one.
     #[inline]
-    pub fn is_full(&self, conn: ConnId) -> bool {
+    pub fn is_full(&self, conn: ConnId, bytes_max: usize) -> bool {
         self.len() >= ERRANDS_MAX
-            || self.awaited.get(conn.slot as usize).is_some_and(|&bytes| bytes >= ANSWERS_AWAITED_BYTES_MAX)
+            || self.awaited.get(conn.slot as usize).is_some_and(|&bytes| bytes >= bytes_max)
     }
 
     /// Bytes of answers that wait to be taken.

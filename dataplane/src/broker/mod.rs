@@ -184,7 +184,7 @@ impl Broker {
             self.answered(req, out);
             return Served::Done;
         }
-        if !self.has_room_for(req) {
+        if !self.has_room_for(req, out) {
             self.counters.waits += 1;
             return Served::Wait;
         }
@@ -203,8 +203,8 @@ impl Broker {
     /// Whether this request could be finished now. Requests that store nothing pass while the log is full, so that
     /// consumers go on and the disk can catch up.
     #[inline]
-    fn has_room_for(&self, req: &Request<'_>) -> bool {
-        if self.errands.is_full(req.conn) || self.long_work.is_of(req.conn) {
+    fn has_room_for(&self, req: &Request<'_>, out: &Outbox) -> bool {
+        if self.errands.is_full(req.conn, out.awaited_bytes_max()) || self.long_work.is_of(req.conn) {
             return false;
         }
         let stores = matches!(

@@ -13,7 +13,8 @@ use store::LogRange;
 
 use super::{Item, Outbox, keep_chunk, line_of};
 use crate::limits::{
-    DRAIN_BYTES_MAX, DRAIN_BYTES_SHORT, LITTLE_LINE_BYTES_MAX, OUTBOX_BYTES_LOW, SHORT_DRAINS,
+    ANSWERS_HELD_BYTES_MAX, DRAIN_BYTES_MAX, DRAIN_BYTES_SHORT, LITTLE_LINE_BYTES_MAX, OUTBOX_BYTES_LOW,
+    SHORT_DRAINS,
 };
 use crate::net::{ConnId, NetTx};
 
@@ -21,6 +22,9 @@ impl Outbox {
     /// Moves what the send rings take, as far as a turn's bytes go. Returns the number of lines looked at: with more to
     /// move it is never 0.
     pub fn drain<'l>(&mut self, net: &mut impl NetTx, log: impl Fn(LogRange) -> Option<&'l [u8]>) -> u32 {
+        if self.held > ANSWERS_HELD_BYTES_MAX {
+            self.end_largest(net);
+        }
         let mut lines = 0;
         while let Some(conn) = self.dirty.pop() {
             let Some(line) = line_of(&mut self.lines, conn) else { continue };
@@ -108,9 +112,11 @@ impl Outbox {
                     break;
                 }
             } else if !item.goes_on() {
+                line.owned -= item.owned();
                 line.items.pop_front();
             }
         }
+        line.count(&mut self.held);
         if line.reader_waits && line.queued <= OUTBOX_BYTES_LOW {
             line.reader_waits = false;
             self.resumed.push(conn);
@@ -132,7 +138,9 @@ impl Outbox {
         if line.close_when_drained {
             net.close(conn);
         }
-        keep_chunk(&mut self.spare_chunks, std::mem::take(&mut line.chunk));
+        let chunk = std::mem::take(&mut line.chunk);
+        line.count(&mut self.held);
+        keep_chunk(&mut self.spare_chunks, chunk);
         moved
     }
 }

@@ -15,6 +15,7 @@ mod retention;
 mod send;
 mod sessions;
 mod sight;
+mod untaken;
 mod world;
 
 /// Counts what each thread allocates.
