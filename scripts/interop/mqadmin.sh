@@ -89,6 +89,7 @@ mqadmin_messages() { # NAMESRV BROKER_NAME BROKER_ADDRESS TOPIC
   judge "exportMetadata: topic and queues" '"writeQueueNums": ?8' "$(grep --after-context 12 "\"$topic\"" "$work/export/metadata.json")"
   mqadmin exportConfigs -n "$ns" -c DefaultCluster -f "$work/export" > /dev/null || true
   judge "exportConfigs: the broker's" "\"brokerName\": ?\"$broker\"" "$(cat "$work/export/configs.json")"
+  judge "exportConfigs: no key is missing" '"useTLS": ?"false"' "$(cat "$work/export/configs.json")"
   mqadmin exportMetrics -n "$ns" -c DefaultCluster -f "$work/export" > /dev/null || true
   judge "exportMetrics: version and size" '"rocketmqVersion": ?"V5_5_0"' "$(cat "$work/export/metrics.json")"
   expect "haStatus" "#MasterAddr.*$address" haStatus -n "$ns" -b "$address"

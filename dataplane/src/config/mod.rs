@@ -32,3 +32,9 @@ pub fn keys_without_effect() -> impl Iterator<Item = (&'static str, &'static str
 pub fn keys_of_missing_features() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     without_effect::MISSING_FEATURES.iter().map(|missing| (missing.key, missing.only, missing.fix))
 }
+
+/// What is shown of keys without effect: those of missing features, and those that tools ask for by name.
+pub fn shown_without_effect() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let missing = without_effect::MISSING_FEATURES.iter().map(|missing| (missing.key, missing.only));
+    missing.chain(without_effect::SHOWN.iter().copied())
+}

@@ -54,6 +54,9 @@ pub const MISSING_FEATURES: &[MissingFeature] = &[
     },
 ];
 
+/// Of the keys that change nothing those that tools show, as it is here: there are no replicas to read from, and no TLS.
+pub const SHOWN: &[(&str, &str)] = &[("slaveReadEnable", "false"), ("useTLS", "false")];
+
 /// Keys that change nothing, by the reason.
 pub const GROUPS: &[Group] = &[
     Group {

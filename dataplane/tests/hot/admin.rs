@@ -296,6 +296,41 @@ fn settings_of_a_running_broker() {
     assert!(shown.ext("version").unwrap().contains("\"counter\":2"));
 }
 
+/// Goal: every key that exportConfigs reads is shown, once, and those without effect with what the official broker shows. Method: beside the settings
+/// of an official broker, none of which has filterServerNums.
+#[test]
+fn settings_have_what_the_tools_read() {
+    let official = include_str!("../vectors/broker-5.5.0.properties");
+    let mut world = World::new();
+    let conn = world.connect();
+    let shown = world.call(conn, ask(codes::GET_BROKER_CONFIG, &[]));
+    let shown = String::from_utf8(shown.body.to_vec()).unwrap();
+    for key in [
+        "brokerClusterName",
+        "brokerId",
+        "brokerName",
+        "brokerRole",
+        "fileReservedTime",
+        "flushDiskType",
+        "maxMessageSize",
+        "messageDelayLevel",
+        "msgTraceTopicName",
+        "slaveReadEnable",
+        "traceOn",
+        "traceTopicEnable",
+        "useTLS",
+        "autoCreateTopicEnable",
+        "autoCreateSubscriptionGroup",
+    ] {
+        let is_it = |line: &&str| line.strip_prefix(key).is_some_and(|rest| rest.starts_with('='));
+        let lines: Vec<&str> = shown.lines().filter(is_it).collect();
+        assert_eq!(lines.len(), 1, "{key}");
+        if ["slaveReadEnable", "useTLS"].contains(&key) {
+            assert_eq!(official.lines().find(is_it), Some(lines[0]));
+        }
+    }
+}
+
 /// Goal: every key that clusterList and brokerStatus read is there and has the form they split.
 #[test]
 fn runtime_info_has_what_the_tools_read() {

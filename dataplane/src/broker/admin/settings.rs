@@ -10,7 +10,7 @@ use super::super::long_work::LongWork;
 use super::super::persist_ops::PersistOp;
 use super::super::{Broker, Refusal, ReplyTo, Request};
 use super::invalid;
-use crate::config::ChangeError;
+use crate::config::{ChangeError, shown_without_effect};
 use crate::limits::{EMPTIED_WAITING_MAX, ROWS_PER_TURN_MAX, SETTINGS_BYTES_MAX};
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
@@ -51,9 +51,10 @@ impl Broker {
         Ok(())
     }
 
-    /// Code 26.
+    /// Code 26: what has an effect, and what stands for a feature that is not there.
     pub(super) fn all_settings(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let mut entries = self.config.entries();
+        entries.extend(shown_without_effect().map(|(key, value)| (key, value.to_owned())));
         entries.sort_unstable_by_key(|&(key, _)| key);
         let text = config_text::write(entries.iter().map(|(key, value)| (*key, value.as_str())));
         let version = fastjson::to_string(&self.admin.config_version);
