@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The rules are those of `java.util.Properties`: blanks around the separator go, **trailing blanks of the value
-//! stay**. Deliberate difference: bytes that are valid UTF-8 are read as UTF-8, only others as ISO-8859-1.
+//! stay**. Deliberate differences: bytes that are valid UTF-8 are read as UTF-8, only others as ISO-8859-1; and a byte-order mark at the start,
+//! as some editors write it, is passed over, where Java takes it for the first letter of a key.
 
 /// One `key=value` of a text, with the line it began on (from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub enum ConfigTextError {
 
 /// All entries in the order of the text; a key that is given twice is listed twice (the later one wins in Java).
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, ConfigTextError> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
@@ -165,6 +167,8 @@ fn edit_distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +224,17 @@ mod tests {
     fn utf_8_is_taken_as_such_and_other_bytes_as_latin_1() {
         assert_eq!(one("k=é").1, "é");
         assert_eq!(parse(b"k=\xe9").unwrap()[0].value, "é");
+    }
+
+    /// Goal: the mark that some editors write before UTF-8 is no part of the first key, whatever follows it, and none elsewhere. Method: files
+    /// that begin with it.
+    #[test]
+    fn a_byte_order_mark_is_no_key() {
+        assert_eq!(one("\u{feff}key=v"), ("key".to_owned(), "v".to_owned()));
+        assert_eq!(pairs("\u{feff}# comment\nkey=v\n"), [("key".into(), "v".into())]);
+        assert_eq!(parse(b"\xef\xbb\xbfkey=\xe9").unwrap()[0].key, "key", "amid bytes that are no UTF-8");
+        assert_eq!(pairs("\u{feff}"), []);
+        assert_eq!(one("key=\u{feff}v").1, "\u{feff}v");
     }
 
     #[test]
