@@ -14,7 +14,7 @@
 
 #[path = "../../store/benches/bulk/mod.rs"]
 mod bulk;
-#[path = "../tests/hot/requests.rs"]
+#[path = "../tests/common/requests.rs"]
 mod requests;
 
 use std::io::{Read, Write};

@@ -20,8 +20,7 @@
 mod fake_net;
 #[path = "../tests/common/opened.rs"]
 mod opened;
-#[path = "../tests/hot/requests.rs"]
-#[allow(dead_code)]
+#[path = "../tests/common/requests.rs"]
 mod requests;
 #[path = "../tests/hot/world.rs"]
 #[allow(dead_code)]

@@ -4,7 +4,8 @@ use protocol::RemotingCommand;
 use protocol::code::request;
 use protocol::frame::Codec;
 
-use crate::requests::{consumer, heartbeat, subscription};
+use crate::client::{consumer, heartbeat, subscription};
+use crate::requests::send;
 use crate::world::World;
 
 /// Goal: heartbeats that say the same, commits that move on, and questions about offsets allocate nothing.
@@ -16,7 +17,7 @@ fn repeated_requests_allocate_nothing() {
     let conn = world.connect();
     let beat = heartbeat("a", vec![consumer("G", vec![subscription("T", 1)])], &["PG"]);
     world.done(conn, beat.clone());
-    world.done(conn, crate::requests::send("T", 1, "", b"x"));
+    world.done(conn, send("T", 1, "", b"x"));
     let on_queue = |code| RemotingCommand::request(code).field("topic", "T").field("queueId", 1);
     let commit = |offset: i64| {
         let commit = on_queue(request::UPDATE_CONSUMER_OFFSET).field("consumerGroup", "G");

@@ -9,7 +9,8 @@ use protocol::frame::{Found, find};
 use protocol::properties;
 use serde_json::Value;
 
-use crate::requests::{Message, send};
+use crate::client::Message;
+use crate::requests::send;
 use crate::world::World;
 use dataplane::net::ConnId;
 

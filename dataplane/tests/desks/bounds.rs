@@ -14,7 +14,8 @@ use dataplane::broker::hold::Holds;
 use dataplane::net::ConnId;
 use protocol::frame::Codec;
 
-use crate::requests::{consumer, heartbeat, subscription};
+use crate::client::{consumer, heartbeat, subscription};
+use crate::requests::{pull, send, set};
 use crate::world::World;
 
 /// Goal: a body of many small elements, which would take a hundred times its bytes, and one that is long are refused to who sent them,
@@ -137,18 +138,9 @@ fn order_locks_are_bounded() {
 }
 
 fn long_pull(queue_id: i32, subscription: &str, expression_type: &str, sys_flag: i32) -> RemotingCommand {
-    RemotingCommand::request(request::PULL_MESSAGE)
-        .field("consumerGroup", "G")
-        .field("topic", "T")
-        .field("queueId", queue_id)
-        .field("queueOffset", 0)
-        .field("maxMsgNums", 32)
-        .field("sysFlag", sys_flag)
-        .field("commitOffset", 0)
-        .field("suspendTimeoutMillis", 15_000)
-        .field("subscription", subscription)
-        .field("subVersion", 0)
-        .field("expressionType", expression_type)
+    let pull = set(set(pull("T", queue_id, 0), "consumerGroup", "G"), "suspendTimeoutMillis", 15_000);
+    let pull = set(set(pull, "subscription", subscription), "expressionType", expression_type);
+    set(pull, "sysFlag", sys_flag)
 }
 
 /// Suspend, and the subscription comes with the pull.
@@ -404,8 +396,8 @@ fn remarks_do_not_repeat_long_names() {
             check(with(code, &|_| false).body(body.clone()));
         }
     }
-    check(crate::requests::send(&"t".repeat(1_000_000), 0, "", b"x"));
-    check(crate::requests::send("%RETRY%G", 0, &format!("k\u{1}{}\u{2}", "v".repeat(1_000_000)), b"x"));
+    check(send(&"t".repeat(1_000_000), 0, "", b"x"));
+    check(send("%RETRY%G", 0, &format!("k\u{1}{}\u{2}", "v".repeat(1_000_000)), b"x"));
     assert!(refused > 20, "{refused} refusals with long names");
 }
 

@@ -1,6 +1,7 @@
 //! Delayed messages: delivered once, at their time, over stops and kills.
 
-use crate::requests::{Message, props, read, send};
+use crate::client::{Message, props, read};
+use crate::requests::send;
 use crate::world::{Stop, World};
 use dataplane::net::ConnId;
 

@@ -15,7 +15,8 @@ use dataplane::limits::{LONG_WORK_PER_TURN_MAX, QUEUES_COUNTED_PER_TURN_MAX, ROW
 use dataplane::net::ConnId;
 use dataplane::time::Clock;
 
-use crate::requests::{consumer, heartbeat, subscription};
+use crate::client::{consumer, heartbeat, subscription};
+use crate::requests::send;
 use crate::world::World;
 
 /// Asks for a table; returns its body, how often the shard allocated in the turns that took the question and gave the answer, and how many
@@ -148,7 +149,7 @@ fn many_queues_are_counted_over_many_turns() {
     let conn = world.connect();
     world.topic("T", QUEUES);
     world.topic("U", 3);
-    world.done(conn, crate::requests::send("T", QUEUES - 1, "", b"x"));
+    world.done(conn, send("T", QUEUES - 1, "", b"x"));
     for group in ["G", "H"] {
         let broker = &mut world.shard.broker;
         broker.groups.put(GroupConfig::new(group), 0, &mut broker.ops);

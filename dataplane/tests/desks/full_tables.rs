@@ -8,7 +8,8 @@ use protocol::body::{
 use protocol::code::request;
 use protocol::frame::Codec;
 
-use crate::requests::{consumer, heartbeat, pull, read, send, subscription};
+use crate::client::{consumer, heartbeat, read, subscription};
+use crate::requests::{create_topic, pull, send, set};
 use crate::world::World;
 use dataplane::limits::FRAME_BYTES_MAX;
 use dataplane::net::ConnId;
@@ -18,17 +19,6 @@ fn refused(world: &mut World, conn: ConnId, command: RemotingCommand, remark: &s
     let answer = world.call(conn, command);
     assert_eq!(answer.code, 1, "{answer:?}");
     assert!(answer.remark.as_ref().is_some_and(|said| said.starts_with(remark)), "{answer:?}");
-}
-
-fn make_topic(name: &str, queues: i32) -> RemotingCommand {
-    RemotingCommand::request(request::UPDATE_AND_CREATE_TOPIC)
-        .field("topic", name)
-        .field("defaultTopic", "TBW102")
-        .field("readQueueNums", queues)
-        .field("writeQueueNums", queues)
-        .field("perm", 6)
-        .field("topicFilterType", "SINGLE_TAG")
-        .field("order", false)
 }
 
 fn of_topic(code: i32, name: &str) -> RemotingCommand {
@@ -63,7 +53,7 @@ fn topics_fit_a_registration() {
     }
     assert!((38_000..42_000).contains(&made), "{made} topics");
     let full = "no room for more topics: ";
-    refused(&mut world, conn, make_topic(&name(made), 8), full);
+    refused(&mut world, conn, create_topic(&name(made), 8), full);
     refused(&mut world, conn, send(&name(made), 0, "", b"x"), full);
     // What the client is in already it stays in, and what of the rest has room it gets.
     world.pass(1_000);
@@ -74,7 +64,7 @@ fn topics_fit_a_registration() {
     assert!(world.shard.broker.consumers.group(&"g".repeat(120)).is_none());
     assert!(seen(&world) > before && world.shard.broker.producers.channels("PG").is_some());
     world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 2)])], &["PG"]));
-    world.done(conn, make_topic(&name(0), 65_535));
+    world.done(conn, create_topic(&name(0), 65_535));
     world.done(conn, send(&name(0), 65_534, "", b"x"));
     while world.kept.topics.topic_config_table.len() < topics(&world) {
         world.turn();
@@ -82,7 +72,7 @@ fn topics_fit_a_registration() {
     let body = world.kept.registration(6, DataVersion::new(i64::MAX)).len();
     assert!((15 << 20..FRAME_BYTES_MAX - 4_096).contains(&body), "a registration of {body} bytes");
     world.done(conn, of_topic(request::DELETE_TOPIC_IN_BROKER, &name(1)));
-    world.done(conn, make_topic(&name(made), 8));
+    world.done(conn, create_topic(&name(made), 8));
 }
 
 /// B-14. Goal: subscription groups take so much memory at most, by whatever way they come about, and those that are there go on. Method: groups with
@@ -118,7 +108,7 @@ fn subscription_groups_are_bounded() {
         world.shard.broker.groups.get("G").is_some_and(|known| known.attributes.is_empty()),
         "all or none"
     );
-    refused(&mut world, conn, pull("new", "T", 0, 0), full);
+    refused(&mut world, conn, set(pull("T", 0, 0), "consumerGroup", "new"), full);
     refused(&mut world, conn, heartbeat("c", vec![consumer("new", vec![])], &[]), full);
     let send_back = |group: &str| {
         let command = RemotingCommand::request(request::CONSUMER_SEND_MSG_BACK);
@@ -127,7 +117,7 @@ fn subscription_groups_are_bounded() {
     refused(&mut world, conn, send_back("new"), full);
     refused(&mut world, conn, send("%RETRY%new", 0, "", b"x"), full);
     world.done(conn, send("T", 0, "", b"x"));
-    assert_eq!(world.call(conn, pull("G", "T", 0, 0)).code, 0);
+    assert_eq!(world.call(conn, set(pull("T", 0, 0), "consumerGroup", "G")).code, 0);
     world.done(conn, send_back("G"));
     world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 2)])], &[]));
     world.done(conn, RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP).field("groupName", "H0"));
@@ -155,16 +145,7 @@ fn committed_offsets_are_bounded() {
     refused(&mut world, conn, update("new"), full);
     world.done(conn, update("G").field("queueId", 3));
     let pull = |group: &str, sys_flag: i32| {
-        of_topic(request::PULL_MESSAGE, "T")
-            .field("consumerGroup", group)
-            .field("queueId", 1)
-            .field("queueOffset", 0)
-            .field("maxMsgNums", 32)
-            .field("sysFlag", sys_flag)
-            .field("commitOffset", 5)
-            .field("suspendTimeoutMillis", 0)
-            .field("subscription", "*")
-            .field("subVersion", 0)
+        set(set(set(pull("T", 1, 0), "consumerGroup", group), "sysFlag", sys_flag), "commitOffset", 5)
     };
     const COMMIT: i32 = 1;
     refused(&mut world, conn, pull("new", COMMIT), full);

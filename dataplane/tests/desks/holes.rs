@@ -7,7 +7,8 @@ use protocol::body::{Body, KVTable};
 use protocol::code::request;
 use store::Medium;
 
-use crate::requests::{read, send};
+use crate::client::read;
+use crate::requests::send;
 use crate::world::World;
 
 /// D-14. Goal: a consumer gets messages whose entries are gone from the queue's file, which it is told to come back for; counters tell.

@@ -8,7 +8,7 @@ use protocol::body::{
 use protocol::code::{request, response};
 use protocol::frame::Codec;
 
-use crate::requests::subscription;
+use crate::client::subscription;
 use crate::world::World;
 use dataplane::net::ConnId;
 

@@ -9,6 +9,7 @@ mod fake_net;
 mod allocations;
 mod answers;
 mod bounds;
+mod client;
 mod cold_answers;
 mod delay;
 mod dumps;
@@ -21,6 +22,7 @@ mod offsets;
 #[path = "../common/opened.rs"]
 mod opened;
 mod reply;
+#[path = "../common/requests.rs"]
 mod requests;
 mod retry;
 mod transaction;

@@ -9,7 +9,8 @@ use dataplane::limits::{
 };
 use dataplane::net::ConnId;
 
-use crate::requests::{consumer, heartbeat, send, subscription};
+use crate::client::{consumer, heartbeat, subscription};
+use crate::requests::send;
 use crate::world::World;
 
 /// A heartbeat of groups that subscribe one topic each.

@@ -4,7 +4,7 @@ use protocol::RemotingCommand;
 use protocol::body::{Body, GetConsumerListByGroupResponseBody, HeartbeatData, MessageModel};
 use protocol::code::request;
 
-use crate::requests::{beat, consumer, heartbeat, subscription};
+use crate::client::{beat, consumer, heartbeat, subscription};
 use crate::world::World;
 use dataplane::broker::group_config::GroupConfig;
 use dataplane::net::ConnId;

@@ -4,7 +4,7 @@ use protocol::RemotingCommand;
 use protocol::code::request;
 use protocol::frame::{Codec, FRAME_BYTES_MAX};
 
-use crate::requests::{heartbeat, props, read};
+use crate::client::{consumer, heartbeat, props, read, subscription};
 use crate::world::World;
 use dataplane::net::ConnId;
 
@@ -43,7 +43,7 @@ fn a_reply_reaches_its_requester() {
     let [push] = &pushes[..] else { panic!("{pushes:?}") };
     assert_eq!((push.is_oneway(), &push.body[..]), (false, &b"pong"[..]));
     for (name, value) in [
-        ("producerGroup", "PG"),
+        ("producerGroup", "PGx"),
         ("topic", TOPIC),
         ("defaultTopic", "TBW102"),
         ("defaultTopicQueueNums", "4"),
@@ -145,8 +145,8 @@ fn replies_need_not_be_stored() {
 fn running_info_is_relayed() {
     let mut world = World::new();
     let (a, b) = (world.connect(), world.connect());
-    let subscriptions = vec![crate::requests::subscription("T", 1)];
-    world.done(a, heartbeat("a", vec![crate::requests::consumer("G", subscriptions)], &[]));
+    let subscriptions = vec![subscription("T", 1)];
+    world.done(a, heartbeat("a", vec![consumer("G", subscriptions)], &[]));
     let ask = |client: &str| {
         RemotingCommand::request(request::GET_CONSUMER_RUNNING_INFO)
             .field("consumerGroup", "G")
@@ -209,8 +209,8 @@ fn a_reply_whose_properties_fit_no_frame_is_refused() {
 fn a_relayed_remark_that_fits_no_frame_is_refused() {
     let mut world = World::new();
     let (a, b) = (world.connect(), world.connect());
-    let subscriptions = vec![crate::requests::subscription("T", 1)];
-    world.done(a, heartbeat("a", vec![crate::requests::consumer("G", subscriptions)], &[]));
+    let subscriptions = vec![subscription("T", 1)];
+    world.done(a, heartbeat("a", vec![consumer("G", subscriptions)], &[]));
     let ask = RemotingCommand::request(request::GET_CONSUMER_RUNNING_INFO)
         .field("consumerGroup", "G")
         .field("clientId", "a")

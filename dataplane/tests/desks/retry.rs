@@ -3,7 +3,8 @@
 use protocol::RemotingCommand;
 use protocol::code::request;
 
-use crate::requests::{Message, props, read, send};
+use crate::client::{Message, props, read};
+use crate::requests::send;
 use crate::world::{Stop, World};
 use dataplane::net::ConnId;
 

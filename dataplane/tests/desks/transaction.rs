@@ -4,7 +4,8 @@ use protocol::RemotingCommand;
 use protocol::code::request;
 use protocol::record::{RecordDraft, Stamp};
 
-use crate::requests::{Message, heartbeat, props, read, send};
+use crate::client::{Message, heartbeat, props, read};
+use crate::requests::send;
 use crate::world::{Stop, World};
 use dataplane::config::Config;
 use dataplane::net::ConnId;

@@ -15,20 +15,8 @@ use protocol::code::{request as codes, response};
 use protocol::properties::{self, key};
 use protocol::record::RecordView;
 
-use crate::requests::{pull, send, set};
+use crate::requests::{create_topic, pull, send, set};
 use crate::world::World;
-
-fn create(topic: &str, queues: i32) -> RemotingCommand {
-    RemotingCommand::request(codes::UPDATE_AND_CREATE_TOPIC)
-        .field("topic", topic)
-        .field("defaultTopic", "TBW102")
-        .field("readQueueNums", queues)
-        .field("writeQueueNums", queues)
-        .field("perm", 6)
-        .field("topicFilterType", "SINGLE_TAG")
-        .field("topicSysFlag", 0)
-        .field("order", false)
-}
 
 fn ask(code: i32, fields: &[(&str, &str)]) -> RemotingCommand {
     fields.iter().fold(RemotingCommand::request(code), |command, (name, value)| command.field(*name, value))
@@ -59,33 +47,36 @@ fn fill(world: &mut World, conn: dataplane::net::ConnId, topic: &str, messages: 
 fn topics_by_hand() {
     let mut world = World::new();
     let conn = world.connect();
-    assert_eq!(world.call(conn, create("T", 4)).code, response::SUCCESS);
+    assert_eq!(world.call(conn, create_topic("T", 4)).code, response::SUCCESS);
     let shown: TopicConfig =
         decode(&world.call(conn, ask(codes::GET_TOPIC_CONFIG, &[("topic", "T"), ("lo", "true")])));
     assert_eq!(shown, TopicConfig::new("T", 4, 6));
     let version = world.shard.broker.topics.version();
-    world.call(conn, create("T", 4));
+    world.call(conn, create_topic("T", 4));
     assert_eq!(world.shard.broker.topics.version(), version, "the same again is no change");
-    world.call(conn, create("T", 8).field("attributes", "+message.type=FIFO"));
+    world.call(conn, create_topic("T", 8).field("attributes", "+message.type=FIFO"));
     let shown: TopicConfig = decode(&world.call(conn, ask(codes::GET_TOPIC_CONFIG, &[("topic", "T")])));
     assert_eq!((shown.read_queue_nums, shown.attributes.len()), (8, 1));
     assert_eq!(world.shard.broker.topics.version().counter, version.counter + 1);
 
-    let bad = world.call(conn, create("a b", 1));
+    let bad = world.call(conn, create_topic("a b", 1));
     let characters =
         "The specified topic: a b, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$";
     refused(&bad, response::INVALID_PARAMETER, characters);
     let system = "The topic[TBW102] is conflict with system topic.";
-    refused(&world.call(conn, create("TBW102", 1)), response::INVALID_PARAMETER, system);
+    refused(&world.call(conn, create_topic("TBW102", 1)), response::INVALID_PARAMETER, system);
     refused(
         &world.call(conn, ask(codes::DELETE_TOPIC_IN_BROKER, &[("topic", "TBW102")])),
         response::INVALID_PARAMETER,
         system,
     );
-    assert_eq!(world.call(conn, set(create("U", 1), "perm", 99)).code, response::INVALID_PARAMETER);
-    assert_eq!(world.call(conn, set(create("U", 1), "readQueueNums", -1)).code, response::INVALID_PARAMETER);
+    assert_eq!(world.call(conn, set(create_topic("U", 1), "perm", 99)).code, response::INVALID_PARAMETER);
     assert_eq!(
-        world.call(conn, create("U", 1).field("attributes", "+cleanup.policy=COMPACTION")).code,
+        world.call(conn, set(create_topic("U", 1), "readQueueNums", -1)).code,
+        response::INVALID_PARAMETER
+    );
+    assert_eq!(
+        world.call(conn, create_topic("U", 1).field("attributes", "+cleanup.policy=COMPACTION")).code,
         response::SYSTEM_ERROR
     );
     assert!(world.shard.broker.topics.find("U").is_none());

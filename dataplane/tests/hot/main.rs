@@ -10,6 +10,7 @@ mod fake_net;
 mod opened;
 mod probe;
 mod pull;
+#[path = "../common/requests.rs"]
 mod requests;
 mod retention;
 mod send;

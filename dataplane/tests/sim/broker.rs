@@ -15,10 +15,11 @@
 use crate::appliance::{self, Death, PORT, QUEUES, TOPIC};
 use crate::calls::Calls;
 use crate::link::Faults;
+use crate::requests::{self, set};
 use crate::world::{APPLIANCE, World};
 use dataplane::rng::Rng;
 use protocol::RemotingCommand;
-use protocol::code::{request, response};
+use protocol::code::response;
 use protocol::frame::Codec;
 use protocol::record::RecordView;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,36 +87,13 @@ fn message_of(body: &[u8]) -> Message {
 }
 
 fn send(queue: i32, body: &[u8]) -> RemotingCommand {
-    RemotingCommand::request(request::SEND_MESSAGE_V2)
-        .field("a", "PG_sim")
-        .field("b", TOPIC)
-        .field("c", "TBW102")
-        .field("d", QUEUES)
-        .field("e", queue)
-        .field("f", 0)
-        .field("g", 1_700_000_000_000_i64)
-        .field("h", 0)
-        .field("i", "")
-        .field("j", 0)
-        .field("k", false)
-        .field("m", false)
-        .body(body.to_vec())
+    set(set(requests::send(TOPIC, queue, "", body), "a", "PG_sim"), "d", QUEUES)
 }
 
 fn pull(queue: i32, offset: i64, may_wait: bool) -> RemotingCommand {
     let (suspend, subscription) = (2, 4);
-    RemotingCommand::request(request::PULL_MESSAGE)
-        .field("consumerGroup", "CG_sim")
-        .field("topic", TOPIC)
-        .field("queueId", queue)
-        .field("queueOffset", offset)
-        .field("maxMsgNums", 32)
-        .field("sysFlag", if may_wait { suspend | subscription } else { subscription })
-        .field("commitOffset", 0)
-        .field("suspendTimeoutMillis", 3_000)
-        .field("subscription", "*")
-        .field("subVersion", 0)
-        .field("expressionType", "TAG")
+    let flags = if may_wait { suspend | subscription } else { subscription };
+    set(set(requests::pull(TOPIC, queue, offset), "consumerGroup", "CG_sim"), "sysFlag", flags)
 }
 
 struct Producer {

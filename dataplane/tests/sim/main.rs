@@ -19,6 +19,8 @@ mod echo;
 mod link;
 #[path = "../common/opened.rs"]
 mod opened;
+#[path = "../common/requests.rs"]
+mod requests;
 mod tails;
 mod world;
 

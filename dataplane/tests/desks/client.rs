@@ -1,4 +1,4 @@
-//! Requests as clients make them, and what comes back as a test reads it.
+//! What a client says of itself, and messages as it reads them.
 
 use protocol::RemotingCommand;
 use protocol::body::{
@@ -11,6 +11,7 @@ use protocol::record::RecordView;
 
 use dataplane::net::ConnId;
 
+use crate::requests::{pull, set};
 use crate::world::World;
 
 /// A stored message as a consumer gets it.
@@ -69,42 +70,9 @@ impl Message {
     }
 }
 
-pub fn send(topic: &str, queue_id: i32, properties: &str, body: &[u8]) -> RemotingCommand {
-    RemotingCommand::request(request::SEND_MESSAGE_V2)
-        .field("a", "PG")
-        .field("b", topic)
-        .field("c", "TBW102")
-        .field("d", 4)
-        .field("e", queue_id)
-        .field("f", 0)
-        .field("g", 1_700_000_000_000_i64)
-        .field("h", 7)
-        .field("i", properties)
-        .field("j", 0)
-        .field("k", false)
-        .field("m", false)
-        .body(body.to_vec())
-}
-
 /// "A=1 B=2" as a property string.
 pub fn props(list: &[(&str, &str)]) -> String {
     list.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect()
-}
-
-/// A pull of everything, with its subscription, that neither commits nor waits.
-pub fn pull(group: &str, topic: &str, queue_id: i32, offset: i64) -> RemotingCommand {
-    RemotingCommand::request(request::PULL_MESSAGE)
-        .field("consumerGroup", group)
-        .field("topic", topic)
-        .field("queueId", queue_id)
-        .field("queueOffset", offset)
-        .field("maxMsgNums", 32)
-        .field("sysFlag", 4)
-        .field("commitOffset", 0)
-        .field("suspendTimeoutMillis", 0)
-        .field("subscription", "*")
-        .field("subVersion", 0)
-        .field("expressionType", "TAG")
 }
 
 /// What lies in a queue from an offset on, read as a consumer does.
@@ -112,7 +80,7 @@ pub fn read(world: &mut World, conn: ConnId, topic: &str, queue_id: i32, offset:
     let mut messages = Vec::new();
     let (mut next, mut waits) = (offset, 0);
     loop {
-        let answer = world.call(conn, pull("READER", topic, queue_id, next));
+        let answer = world.call(conn, set(pull(topic, queue_id, next), "consumerGroup", "READER"));
         match answer.code {
             0 => messages.extend(Message::all(&answer.body)),
             19 => return messages,

@@ -1,9 +1,11 @@
 //! Requests as clients make them.
 
+#![allow(dead_code)] // Each test program uses its part.
+
 use protocol::RemotingCommand;
 use protocol::code::request;
 
-/// A send of code 310, as the probe's.
+/// A send of code 310, as the probe's; `set` changes any field of it.
 pub fn send(topic: &str, queue_id: i32, properties: &str, body: &[u8]) -> RemotingCommand {
     RemotingCommand::request(request::SEND_MESSAGE_V2)
         .field("a", "PGx")
@@ -13,7 +15,7 @@ pub fn send(topic: &str, queue_id: i32, properties: &str, body: &[u8]) -> Remoti
         .field("e", queue_id)
         .field("f", 0)
         .field("g", 1_700_000_000_000_i64)
-        .field("h", 0)
+        .field("h", 7)
         .field("i", properties)
         .field("j", 0)
         .field("k", false)
@@ -35,6 +37,19 @@ pub fn pull(topic: &str, queue_id: i32, offset: i64) -> RemotingCommand {
         .field("subscription", "*")
         .field("subVersion", 0)
         .field("expressionType", "TAG")
+}
+
+/// A topic made or changed, as by mqadmin.
+pub fn create_topic(topic: &str, queues: i32) -> RemotingCommand {
+    RemotingCommand::request(request::UPDATE_AND_CREATE_TOPIC)
+        .field("topic", topic)
+        .field("defaultTopic", "TBW102")
+        .field("readQueueNums", queues)
+        .field("writeQueueNums", queues)
+        .field("perm", 6)
+        .field("topicFilterType", "SINGLE_TAG")
+        .field("topicSysFlag", 0)
+        .field("order", false)
 }
 
 /// Replaces a field.
