@@ -35,14 +35,13 @@ impl Broker {
         check_names(&asked)?;
         self.locks.make_room(&asked.consumer_group, asked.mq_set.len(), req.now.wall_ms);
         let batch = LockBatch {
-            to: req.reply_to(),
             group: asked.consumer_group,
             client_id: asked.client_id.into(),
             asked: asked.mq_set.into_iter(),
             locked: Vec::new(),
             full: false,
         };
-        self.begin_work(batch, req.now, out);
+        self.begin_work(batch, req, out);
         Ok(())
     }
 
@@ -50,12 +49,11 @@ impl Broker {
     pub(super) fn unlock_batch(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let asked = self.json_list(req, |asked: &UnlockBatchRequestBody| asked.mq_set.len())?;
         let batch = UnlockBatch {
-            to: req.reply_to(),
             group: asked.consumer_group,
             client_id: asked.client_id,
             asked: asked.mq_set.into_iter(),
         };
-        self.begin_work(batch, req.now, out);
+        self.begin_work(batch, req, out);
         Ok(())
     }
 }
@@ -63,7 +61,6 @@ impl Broker {
 /// Code 41 on its way into the table.
 #[derive(Debug)]
 struct LockBatch {
-    to: ReplyTo,
     group: String,
     client_id: Arc<str>,
     asked: vec::IntoIter<MessageQueue>,
@@ -73,15 +70,11 @@ struct LockBatch {
 }
 
 impl LongWork for LockBatch {
-    fn to(&self) -> ReplyTo {
-        self.to
-    }
-
     fn ends_with_its_client(&self) -> bool {
         true
     }
 
-    fn go_on(&mut self, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool {
+    fn go_on(&mut self, to: ReplyTo, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool {
         for queue in self.asked.by_ref().take(LONG_WORK_PER_TURN_MAX) {
             match broker.locks.lock(&self.group, &self.client_id, name_of(&queue), now.wall_ms) {
                 Grant::Yes => self.locked.push(queue),
@@ -98,11 +91,11 @@ impl LongWork for LockBatch {
                 "no room for more order locks: a group has {LOCKS_PER_GROUP_MAX} at most, all together {LOCKS_MAX}"
             );
             broker.counters.refusals += 1;
-            out.refuse(self.to, &Refusal::new(response::SYSTEM_ERROR, remark));
+            out.refuse(to, &Refusal::new(response::SYSTEM_ERROR, remark));
         } else if locked.lock_ok_mq_set.len() <= LONG_WORK_PER_TURN_MAX {
-            out.reply(self.to, response::SUCCESS, |w| w, Body::Owned(locked.encode()));
+            out.reply(to, response::SUCCESS, |w| w, Body::Owned(locked.encode()));
         } else {
-            broker.put_together(self.to, None, locked);
+            broker.put_together(to, None, locked);
         }
         true
     }
@@ -117,29 +110,20 @@ impl Make for LockBatchResponseBody {
 /// Code 42.
 #[derive(Debug)]
 struct UnlockBatch {
-    to: ReplyTo,
     group: String,
     client_id: String,
     asked: vec::IntoIter<MessageQueue>,
 }
 
 impl LongWork for UnlockBatch {
-    fn to(&self) -> ReplyTo {
-        self.to
-    }
-
-    fn ends_with_its_client(&self) -> bool {
-        false
-    }
-
-    fn go_on(&mut self, broker: &mut Broker, _now: &TurnTime, out: &mut Outbox) -> bool {
+    fn go_on(&mut self, to: ReplyTo, broker: &mut Broker, _now: &TurnTime, out: &mut Outbox) -> bool {
         for queue in self.asked.by_ref().take(LONG_WORK_PER_TURN_MAX) {
             broker.locks.unlock(&self.group, &self.client_id, name_of(&queue));
         }
         if self.asked.len() > 0 {
             return false;
         }
-        out.done(self.to);
+        out.done(to);
         true
     }
 }

@@ -22,31 +22,31 @@ use crate::time::TurnTime;
 
 /// What is left of one request.
 pub(super) trait LongWork: fmt::Debug + Send {
-    fn to(&self) -> ReplyTo;
-
     /// Whether it is given up when its client goes. What has nothing to do with who asked for it is finished.
-    fn ends_with_its_client(&self) -> bool;
+    fn ends_with_its_client(&self) -> bool {
+        false
+    }
 
-    /// Does `LONG_WORK_PER_TURN_MAX` items of it at most. True: nothing is left, and it has been answered.
-    fn go_on(&mut self, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool;
+    /// Does `LONG_WORK_PER_TURN_MAX` items of it at most. True: nothing is left, and `to` has been answered.
+    fn go_on(&mut self, to: ReplyTo, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool;
 }
 
-/// The one under way.
+/// The one under way, and who asked for it.
 #[derive(Debug, Default)]
 pub struct LongWorks {
-    under_way: Option<Box<dyn LongWork>>,
+    under_way: Option<(ReplyTo, Box<dyn LongWork>)>,
 }
 
 impl LongWorks {
     /// Whether what this connection says has to wait for what it has said before.
     #[inline]
     pub(super) fn is_of(&self, conn: ConnId) -> bool {
-        self.under_way.as_ref().is_some_and(|work| work.to().conn == conn)
+        self.under_way.as_ref().is_some_and(|(to, _)| to.conn == conn)
     }
 
     /// The client is gone.
     pub(super) fn left(&mut self, conn: ConnId) {
-        self.under_way.take_if(|work| work.to().conn == conn && work.ends_with_its_client());
+        self.under_way.take_if(|(to, work)| to.conn == conn && work.ends_with_its_client());
     }
 }
 
@@ -74,18 +74,24 @@ impl Broker {
     }
 
     /// Does what this turn may do of it; the next ones go on. Its place has been asked for, if it may need one.
-    pub(super) fn begin_work(&mut self, mut work: impl LongWork + 'static, now: &TurnTime, out: &mut Outbox) {
-        if !work.go_on(self, now, out) {
+    pub(super) fn begin_work(
+        &mut self,
+        mut work: impl LongWork + 'static,
+        req: &Request<'_>,
+        out: &mut Outbox,
+    ) {
+        let to = req.reply_to();
+        if !work.go_on(to, self, req.now, out) {
             assert!(self.long_work.under_way.is_none());
-            self.long_work.under_way = Some(Box::new(work));
+            self.long_work.under_way = Some((to, Box::new(work)));
         }
     }
 
     /// Called every turn. Returns how much was done.
     pub(super) fn go_on_with_work(&mut self, now: &TurnTime, out: &mut Outbox) -> u32 {
-        let Some(mut work) = self.long_work.under_way.take() else { return 0 };
-        if !work.go_on(self, now, out) {
-            self.long_work.under_way = Some(work);
+        let Some((to, mut work)) = self.long_work.under_way.take() else { return 0 };
+        if !work.go_on(to, self, now, out) {
+            self.long_work.under_way = Some((to, work));
         }
         1
     }

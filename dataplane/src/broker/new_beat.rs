@@ -30,7 +30,6 @@ use crate::time::TurnTime;
 /// What is left of it.
 #[derive(Debug)]
 pub struct NewBeat {
-    to: ReplyTo,
     client: Arc<Client>,
     consumers: vec::IntoIter<ConsumerData>,
     producers: vec::IntoIter<ProducerData>,
@@ -45,20 +44,16 @@ pub struct NewBeat {
 }
 
 impl LongWork for NewBeat {
-    fn to(&self) -> ReplyTo {
-        self.to
-    }
-
     fn ends_with_its_client(&self) -> bool {
         true
     }
 
-    fn go_on(&mut self, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool {
-        broker.take_some(self, now.wall_ms);
+    fn go_on(&mut self, to: ReplyTo, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool {
+        broker.take_some(self, to.conn, now.wall_ms);
         if self.consumers.len() > 0 || self.producers.len() > 0 {
             return false;
         }
-        broker.beat_taken(self, out);
+        broker.beat_taken(self, to, out);
         true
     }
 }
@@ -80,7 +75,6 @@ impl Broker {
         });
         self.peers.named(req.conn, &client);
         let beat = NewBeat {
-            to: req.reply_to(),
             client,
             consumers: data.consumer_data_set.into_iter(),
             producers: data.producer_data_set.into_iter(),
@@ -90,12 +84,12 @@ impl Broker {
             refused: None,
             body: (req.body.len() <= BEAT_BYTES_MAX).then(|| req.body.into()),
         };
-        self.begin_work(beat, req.now, out);
+        self.begin_work(beat, req, out);
         Ok(())
     }
 
-    fn beat_taken(&mut self, beat: &mut NewBeat, out: &mut Outbox) {
-        let &mut NewBeat { to, fingerprinted, changed, .. } = beat;
+    fn beat_taken(&mut self, beat: &mut NewBeat, to: ReplyTo, out: &mut Outbox) {
+        let &mut NewBeat { fingerprinted, changed, .. } = beat;
         if let Some(refusal) = beat.refused.take() {
             self.counters.refusals += 1;
             return out.refuse(to, &refusal);
@@ -106,13 +100,12 @@ impl Broker {
         answer_heartbeat(to, changed || !fingerprinted, out);
     }
 
-    fn take_some(&mut self, beat: &mut NewBeat, now_ms: i64) {
+    fn take_some(&mut self, beat: &mut NewBeat, conn: ConnId, now_ms: i64) {
         let mut items = 0;
         while items < LONG_WORK_PER_TURN_MAX {
             if let Some(consumer) = beat.consumers.next() {
                 items += 1 + consumer.subscription_data_set.len();
-                let (conn, client) = (beat.to.conn, &beat.client);
-                match self.consumer_beat(conn, client, &consumer, beat.without_subs, now_ms) {
+                match self.consumer_beat(conn, &beat.client, &consumer, beat.without_subs, now_ms) {
                     Ok(changed) => beat.changed |= changed,
                     // What the client is in already it stays in.
                     Err(refusal) => {
@@ -121,9 +114,9 @@ impl Broker {
                 }
             } else if let Some(producer) = beat.producers.next() {
                 items += 1;
-                match self.producers.check_room(&producer.group_name, beat.to.conn) {
+                match self.producers.check_room(&producer.group_name, conn) {
                     Ok(()) => {
-                        self.producers.register(&producer.group_name, beat.to.conn, &beat.client, now_ms);
+                        self.producers.register(&producer.group_name, conn, &beat.client, now_ms);
                     }
                     Err(full) => {
                         beat.refused.get_or_insert(full.into());

@@ -65,26 +65,21 @@ trait Table: Make + 'static {
 /// A table that is being copied.
 #[derive(Debug)]
 struct Copying<T> {
-    to: ReplyTo,
     /// None: it has been.
     table: Option<T>,
 }
 
 impl<T: Table> LongWork for Copying<T> {
-    fn to(&self) -> ReplyTo {
-        self.to
-    }
-
     fn ends_with_its_client(&self) -> bool {
         true
     }
 
-    fn go_on(&mut self, broker: &mut Broker, _now: &TurnTime, _out: &mut Outbox) -> bool {
+    fn go_on(&mut self, to: ReplyTo, broker: &mut Broker, _now: &TurnTime, _out: &mut Outbox) -> bool {
         if self.table.as_mut().is_some_and(|table| table.copy_some(broker)) {
             return false;
         }
         if let Some(table) = self.table.take() {
-            broker.put_together(self.to, table.total(), table);
+            broker.put_together(to, table.total(), table);
         }
         true
     }
@@ -127,7 +122,7 @@ impl Broker {
 
     fn copy_table(&mut self, table: impl Table, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         self.check_place_for_work()?;
-        self.begin_work(Copying { to: req.reply_to(), table: Some(table) }, req.now, out);
+        self.begin_work(Copying { table: Some(table) }, req, out);
         Ok(())
     }
 

@@ -28,7 +28,6 @@ pub(super) trait Listed: fmt::Debug + Send + Sized + 'static {
 
 #[derive(Debug)]
 struct List<L: Listed> {
-    to: ReplyTo,
     listed: vec::IntoIter<L::Body>,
     more: L::More,
     checked: VecDeque<L>,
@@ -38,26 +37,17 @@ struct List<L: Listed> {
 impl Broker {
     pub(super) fn put_list<L: Listed>(&mut self, listed: Vec<L::Body>, req: &Request<'_>, out: &mut Outbox) {
         let list = List::<L> {
-            to: req.reply_to(),
             listed: listed.into_iter(),
             more: L::More::default(),
             checked: VecDeque::new(),
             refused: None,
         };
-        self.begin_work(list, req.now, out);
+        self.begin_work(list, req, out);
     }
 }
 
 impl<L: Listed> LongWork for List<L> {
-    fn to(&self) -> ReplyTo {
-        self.to
-    }
-
-    fn ends_with_its_client(&self) -> bool {
-        false
-    }
-
-    fn go_on(&mut self, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool {
+    fn go_on(&mut self, to: ReplyTo, broker: &mut Broker, now: &TurnTime, out: &mut Outbox) -> bool {
         for _ in 0..LONG_WORK_PER_TURN_MAX {
             // After a refusal the rest is only thrown away, and no faster.
             let goes_on = self.refused.is_none();
@@ -70,9 +60,9 @@ impl<L: Listed> LongWork for List<L> {
                 match self.refused.take() {
                     Some(refusal) => {
                         broker.counters.refusals += 1;
-                        out.refuse(self.to, &refusal);
+                        out.refuse(to, &refusal);
                     }
-                    None => out.done(self.to),
+                    None => out.done(to),
                 }
                 return true;
             };

@@ -9,7 +9,6 @@ use crate::time::TurnTime;
 
 #[derive(Debug)]
 struct Removal {
-    to: ReplyTo,
     whose: Whose,
     /// As many as there were: what others add meanwhile does not keep it going.
     left: usize,
@@ -27,26 +26,18 @@ impl Broker {
     /// Answers when all is gone.
     pub(super) fn remove_offsets(&mut self, whose: Whose, req: &Request<'_>, out: &mut Outbox) {
         let left = self.offsets.rows_of(&whose);
-        self.begin_work(Removal { to: req.reply_to(), whose, left }, req.now, out);
+        self.begin_work(Removal { whose, left }, req, out);
     }
 }
 
 impl LongWork for Removal {
-    fn to(&self) -> ReplyTo {
-        self.to
-    }
-
-    fn ends_with_its_client(&self) -> bool {
-        false
-    }
-
-    fn go_on(&mut self, broker: &mut Broker, _now: &TurnTime, out: &mut Outbox) -> bool {
+    fn go_on(&mut self, to: ReplyTo, broker: &mut Broker, _now: &TurnTime, out: &mut Outbox) -> bool {
         let now = self.left.min(LONG_WORK_PER_TURN_MAX);
         self.left -= now;
         if (0..now).all(|_| broker.offsets.remove_one(&self.whose, &mut broker.ops)) && self.left > 0 {
             return false;
         }
-        out.done(self.to);
+        out.done(to);
         true
     }
 }

@@ -104,37 +104,28 @@ impl Broker {
             return Err(Refusal::new(response::SYSTEM_ERROR, remark));
         }
         let queues = Box::new(self.store.queues());
-        self.begin_work(Emptied { to: req.reply_to(), unused_only, queues }, req.now, out);
+        self.begin_work(Emptied { unused_only, queues }, req, out);
         Ok(())
     }
 }
 
 /// Codes 306 and 316 on their way through the queues.
 struct Emptied {
-    to: ReplyTo,
     unused_only: bool,
     queues: Box<dyn Iterator<Item = QueueIndex> + Send>,
 }
 
 impl fmt::Debug for Emptied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emptied").field("to", &self.to).finish_non_exhaustive()
+        f.debug_struct("Emptied").field("unused_only", &self.unused_only).finish_non_exhaustive()
     }
 }
 
 impl LongWork for Emptied {
-    fn to(&self) -> ReplyTo {
-        self.to
-    }
-
-    fn ends_with_its_client(&self) -> bool {
-        false
-    }
-
-    fn go_on(&mut self, broker: &mut Broker, _now: &TurnTime, out: &mut Outbox) -> bool {
+    fn go_on(&mut self, to: ReplyTo, broker: &mut Broker, _now: &TurnTime, out: &mut Outbox) -> bool {
         for _ in 0..ROWS_PER_TURN_MAX {
             let Some(queue) = self.queues.next() else {
-                out.done(self.to);
+                out.done(to);
                 return true;
             };
             let (topic, _) = broker.store.queue_name(queue);
