@@ -58,7 +58,7 @@ pub use dispatch::entry_tags_code;
 pub use error::{AppendError, MediumError, StoreError};
 pub use ground::{Ground, Haste};
 pub use holes::Mended;
-pub use index::keys::KeyKind;
+pub use index::hash::KeyKind;
 pub use index::query::{IndexEnd, KeyQuery};
 pub use marks::Removed;
 pub use medium::{HotKind, Medium};

@@ -2,8 +2,16 @@
 
 use protocol::hash;
 
-use super::keys::KeyKind;
 use crate::brief::is_same;
+
+/// What a key is looked up as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyKind {
+    /// One of KEYS, or the unique key: in the file they look alike.
+    #[default]
+    Key,
+    Tag,
+}
 
 /// What the keys of one topic begin with, hashed: messages that come together are most often of the same topic.
 #[derive(Clone, Debug, Default)]

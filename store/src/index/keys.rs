@@ -7,17 +7,8 @@
 use protocol::properties::{self, key};
 use protocol::record::{RecordView, sys_flag};
 
-use super::hash::TopicHash;
+use super::hash::{KeyKind, TopicHash};
 use crate::brief::{Brief, Labels};
-
-/// What a key is looked up as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KeyKind {
-    /// One of KEYS, or the unique key: in the file they look alike.
-    #[default]
-    Key,
-    Tag,
-}
 
 /// Hands out the hash of every key of a record, in the order in which they are stored. `topic`: kept from record to record.
 #[inline]

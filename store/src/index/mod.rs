@@ -13,7 +13,7 @@
 //! Implements D-10 (docs/PROMISES.md).
 
 pub(crate) mod format;
-mod hash;
+pub(crate) mod hash;
 mod intake;
 pub(crate) mod keys;
 mod out;

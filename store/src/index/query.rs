@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::dir_of;
 use super::format::{ENTRY_BYTES, IndexEntry, IndexHeader};
+use super::hash::KeyKind;
 use super::hash::TopicHash;
-use super::keys::KeyKind;
 use super::state::Shared;
 use super::tail::TailView;
 use crate::config::IndexShape;
