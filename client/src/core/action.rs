@@ -2,7 +2,7 @@
 
 use super::group::TaskId;
 use super::links::{Addr, LinkId};
-use super::unpacking::Packed;
+use super::packed::Packed;
 use crate::error::ClientError;
 use crate::message::{Message, MessageExt, MessageQueue};
 use crate::result::SendResult;

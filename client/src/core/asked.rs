@@ -13,9 +13,10 @@
 use super::group::{Direct, PushGroup, Run};
 use super::instance::Instance;
 use super::links::LinkId;
+use super::packed::{Packed, Unpacked};
 use super::subscription::Subscription;
 use super::time::Time;
-use super::unpacking::{Packed, Then, Unpacked};
+use super::waiter::Then;
 use crate::message::{MessageExt, from_body, to_body};
 use bytes::Bytes;
 use protocol::RemotingCommand;

@@ -14,7 +14,7 @@
 //! | plumbing | instance.rs, action.rs (what the shell is to do), waiter.rs (who waits for what), links.rs (connections), calls.rs (opaque → waiter), timers.rs, time.rs, rng.rs |
 //! | where things are | route.rs (one topic's route), lookup.rs (asking name servers), beats.rs (heartbeats) |
 //! | sending | order.rs (what is to be sent), producer.rs, send.rs (one send's life), outgoing.rs (message → request), queue_choice.rs, fault.rs, validate.rs, transaction.rs, request_reply.rs |
-//! | consuming | group.rs (a group's state), subscription.rs, consumer.rs, rebalance.rs, assign.rs, pulling.rs, pace.rs (how soon again), consuming.rs, orderly.rs, process_queue.rs, offsets.rs, incoming.rs, unpacking.rs (what takes long) |
+//! | consuming | group.rs (a group's state), subscription.rs, consumer.rs, rebalance.rs, assign.rs, pulling.rs, pace.rs (how soon again), consuming.rs, orderly.rs, process_queue.rs, offsets.rs, incoming.rs, packed.rs, unpacking.rs (what takes long) |
 //! | being asked | asked.rs (what brokers ask of clients) |
 //!
 //! *Invariants*: nothing here reads a clock or a random source of its own; no step blocks; every token that came in
@@ -47,6 +47,7 @@ mod order;
 mod orderly;
 mod outgoing;
 mod pace;
+mod packed;
 mod producer;
 mod pulling;
 mod rebalance;
@@ -68,9 +69,9 @@ pub use incoming::records;
 pub use instance::{Instance, Settings};
 pub use links::{Addr, LinkId};
 pub use order::{How, Order, Payload};
+pub use packed::Packed;
 pub use pulling::read_pull;
 pub use request_reply::reply_to;
 pub use subscription::Subscription;
 pub use time::Time;
 pub use transaction::TransactionState;
-pub use unpacking::Packed;

@@ -13,9 +13,9 @@
 
 use super::group::{PushGroup, RunId};
 use super::instance::Instance;
+use super::packed::Packed;
 use super::time::Time;
-use super::unpacking::{Packed, Then};
-use super::waiter::{Timer, Waiter};
+use super::waiter::{Then, Timer, Waiter};
 use crate::error::ClientError;
 use crate::message::{MessageExt, MessageQueue, property};
 use protocol::body::MASTER_ID;

@@ -8,74 +8,10 @@
 //! A queue is not pulled on before its last answer is unpacked, so its messages keep their order. One that finds too much
 //! waiting is refused: a pull is made again, a broker that asks is told.
 
-use super::group::RunId;
-use super::incoming;
 use super::instance::Instance;
-use super::links::LinkId;
+use super::packed::{Packed, Unpacked};
 use super::time::Time;
-use crate::message::MessageExt;
-use bytes::Bytes;
-use protocol::RemotingCommand;
-use protocol::frame::Codec;
-use protocol::headers::PullMessageResponseHeader;
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-/// What a broker sent, as it came.
-#[derive(Debug)]
-pub enum Packed {
-    /// Stored records, one after another.
-    Records { body: Bytes, broker: Arc<str> },
-    /// The compressed body of one message.
-    Body { body: Bytes, flags: i32 },
-}
-
-#[derive(Debug)]
-pub enum Unpacked {
-    Records(Vec<MessageExt>),
-    Body(Result<Bytes, String>),
-}
-
-/// Who goes on with what was unpacked.
-#[derive(Debug)]
-pub(super) enum Then {
-    Pulled { group: Arc<str>, run: RunId, header: PullMessageResponseHeader },
-    Asked { link: LinkId, codec: Codec, command: Box<RemotingCommand> },
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Unpacking {
-    under_way: Option<Then>,
-    waiting: VecDeque<(Packed, Then)>,
-    /// Bytes of those waiting.
-    waiting_bytes: usize,
-}
-
-impl Packed {
-    /// May take long; needs nothing of the core.
-    pub fn unpack(self) -> Unpacked {
-        match self {
-            Packed::Records { body, broker } => Unpacked::Records(incoming::records(&body, &broker)),
-            Packed::Body { body, flags } => {
-                let body = incoming::inflate(&body, flags, incoming::BODY_BYTES_MAX);
-                Unpacked::Body(body.map(Bytes::from).map_err(|error| error.to_string()))
-            }
-        }
-    }
-
-    fn is_quick(&self) -> bool {
-        match self {
-            Packed::Records { body, .. } => body.len() < QUICK_BYTES && !incoming::has_compressed(body),
-            Packed::Body { .. } => false,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Packed::Records { body, .. } | Packed::Body { body, .. } => body.len(),
-        }
-    }
-}
+use super::waiter::Then;
 
 impl Instance {
     /// Has it unpacked, now or when its turn comes, and goes on then.
@@ -128,7 +64,5 @@ impl Instance {
     }
 }
 
-/// Some 50 messages of 1 KiB, which are copied sooner than another thread is woken.
-const QUICK_BYTES: usize = 64 * 1024;
 /// Four of the largest frames.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;

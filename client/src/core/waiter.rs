@@ -1,12 +1,15 @@
-//! Who waits for what: for the answer to a call, for a route, for a reply, for a moment.
+//! Who waits for what: for the answer to a call, for a route, for a reply, for what is unpacked, for a moment.
 
 use super::action::Token;
 use super::group::{RunId, TaskId};
-use super::links::Addr;
+use super::links::{Addr, LinkId};
 use super::order::{SendId, Template};
+use super::packed::Packed;
 use crate::message::MessageQueue;
 use protocol::RemotingCommand;
-use std::collections::HashMap;
+use protocol::frame::Codec;
+use protocol::headers::PullMessageResponseHeader;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +90,22 @@ pub(super) struct Request {
     pub token: Token,
     pub topic: String,
     pub ttl: Duration,
+}
+
+/// Who goes on with what was unpacked.
+#[derive(Debug)]
+pub(super) enum Then {
+    Pulled { group: Arc<str>, run: RunId, header: PullMessageResponseHeader },
+    Asked { link: LinkId, codec: Codec, command: Box<RemotingCommand> },
+}
+
+/// What is being unpacked beside the core, and what waits for that.
+#[derive(Debug, Default)]
+pub(super) struct Unpacking {
+    pub under_way: Option<Then>,
+    pub waiting: VecDeque<(Packed, Then)>,
+    /// Bytes of those waiting.
+    pub waiting_bytes: usize,
 }
 
 impl Requests {
