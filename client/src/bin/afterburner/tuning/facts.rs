@@ -11,6 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::core_sets;
 use super::nic::Nic;
 use super::threads::{self, Unbound};
 use crate::host;
@@ -73,8 +74,11 @@ impl Facts {
         let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default().trim().to_owned();
         let number = |path: &str| text(path).parse().ok();
         let command_line = text("proc/cmdline");
-        let booted =
-            |key: &str| cores(command_line.split(' ').find_map(|word| word.strip_prefix(key)).unwrap_or(""));
+        let booted = |key: &str| {
+            core_sets::from_list(
+                command_line.split(' ').find_map(|word| word.strip_prefix(key)).unwrap_or(""),
+            )
+        };
         let status = text("proc/self/status");
         let allowed =
             status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("").trim();
@@ -84,9 +88,11 @@ impl Facts {
         let locked = rustix::process::getrlimit(rustix::process::Resource::Memlock);
         Facts {
             kernel: text("proc/sys/kernel/osrelease"),
-            cores: cores(allowed),
-            isolated: cores(&text("sys/devices/system/cpu/isolated")),
-            nohz_full: cores(text("sys/devices/system/cpu/nohz_full").trim_matches(['(', ')'])),
+            cores: core_sets::from_list(allowed),
+            isolated: core_sets::from_list(&text("sys/devices/system/cpu/isolated")),
+            nohz_full: core_sets::from_list(
+                text("sys/devices/system/cpu/nohz_full").trim_matches(['(', ')']),
+            ),
             rcu_nocbs: booted("rcu_nocbs="),
             governors: governors(root),
             clock_sources: (
@@ -158,7 +164,7 @@ fn irqs(root: &Path) -> Vec<Irq> {
         let fired: u64 = words.by_ref().take(count).filter_map(|word| word.parse::<u64>().ok()).sum();
         let name = words.last().unwrap_or_default().to_owned();
         let affinity = fs::read_to_string(root.join(format!("proc/irq/{number}/smp_affinity_list"))).ok()?;
-        (fired > 0).then(|| Irq { number, name, cores: cores(affinity.trim()) })
+        (fired > 0).then(|| Irq { number, name, cores: core_sets::from_list(affinity.trim()) })
     };
     table.lines().skip(1).filter_map(of_line).collect()
 }
@@ -172,16 +178,6 @@ fn default_nic(routes: &str) -> Option<String> {
     })
 }
 
-/// `0-2,5` as numbers; nonsense is nothing.
-pub fn cores(list: &str) -> Vec<usize> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        (last < CORES_MAX).then_some(first..=last)
-    };
-    list.split(',').filter_map(range).flatten().collect()
-}
-
 /// `always [madvise] never`: the one in use.
 fn bracketed(text: &str) -> String {
     text.split_whitespace()
@@ -192,17 +188,13 @@ fn bracketed(text: &str) -> String {
 
 const CAP_IPC_LOCK: u32 = 14;
 const BLOCK_BYTES: usize = 4096;
-const CORES_MAX: usize = 8192;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_read() {
-        assert_eq!(cores("0-2,5,7-8"), [0, 1, 2, 5, 7, 8]);
-        assert_eq!(cores(""), [0; 0]);
-        assert_eq!(cores("x,3-,4-99999999999"), [0; 0]);
+    fn choices_and_routes_are_read() {
         assert_eq!(bracketed("always [madvise] never"), "madvise");
         let routes = "Iface\tDestination\tGateway\neth1\t000A0A0A\t0\neth0\t00000000\t0101010A\n";
         assert_eq!(default_nic(routes).as_deref(), Some("eth0"));

@@ -17,7 +17,7 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
-use super::facts;
+use super::core_sets;
 use super::finding::{Change, Knob};
 use super::threads::{self, Thread};
 
@@ -47,7 +47,7 @@ impl Knobs for RealKnobs {
             Knob::File { path } => fs::write(path, value),
             Knob::Cores { thread } => {
                 let mut set = CpuSet::new();
-                for core in facts::cores(value) {
+                for core in core_sets::from_list(value) {
                     if core >= CpuSet::MAX_CPU {
                         return Err(io::ErrorKind::InvalidInput.into());
                     }

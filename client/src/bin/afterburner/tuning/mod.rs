@@ -6,6 +6,7 @@
 //!
 //! Only facts.rs, nic.rs and threads.rs look at the host and only knobs.rs changes it, so the rules are tested with made-up hosts.
 
+mod core_sets;
 pub mod facts;
 pub mod finding;
 pub mod knobs;

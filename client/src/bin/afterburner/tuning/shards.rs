@@ -7,10 +7,11 @@
 
 use std::net::Ipv4Addr;
 
+use super::core_sets;
 use super::facts::Facts;
 use super::finding::{Change, Finding, Fix, Knob, command, finding};
 use super::nic::Nic;
-use super::threads::{self, Unbound, WORKQUEUES};
+use super::threads::{Unbound, WORKQUEUES};
 
 /// Cores and ports of the shards, as the broker's settings have them.
 #[derive(Debug, Clone)]
@@ -236,7 +237,7 @@ fn workqueues(facts: &Facts, shards: &Shards) -> Option<Finding> {
         let others: Vec<usize> = shards.spare(&facts.workqueues).collect();
         match others.is_empty() {
             true => command(LIST_FEWER),
-            false => Fix::Write(vec![Change::file(WORKQUEUES, threads::mask(&others))]),
+            false => Fix::Write(vec![Change::file(WORKQUEUES, core_sets::to_mask(&others))]),
         }
     }))
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts;
+use super::core_sets;
 
 /// One thread, and not another one to which the system gave the same number later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,31 +53,13 @@ pub fn thread(root: &Path, pid: u32) -> Option<Thread> {
 pub fn cores(root: &Path, pid: u32) -> Option<Vec<usize>> {
     let status = fs::read_to_string(root.join(format!("proc/{pid}/status"))).ok()?;
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    Some(facts::cores(list.trim()))
+    Some(core_sets::from_list(list.trim()))
 }
 
 /// Where unbound workqueues may run; none where the kernel does not say.
 pub fn workqueues(root: &Path) -> Vec<usize> {
     let mask = fs::read_to_string(root.join(WORKQUEUES.trim_start_matches('/'))).unwrap_or_default();
-    from_mask(mask.trim())
-}
-
-/// `ffffffff,00000003` as numbers; nonsense is nothing.
-fn from_mask(mask: &str) -> Vec<usize> {
-    let words: Option<Vec<u32>> =
-        mask.split(',').rev().map(|word| u32::from_str_radix(word, 16).ok()).collect();
-    let bits = words.unwrap_or_default().into_iter().enumerate();
-    bits.flat_map(|(at, word)| {
-        (0..32).filter(move |bit| word & (1 << bit) != 0).map(move |bit| at * 32 + bit)
-    })
-    .collect()
-}
-
-/// Numbers as a file with a mask takes them.
-pub fn mask(cores: &[usize]) -> String {
-    let mut words = vec![0_u32; cores.iter().max().map_or(1, |core| core / 32 + 1)];
-    cores.iter().for_each(|core| words[core / 32] |= 1 << (core % 32));
-    words.iter().rev().map(|word| format!("{word:08x}")).collect::<Vec<_>>().join(",")
+    core_sets::from_mask(mask.trim())
 }
 
 /// The thread and its flags. A name may hold anything, also brackets and spaces.
@@ -102,18 +84,6 @@ const STARTED_AT: usize = 22 - 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn masks_are_read_and_written() {
-        for (text, cores) in
-            [("3", vec![0, 1]), ("80000000,00000001", vec![0, 63]), ("x", vec![]), ("", vec![])]
-        {
-            assert_eq!(from_mask(text), cores, "{text}");
-        }
-        assert_eq!(mask(&[0, 1]), "00000003");
-        assert_eq!(mask(&[33, 0]), "00000002,00000001");
-        assert_eq!(from_mask(&mask(&[5, 40, 64])), [5, 40, 64]);
-    }
 
     /// Goal: threads that can be moved are found, and no others. Method: a folder that looks like /proc, with one of each kind.
     #[test]
