@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 34 HEART_BEAT ------> consumers, producers; %RETRY%group made; changed? 40 to every member, the sender included
-//! 35 UNREGISTER_CLIENT, closed connection, 120 s of silence -> out of every group; 40 to those who stay
+//! 35 UNREGISTER_CLIENT -> out of its group; 40 to those who stay (others leave by leaving.rs)
 //! 38 GET_CONSUMER_LIST_BY_GROUP -> client ids of the members
 //! 46 CHECK_CLIENT_CONFIG -> whether its filter is one we know
 //! ```
@@ -11,8 +11,6 @@
 //! depends on has moved, the same bytes again only refresh the times: no parsing, no allocation. A new one is taken by
 //! new_beat.rs, one of many groups over many turns.
 //! Implements B-1, B-2 and B-11 (docs/PROMISES.md).
-
-use std::sync::Arc;
 
 use hashbrown::HashMap;
 use protocol::body::{Body as _, CheckClientRequestBody, GetConsumerListByGroupResponseBody};
@@ -24,10 +22,9 @@ use protocol::headers::{
 
 use super::filter::check_subscription;
 use super::{Broker, Refusal, ReplyTo, Request};
-use crate::limits::{BEATS_BYTES_MAX, SCANNED_PER_TURN_MAX};
+use crate::limits::BEATS_BYTES_MAX;
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
-use crate::time::TurnTime;
 
 /// The last heartbeat of each connection, for the short way.
 #[derive(Debug, Default)]
@@ -35,16 +32,6 @@ pub struct Beats {
     by_conn: HashMap<ConnId, Beat>,
     /// What their bodies take.
     bytes: usize,
-    scanned_ms: i64,
-    scan: Option<Scan>,
-}
-
-/// A look for silent clients under way: at which connection, in which of its groups.
-#[derive(Debug, Default)]
-struct Scan {
-    place: usize,
-    producers: bool,
-    group: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -126,46 +113,6 @@ impl Broker {
         Ok(())
     }
 
-    /// Called every millisecond; every ten seconds clients without a heartbeat for too long are looked for, some of their groups each time,
-    /// and dropped.
-    pub(super) fn scan_clients(&mut self, now: &TurnTime, out: &mut Outbox) {
-        if self.beats.scan.is_none() && now.wall_ms - self.beats.scanned_ms >= SCAN_MS {
-            self.beats.scanned_ms = now.wall_ms;
-            self.beats.scan = Some(Scan::default());
-        }
-        let Some(mut scan) = self.beats.scan.take() else { return };
-        let silence_ms_max = i64::try_from(self.config.channel_expired_timeout).unwrap_or(i64::MAX);
-        for _ in 0..SCANNED_PER_TURN_MAX {
-            if scan.place >= self.peers.places() {
-                return;
-            }
-            let Some(conn) = self.peers.at(scan.place) else {
-                scan = Scan { place: scan.place + 1, ..Scan::default() };
-                continue;
-            };
-            let next = match scan.producers {
-                false => self.consumers.next_group_of(conn, scan.group.as_ref()),
-                true => self
-                    .producers
-                    .next_group_of(conn, scan.group.as_ref())
-                    .map(|(group, channel)| (group, channel.seen_ms)),
-            };
-            scan = match next {
-                Some((group, seen_ms)) if now.wall_ms - seen_ms <= silence_ms_max => {
-                    Scan { group: Some(group.clone()), ..scan }
-                }
-                Some(_) => {
-                    self.client_left(conn);
-                    out.close(conn);
-                    Scan { place: scan.place + 1, ..Scan::default() }
-                }
-                None if scan.producers => Scan { place: scan.place + 1, ..Scan::default() },
-                None => Scan { producers: true, group: None, ..scan },
-            };
-        }
-        self.beats.scan = Some(scan);
-    }
-
     pub(super) fn table_marks(&self) -> TableMarks {
         TableMarks {
             topics: self.topics.version().counter,
@@ -202,8 +149,6 @@ pub(super) fn answer_heartbeat(to: ReplyTo, sub_change: bool, out: &mut Outbox) 
         Body::None,
     );
 }
-
-const SCAN_MS: i64 = 10_000;
 
 #[cfg(test)]
 mod tests {
