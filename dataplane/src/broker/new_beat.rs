@@ -11,10 +11,10 @@ use protocol::body::{ConsumerData, HeartbeatData, ProducerData, SubscriptionData
 use protocol::code::response;
 use protocol::names;
 
+use super::beats::{Beat, answer_heartbeat};
 use super::client::{Client, check_client_id};
 use super::consumers::{GroupKind, Subscription, TAG};
 use super::filter::check_subscription;
-use super::heartbeat::{Beat, answer_heartbeat};
 use super::long_work::LongWork;
 use super::room::NotMade;
 use super::send_checks::TOPIC_SYS_FLAG_UNIT_SUB;
