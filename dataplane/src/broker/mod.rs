@@ -39,6 +39,7 @@ mod long_work;
 pub mod new_beat;
 pub mod notices;
 pub mod offset_desk;
+pub mod offset_row;
 pub mod offsets;
 pub mod peers;
 pub mod persist_ops;

@@ -14,80 +14,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::offset_row::{Cell, NONE, Row, RowKey, RowName};
 use super::persist_ops::{PersistOp, PersistOps};
 use super::room::NoRoom;
 use crate::limits::{OFFSET_ROWS_MAX, OFFSETS_MAX, OFFSETS_PER_ROW_MAX};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct RowName<'a> {
-    topic: &'a str,
-    group: &'a str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct RowKey {
-    topic: Arc<str>,
-    group: Arc<str>,
-}
-
-impl hashbrown::Equivalent<RowKey> for RowName<'_> {
-    fn equivalent(&self, key: &RowKey) -> bool {
-        *self.topic == *key.topic && *self.group == *key.group
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Cell {
-    queue_id: i32,
-    committed: i64,
-    pulled: i64,
-    /// Set by an administrator's reset; the next pull is answered with it.
-    reset_to: i64,
-    committed_dirty: bool,
-    pulled_dirty: bool,
-}
-
-impl Cell {
-    fn new(queue_id: i32) -> Cell {
-        Cell {
-            queue_id,
-            committed: NONE,
-            pulled: NONE,
-            reset_to: NONE,
-            committed_dirty: false,
-            pulled_dirty: false,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Row {
-    key: RowKey,
-    cells: Vec<Cell>,
-    /// Its places in the lists of rows, where it is in them.
-    of_topic: usize,
-    of_group: usize,
-    dirty: Option<usize>,
-}
-
-impl Row {
-    fn find(&self, queue_id: i32) -> Result<usize, usize> {
-        // Most tables hold every queue of a small topic, so the cell is usually where its number says.
-        match self.cells.get(queue_id as usize) {
-            Some(cell) if cell.queue_id == queue_id => Ok(queue_id as usize),
-            _ => self.cells.binary_search_by_key(&queue_id, |cell| cell.queue_id),
-        }
-    }
-
-    fn committed(&self) -> impl Iterator<Item = (i32, i64)> + '_ {
-        let cells = self.cells.iter().filter(|cell| cell.committed >= 0);
-        cells.map(|cell| (cell.queue_id, cell.committed))
-    }
-
-    fn cell(&self, queue_id: i32) -> Option<&Cell> {
-        self.find(queue_id).ok().and_then(|at| self.cells.get(at))
-    }
-}
 
 /// The table of one broker.
 #[derive(Debug, Default)]
@@ -119,25 +49,6 @@ enum Grow {
     Bounded,
     /// What the files held, and what is the broker's own.
     Always,
-}
-
-/// A row, to be looked at.
-#[derive(Debug, Clone, Copy)]
-pub struct RowView<'a>(&'a Row);
-
-impl<'a> RowView<'a> {
-    pub fn group(self) -> &'a Arc<str> {
-        &self.0.key.group
-    }
-
-    pub fn topic(self) -> &'a Arc<str> {
-        &self.0.key.topic
-    }
-
-    /// The committed offsets by queue.
-    pub fn committed(self) -> impl Iterator<Item = (i32, i64)> + 'a {
-        self.0.committed()
-    }
 }
 
 /// Rows that go together.
@@ -241,8 +152,8 @@ impl ConsumerOffsets {
     }
 
     /// The row at a place.
-    pub fn row_at(&self, place: usize) -> Option<RowView<'_>> {
-        self.rows.get(place)?.as_ref().map(RowView)
+    pub fn row_at(&self, place: usize) -> Option<&Row> {
+        self.rows.get(place)?.as_ref()
     }
 
     /// The topics a group has committed offsets for.
@@ -410,8 +321,6 @@ fn unlist(lists: &mut HashMap<Arc<str>, Vec<usize>>, name: &str, at: usize) -> O
     moved
 }
 
-/// No offset.
-const NONE: i64 = -1;
 const FULL: NoRoom = NoRoom(
     "no room for more consumer offsets: those that groups have on the topics of this broker are as many as it keeps; delete groups that nobody \
      needs, with their offsets",
