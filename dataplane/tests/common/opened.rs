@@ -1,4 +1,4 @@
-//! A broker on an opened store, with the ends that its cold side holds.
+//! A small store, and a broker on one that is open, with the ends that its cold side holds.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use dataplane::cold::tables;
 use dataplane::config::Config;
 use dataplane::lane::{LaneOut, lane};
 use dataplane::rng::Rng;
-use store::{ColdStore, Store};
+use store::{ColdStore, IndexShape, Store, StoreConfig};
 
 pub struct Opened {
     pub broker: Broker,
@@ -51,6 +51,17 @@ pub fn broker(
         pid: 77,
     });
     Opened { broker, reads, persisted }
+}
+
+/// Small files and a small hot log, so that messages get cold within a test.
+pub fn small_store() -> StoreConfig {
+    let mut store = StoreConfig::new("/store");
+    store.commitlog_file_bytes = 8 << 20;
+    store.consumequeue_file_bytes = 20_000;
+    store.hot_bytes = 24 << 20;
+    store.hot_segments = 4;
+    store.index_shape = IndexShape { slots: 64, entries: 2_000 };
+    store
 }
 
 const PERSIST_LANE_MAX: usize = 64 * 1024;

@@ -16,8 +16,8 @@ use dataplane::shard::Shard;
 use dataplane::time::{Clock, SimClock};
 use protocol::RemotingCommand;
 use protocol::frame::{Codec, Found, find};
+use store::ColdStore;
 use store::sim_medium::SimMedium;
-use store::{ColdStore, IndexShape, StoreConfig};
 
 use crate::fake_net::FakeNet;
 use crate::opened::{self, Opened};
@@ -60,7 +60,7 @@ impl World {
 
     fn start(config: Config, medium: SimMedium, kept: Mirror, mut clock: SimClock, runs: u32) -> World {
         let now_ms = clock.read().wall_ms;
-        let (store, cold, _) = store::open(store_config(), Arc::new(medium.clone())).unwrap();
+        let (store, cold, _) = store::open(opened::small_store(), Arc::new(medium.clone())).unwrap();
         let address = "127.0.0.2:31011".parse().unwrap();
         let Opened { broker, reads, persisted } =
             opened::broker(config.clone(), address, &kept, (store, &cold), Rng::from_seed(7), now_ms);
@@ -262,15 +262,4 @@ impl World {
             self.waiting.entry(conn).or_default().push_back(command);
         }
     }
-}
-
-/// Small files and a small hot log, so that messages get cold within a test.
-fn store_config() -> StoreConfig {
-    let mut store = StoreConfig::new("/store");
-    store.commitlog_file_bytes = 8 << 20;
-    store.consumequeue_file_bytes = 20_000;
-    store.hot_bytes = 24 << 20;
-    store.hot_segments = 4;
-    store.index_shape = IndexShape { slots: 64, entries: 2_000 };
-    store
 }

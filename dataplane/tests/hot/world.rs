@@ -17,7 +17,7 @@ use dataplane::time::{Clock, SimClock};
 use protocol::RemotingCommand;
 use protocol::frame::{Codec, Found, find};
 use store::sim_medium::SimMedium;
-use store::{ColdStore, FlushMode, IndexShape, Medium, StoreConfig};
+use store::{ColdStore, FlushMode, Medium, StoreConfig};
 
 use crate::fake_net::FakeNet;
 use crate::opened::{self, Opened};
@@ -51,15 +51,9 @@ impl Default for Settings {
             broker_ip1: Some("127.0.0.2".parse().unwrap()),
             ..Config::default()
         };
-        let mut store = StoreConfig::new("/store");
-        store.commitlog_file_bytes = 8 << 20;
-        store.consumequeue_file_bytes = 20_000;
-        store.hot_bytes = 24 << 20;
-        store.hot_segments = 4;
-        store.index_shape = IndexShape { slots: 64, entries: 2_000 };
         Settings {
             config,
-            store,
+            store: opened::small_store(),
             medium: Arc::new(SimMedium::new(1)),
             rx_ring_bytes: 128 << 10,
             tx_ring_bytes: 256 << 10,

@@ -17,7 +17,7 @@ use dataplane::shard::Shard;
 use dataplane::time::TurnTime;
 use std::sync::Arc;
 use store::sim_medium::SimMedium;
-use store::{ColdStore, FlushMode, IndexShape, StoreConfig};
+use store::{ColdStore, FlushMode};
 
 pub const PORT: u16 = 10911;
 pub const TOPIC: &str = "T_sim";
@@ -87,12 +87,10 @@ fn start(
     let mut stack = Stack::simulated(device, stack_config, rng).unwrap();
     stack.listen(PORT).unwrap();
 
-    let mut store_config = StoreConfig::new("/store");
+    let mut store_config = opened::small_store();
     store_config.commitlog_file_bytes = 1 << 20;
     store_config.consumequeue_file_bytes = 20 * 500;
     store_config.hot_bytes = 2 << 20;
-    store_config.hot_segments = 4;
-    store_config.index_shape = IndexShape { slots: 64, entries: 2_000 };
     let mut config =
         Config { broker_name: "broker-sim".into(), broker_ip1: Some(APPLIANCE.into()), ..Config::default() };
     if death == Death::PowerCut {
