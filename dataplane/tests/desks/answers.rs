@@ -5,29 +5,14 @@
 use protocol::RemotingCommand;
 use protocol::body::{Body, QueryAssignmentResponseBody};
 use protocol::code::{request, response};
-use protocol::frame::{Found, find};
 use protocol::properties;
 use serde_json::Value;
 
 use crate::client::Message;
 use crate::requests::send;
+use crate::vectors::{command, items};
 use crate::world::World;
 use dataplane::net::ConnId;
-
-fn items(file: &str) -> Vec<Value> {
-    let path = format!("{}/../protocol/tests/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
-    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    file["items"].as_array().unwrap().clone()
-}
-
-fn command(item: &Value, name: &str) -> Option<RemotingCommand> {
-    let digit = |byte: u8| (byte as char).to_digit(16).unwrap() as u8;
-    let text = item[name].as_str()?.as_bytes();
-    let bytes: Vec<u8> = text.chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
-    let Found::Whole { frame, bytes_len } = find(&bytes).unwrap() else { panic!("cut vector") };
-    assert_eq!(bytes_len, bytes.len());
-    Some(RemotingCommand::from_frame(&frame).unwrap())
-}
 
 /// What must be equal: everything but opaque and language.
 fn compare(name: &str, official: &RemotingCommand, ours: &RemotingCommand) {

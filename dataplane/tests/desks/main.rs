@@ -26,6 +26,8 @@ mod reply;
 mod requests;
 mod retry;
 mod transaction;
+#[path = "../common/vectors.rs"]
+mod vectors;
 mod world;
 
 #[global_allocator]

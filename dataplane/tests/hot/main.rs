@@ -17,6 +17,8 @@ mod send;
 mod sessions;
 mod sight;
 mod untaken;
+#[path = "../common/vectors.rs"]
+mod vectors;
 mod world;
 
 /// Counts what each thread allocates.

@@ -11,27 +11,15 @@
 
 use protocol::RemotingCommand;
 use protocol::code::request;
-use protocol::frame::{Codec, Found, find};
+use protocol::frame::Codec;
 use protocol::record::{RecordDraft, RecordView};
 use serde_json::Value;
 
 use dataplane::time::Clock;
 
 use crate::requests::send;
+use crate::vectors::{command, items};
 use crate::world::World;
-
-const PROBE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/tests/vectors/probe-5.5.0.json");
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| (byte as char).to_digit(16).unwrap() as u8;
-    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
-}
-
-fn command(bytes: &[u8]) -> RemotingCommand {
-    let Found::Whole { frame, bytes_len } = find(bytes).unwrap() else { panic!("cut vector") };
-    assert_eq!(bytes_len, bytes.len());
-    RemotingCommand::from_frame(&frame).unwrap()
-}
 
 /// The broker of the probe: T_c49 with 4 queues, queue 1 holding the three messages that the vectors show.
 fn prepared(items: &[Value]) -> World {
@@ -39,7 +27,7 @@ fn prepared(items: &[Value]) -> World {
     world.topic("T_c49", 4);
     world.topic("T_c55b", 4);
     let found = items.iter().find(|item| item["name"] == "pull found (with subscription)").unwrap();
-    let body = command(&unhex(found["response_hex"].as_str().unwrap())).body;
+    let body = command(found, "response_hex").unwrap().body;
     let mut rest = &body[..];
     let mut sizes = 0;
     while !rest.is_empty() {
@@ -78,15 +66,14 @@ const CHANGING: [&str; 2] = ["msgId", "transactionId"];
 /// to the broker in order on one connection and compare the answers.
 #[test]
 fn sends_and_pulls_answer_as_the_official_broker() {
-    let probe: Value = serde_json::from_str(&std::fs::read_to_string(PROBE).unwrap()).unwrap();
-    let items = probe["items"].as_array().unwrap();
-    let mut world = prepared(items);
+    let items = items("probe-5.5.0.json");
+    let mut world = prepared(&items);
     let conn = world.connect();
     let (mut compared, mut wrong) = (0, Vec::new());
     for item in items.iter().filter(|item| item["server"] == "broker") {
         let name = item["name"].as_str().unwrap();
-        let request = command(&unhex(item["request_hex"].as_str().unwrap()));
-        let official = command(&unhex(item["response_hex"].as_str().unwrap()));
+        let request = command(item, "request_hex").unwrap();
+        let official = command(item, "response_hex").unwrap();
         let code = request.code;
         let opaque = world.post(conn, request, Codec::Json);
         let mut answer = None;
