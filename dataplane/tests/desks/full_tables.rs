@@ -2,8 +2,8 @@
 
 use protocol::RemotingCommand;
 use protocol::body::{
-    Body, CreateTopicListRequestBody, DataVersion, SubscriptionGroupConfig, SubscriptionGroupList,
-    TopicConfig,
+    Body, CreateTopicListRequestBody, DataVersion, GroupRetryPolicy, SubscriptionGroupConfig,
+    SubscriptionGroupList, TopicConfig,
 };
 use protocol::code::request;
 use protocol::frame::Codec;
@@ -76,7 +76,7 @@ fn topics_fit_a_registration() {
 }
 
 /// B-14. Goal: subscription groups take so much memory at most, by whatever way they come about, and those that are there go on. Method: groups with
-/// megabytes of attributes until one is refused, with one that would fit; then each way with a new one, and with one that is there.
+/// megabytes of a retry policy until one is refused, with one that would fit; then each way with a new one, and with one that is there.
 #[test]
 fn subscription_groups_are_bounded() {
     let mut world = World::new();
@@ -84,8 +84,9 @@ fn subscription_groups_are_bounded() {
     let conn = world.connect();
     world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &[]));
     let group = |name: &str, bytes: usize| {
-        let attributes = [("a".to_owned(), "x".repeat(bytes))].into();
-        SubscriptionGroupConfig { attributes, ..SubscriptionGroupConfig::new(name) }
+        let customized_retry_policy = (bytes > 0).then(|| "x".repeat(bytes).into());
+        let group_retry_policy = GroupRetryPolicy { customized_retry_policy, ..GroupRetryPolicy::default() };
+        SubscriptionGroupConfig { group_retry_policy, ..SubscriptionGroupConfig::new(name) }
     };
     let list = |group_config_list: Vec<SubscriptionGroupConfig>| {
         let body = SubscriptionGroupList { group_config_list }.encode();
@@ -103,9 +104,10 @@ fn subscription_groups_are_bounded() {
     world.done(conn, RemotingCommand::request(request::DELETE_SUBSCRIPTIONGROUP).field("groupName", "tiny"));
     world.done(conn, list(vec![group("tiny", 0)]));
     let full = "no room for more subscription groups: ";
-    refused(&mut world, conn, list(vec![group("G", 0), group("new", 1_000)]), full);
+    let changed = SubscriptionGroupConfig { retry_max_times: 3, ..group("G", 0) };
+    refused(&mut world, conn, list(vec![changed, group("new", 1_000)]), full);
     assert!(
-        world.shard.broker.groups.get("G").is_some_and(|known| known.attributes.is_empty()),
+        world.shard.broker.groups.get("G").is_some_and(|known| known.retry_max_times == 16),
         "all or none"
     );
     refused(&mut world, conn, set(pull("T", 0, 0), "consumerGroup", "new"), full);

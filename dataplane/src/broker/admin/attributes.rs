@@ -1,4 +1,4 @@
-//! The `attributes` of a topic: `+message.type=FIFO,-cleanup.policy`, or the same as a map (code 18).
+//! The `attributes` of a topic: `+message.type=FIFO,-cleanup.policy`, or the same as a map (code 18); and those of a group, a map (200, 225).
 //!
 //! Pure. Checks, their codes and remarks are those of AttributeUtil. Of the official attributes only those that this broker can honour are taken;
 //! what another value would promise is not there.
@@ -32,14 +32,34 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
 }
 
 /// Applies changes, each a key with its sign and a value, to the attributes a topic has. None: it is being made.
-pub fn change(
+pub fn change_topic(
+    current: Option<&BTreeMap<String, String>>,
+    changes: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    if changes.get("+message.type").is_some_and(|value| value == "MIXED") {
+        return Err(invalid("MIXED message type is not supported."));
+    }
+    change(&OF_TOPICS, current, changes)
+}
+
+/// The same with those of a group.
+pub fn change_group(
+    current: Option<&BTreeMap<String, String>>,
+    changes: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    change(&OF_GROUPS, current, changes)
+}
+
+fn change(
+    all: &[Attribute],
     current: Option<&BTreeMap<String, String>>,
     changes: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Refusal> {
     let mut changed = current.cloned().unwrap_or_default();
-    if changes.get("+message.type").is_some_and(|value| value == "MIXED") {
-        return Err(invalid("MIXED message type is not supported."));
-    }
+    let known = |key: &str| {
+        let known = all.iter().find(|known| known.name == key);
+        known.ok_or_else(|| wrong(format!("unsupported key: {key}")))
+    };
     for (signed, value) in changes {
         let (sign, key) = signed.split_at_checked(1).unwrap_or(("", ""));
         if key.is_empty() || key.contains(['+', '-']) {
@@ -90,10 +110,6 @@ struct Attribute {
     values: &'static [&'static str],
 }
 
-fn known(key: &str) -> Result<&'static Attribute, Refusal> {
-    KNOWN.iter().find(|known| known.name == key).ok_or_else(|| wrong(format!("unsupported key: {key}")))
-}
-
 impl Attribute {
     fn check_changeable(&self) -> Result<&Attribute, Refusal> {
         if self.changeable {
@@ -112,7 +128,7 @@ impl Attribute {
 }
 
 /// `message.type` is a label for 5.x clients.
-const KNOWN: [Attribute; 3] = [
+const OF_TOPICS: [Attribute; 3] = [
     Attribute {
         name: "message.type",
         changeable: true,
@@ -120,6 +136,16 @@ const KNOWN: [Attribute; 3] = [
     },
     Attribute { name: "queue.type", changeable: false, values: &["SimpleCQ"] },
     Attribute { name: "cleanup.policy", changeable: false, values: &["DELETE"] },
+];
+
+/// All are for POP, which is not there: what they say by default is true.
+const OF_GROUPS: [Attribute; 6] = [
+    Attribute { name: "priority.factor", changeable: true, values: &["100"] },
+    Attribute { name: "lite.sub.model", changeable: true, values: &["Shared"] },
+    Attribute { name: "lite.sub.reset.offset.exclusive", changeable: true, values: &["false"] },
+    Attribute { name: "lite.sub.reset.offset.unsubscribe", changeable: true, values: &["false"] },
+    Attribute { name: "lite.sub.client.quota", changeable: true, values: &["2000"] },
+    Attribute { name: "lite.sub.client.max.event.cnt", changeable: true, values: &["400"] },
 ];
 
 #[cfg(test)]
@@ -131,7 +157,7 @@ mod tests {
         text: &str,
     ) -> Result<BTreeMap<String, String>, String> {
         parse(text)
-            .and_then(|changes| change(current, &changes))
+            .and_then(|changes| change_topic(current, &changes))
             .map_err(|refusal| refusal.remark.into_owned())
     }
 

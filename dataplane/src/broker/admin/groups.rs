@@ -10,8 +10,8 @@ use super::super::group_config::GroupConfig;
 use super::super::groups::{MoreGroups, is_group_name};
 use super::super::offsets::Whose;
 use super::super::{Broker, Refusal, Request};
-use super::invalid;
 use super::lists::Listed;
+use super::{attributes, invalid};
 use crate::limits::QUEUES_PER_TOPIC_MAX;
 use crate::outbox::{Body, Outbox};
 
@@ -19,8 +19,8 @@ impl Broker {
     /// Code 200.
     pub(super) fn update_group(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         let config: SubscriptionGroupConfig = self.json(req)?;
-        check_group(&config)?;
-        self.put_group(GroupConfig::from(&config), req.now.wall_ms)?;
+        let config = self.changed_group(config)?;
+        self.put_group(config, req.now.wall_ms)?;
         out.done(req.reply_to());
         Ok(())
     }
@@ -31,6 +31,22 @@ impl Broker {
         let list = self.json_list(req, items)?;
         self.put_list::<GroupConfig>(list.group_config_list, req, out);
         Ok(())
+    }
+
+    /// What becomes of a group by what is said of it. Of its attributes those that are not named stay.
+    fn changed_group(&self, mut said: SubscriptionGroupConfig) -> Result<GroupConfig, Refusal> {
+        check_group(&said)?;
+        let changes = std::mem::take(&mut said.attributes);
+        let config = GroupConfig::from(&said);
+        let known = self.groups.get(&config.name);
+        // What is listed as it is, without signs, is no change.
+        let as_it_is = GroupConfig { attributes: changes, ..config };
+        if known.is_some_and(|known| **known == as_it_is) {
+            return Ok(as_it_is);
+        }
+        let attributes =
+            attributes::change_group(known.map(|known| &known.attributes), &as_it_is.attributes)?;
+        Ok(GroupConfig { attributes, ..as_it_is })
     }
 
     fn put_group(&mut self, config: GroupConfig, now_ms: i64) -> Result<(), Refusal> {
@@ -80,8 +96,7 @@ impl Listed for GroupConfig {
         more: &mut MoreGroups,
         broker: &Broker,
     ) -> Result<GroupConfig, Refusal> {
-        check_group(&listed)?;
-        let config = GroupConfig::from(&listed);
+        let config = broker.changed_group(listed)?;
         broker.groups.check_room_for(&config, more)?;
         Ok(config)
     }

@@ -36,7 +36,7 @@ impl Broker {
             ..TopicConfig::new(&name, 0, 0)
         };
         self.check_topic(&config)?;
-        let attributes = attributes::change(self.attributes_of(&name), &changes)?;
+        let attributes = attributes::change_topic(self.attributes_of(&name), &changes)?;
         self.put_topic(TopicConfig { attributes, ..config }, req.now.wall_ms)?;
         out.done(req.reply_to());
         Ok(())
@@ -156,7 +156,7 @@ impl Listed for TopicConfig {
         config.attributes = match broker.topics.config(&config.name) {
             // What is listed as it is, without signs, is no change.
             Some(known) if known.attributes == changes && is_known_as_is(known, &changes) => changes,
-            known => attributes::change(known.map(|known| &known.attributes), &changes)?,
+            known => attributes::change_topic(known.map(|known| &known.attributes), &changes)?,
         };
         broker.topics.check_room_for(&config, more)?;
         Ok(config)

@@ -2,8 +2,8 @@
 
 use protocol::RemotingCommand;
 use protocol::body::{
-    Body, ConsumerOffsetSerializeWrapper, SubscriptionGroupConfig, SubscriptionGroupWrapper, TopicConfig,
-    TopicConfigSerializeWrapper, TopicList,
+    Body, ConsumerOffsetSerializeWrapper, SubscriptionGroupConfig, SubscriptionGroupList,
+    SubscriptionGroupWrapper, TopicConfig, TopicConfigSerializeWrapper, TopicList,
 };
 use protocol::code::{request as codes, response};
 
@@ -98,6 +98,61 @@ fn a_list_of_topics_has_attributes() {
     assert_eq!(attributes(&world).len(), 2, "what is not named stays");
     assert_eq!(world.call(conn, list(8, &[("-message.type", "")])).code, 0);
     assert_eq!(attributes(&world).len(), 1);
+}
+
+/// Goal: the attributes of a group are taken and refused as those of a topic are, alone (200) and in a list (225), with the official words; those that
+/// are not named stay, and a group as it is is no change. Method: each way, then what is there.
+#[test]
+fn groups_have_attributes() {
+    for listed in [false, true] {
+        let mut world = World::new();
+        let conn = world.connect();
+        let put = |retries: i32, attributes: &[(&str, &str)]| {
+            let pair = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+            let attributes = attributes.iter().map(pair).collect();
+            let config = SubscriptionGroupConfig {
+                attributes,
+                retry_max_times: retries,
+                ..SubscriptionGroupConfig::new("G")
+            };
+            match listed {
+                true => RemotingCommand::request(codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST)
+                    .body(SubscriptionGroupList { group_config_list: vec![config] }.encode()),
+                false => {
+                    RemotingCommand::request(codes::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(config.encode())
+                }
+            }
+        };
+        let error = response::SYSTEM_ERROR;
+        for (key, value, words) in [
+            ("a", "b", "kv string format wrong."),
+            (
+                "priority.factor",
+                "100",
+                "only add attribute is supported while creating topic. key: riority.factor",
+            ),
+            ("+x", "y", "unsupported key: x"),
+            ("+message.type", "MIXED", "unsupported key: message.type"),
+            ("+lite.bind.topic", "T", "unsupported key: lite.bind.topic"),
+            ("+priority.factor", "50", "value is not in set: priority.factor=50, this broker takes 100"),
+        ] {
+            refused(&world.call(conn, put(16, &[(key, value)])), error, words);
+        }
+        assert!(world.shard.broker.groups.get("G").is_none());
+        let attributes = |world: &World| world.shard.broker.groups.get("G").unwrap().attributes.clone();
+        let both = [("+priority.factor", "100"), ("+lite.sub.model", "Shared")];
+        assert_eq!(world.call(conn, put(16, &both)).code, response::SUCCESS);
+        let kept = attributes(&world);
+        assert_eq!(kept.keys().collect::<Vec<_>>(), ["lite.sub.model", "priority.factor"]);
+        let as_it_is = [("priority.factor", "100"), ("lite.sub.model", "Shared")];
+        assert_eq!(world.call(conn, put(16, &as_it_is)).code, response::SUCCESS);
+        assert_eq!(world.call(conn, put(3, &[])).code, response::SUCCESS);
+        assert_eq!(attributes(&world), kept, "what is not named stays");
+        let gone = "attempt to delete a nonexistent key: x";
+        refused(&world.call(conn, put(3, &[("-x", "")])), error, gone);
+        assert_eq!(world.call(conn, put(3, &[("-priority.factor", "")])).code, response::SUCCESS);
+        assert_eq!(attributes(&world).len(), 1);
+    }
 }
 
 /// Goal: a list of topics is taken whole or not at all.
