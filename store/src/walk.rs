@@ -5,7 +5,7 @@
 //!       | record | something else                                           ends: Bad
 //! ```
 
-use protocol::record::RecordError;
+use protocol::record::{MAGIC_V1, MAGIC_V2, RecordError};
 
 use crate::brief::{self, Brief, Unit as LogUnit};
 use crate::offsets::PhysicalOffset;
@@ -47,3 +47,13 @@ pub(crate) fn records(
         }
     }
 }
+
+/// Whether `bytes`, which lie at `at` in the log, look like the beginning of a record that was stored there. What follows is not looked at.
+pub(crate) fn begins_record(bytes: &[u8], at: PhysicalOffset) -> bool {
+    let Some(beginning) = bytes.first_chunk::<BEGINNING_BYTES>() else { return false };
+    let is_magic = [MAGIC_V1, MAGIC_V2].iter().any(|magic| beginning[4..8] == magic.to_be_bytes());
+    is_magic && beginning[28..] == at.0.to_be_bytes()
+}
+
+/// Up to its place in the log, which no other record has.
+pub(crate) const BEGINNING_BYTES: usize = 36;

@@ -63,6 +63,48 @@ fn a_damaged_blank_hides_no_keys() {
     world.check();
 }
 
+/// D-10. Goal: records of the log that cannot be read cost an index that is made again their own keys, and no others. Method: after a clean stop,
+/// one in the midst of each file of the log is harmed, and the first of one; the index is gone.
+#[test]
+fn a_damaged_record_costs_its_own_keys() {
+    for harm in ["size", "huge size", "magic", "place", "body length", "zeros", "two in a row"] {
+        let mut world = World::lived(11, small_config(), 900);
+        world.close();
+        let file_bytes = world.config.commitlog_file_bytes as i64;
+        let files = world::log_files(&world.medium);
+        let mut harmed = 0;
+        for (nth, path) in files.iter().enumerate() {
+            // Of the topic whose tags are counted none.
+            let mut of_file: Vec<_> = world.kept[2..].iter_mut().flatten().collect();
+            of_file.retain(|kept| kept.physical.0 / file_bytes == nth as i64);
+            of_file.sort_by_key(|kept| kept.physical);
+            let first = if nth == 1 { 0 } else { of_file.len() / 2 };
+            let count = if harm == "two in a row" { 2 } else { 1 };
+            for kept in of_file.into_iter().skip(first).take(count) {
+                let at = (kept.physical.0 % file_bytes) as u64;
+                let file = store::Medium::open(&world.medium, path).unwrap().unwrap();
+                let mut bytes = vec![0; kept.size as usize];
+                file.read_at(at, &mut bytes).unwrap();
+                match harm {
+                    "size" => bytes[3] ^= 1,
+                    "huge size" => bytes[0] ^= 0x40,
+                    "magic" | "two in a row" => bytes[5] ^= 1,
+                    "place" => bytes[33] ^= 1,
+                    "body length" => bytes[84] ^= 0x40,
+                    _ => bytes.fill(0),
+                }
+                file.write_at(at, &bytes).unwrap();
+                kept.key.clear();
+                harmed += 1;
+            }
+        }
+        assert!(harmed >= 3, "{harmed} in {} files", files.len());
+        store::Medium::remove_dir(&world.medium, Path::new("/store/index")).unwrap();
+        world.open().unwrap();
+        world.check_index();
+    }
+}
+
 /// D-10. Goal: after a power cut, whatever it left of index and log, every message that is there is found by its key. Method:
 /// SYNC_FLUSH, random cuts.
 #[test]

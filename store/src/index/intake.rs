@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Every part of the log is taken once, in its order. Where no entries can be made the keys wait, up to a limit; beyond it nothing is
-//! taken, and fetched later.
+//! taken, and fetched later. A record that cannot be read costs its own keys: the next one is looked for.
 
 use std::collections::VecDeque;
 
@@ -33,13 +33,16 @@ pub(crate) struct Intake {
     log: Files,
     /// The keys of all messages below were taken.
     next: PhysicalOffset,
+    /// Nothing can be read from here on; the next record is looked for.
+    lost_from: Option<PhysicalOffset>,
     waiting: VecDeque<Key>,
     topic: TopicHash,
 }
 
 impl Intake {
     pub fn new(shape: IndexShape, log: Files, next: PhysicalOffset) -> Self {
-        Self { shape, log, next, waiting: VecDeque::new(), topic: TopicHash::default() }
+        let (waiting, topic) = (VecDeque::new(), TopicHash::default());
+        Self { shape, log, next, lost_from: None, waiting, topic }
     }
 
     /// Takes the keys of a record, if it is the next one. Returns whether there are enough now for entries to be made of them.
@@ -91,13 +94,12 @@ impl Intake {
         if self.next < level && self.waiting.is_empty() {
             let mut len = level.since(self.next).min(FETCH_BYTES as u64) as usize;
             loop {
+                let left = level.since(self.next).min(self.left_in_file());
                 match self.take_records(len)? {
                     Stretch::Whole => break,
-                    Stretch::Short { need } if need > len && level.since(self.next) >= need as u64 => {
-                        len = need
-                    }
+                    Stretch::Short { need } if need > len && need as u64 <= left => len = need,
                     Stretch::Short { .. } | Stretch::Bad => {
-                        self.pass_over(level);
+                        self.pass_over(level)?;
                         break;
                     }
                 }
@@ -125,14 +127,29 @@ impl Intake {
         })
     }
 
-    /// Nothing can be read here: on to the next commitlog file.
+    /// Nothing can be read here: on to what looks like the next record, if it lies in this stretch of the file; else to the stretch's end,
+    /// where one may begin that goes on behind it.
     #[cold]
-    fn pass_over(&mut self, level: PhysicalOffset) {
-        let file_bytes = self.log.file_bytes();
-        let end = PhysicalOffset((self.next.0 as u64 / file_bytes + 1).saturating_mul(file_bytes) as i64);
-        let to = end.min(level);
-        log::warn!("no record can be read at {}: the index lacks the keys up to {to}", self.next);
-        self.next = to;
+    fn pass_over(&mut self, level: PhysicalOffset) -> Result<(), MediumError> {
+        let bad = self.next;
+        let lost_from = *self.lost_from.get_or_insert(bad);
+        let left = level.since(bad).min(self.left_in_file()) as usize;
+        let mut bytes = vec![0; left.min(FETCH_BYTES)];
+        let there = self.log.read(bad.0 as u64, &mut bytes)?;
+        let bytes = &bytes[..there];
+        let found = (1..there).find(|at| walk::begins_record(&bytes[*at..], bad.plus(*at as u64)));
+        if found.is_none() && there == FETCH_BYTES && there < left {
+            self.next = bad.plus((there - walk::BEGINNING_BYTES + 1) as u64);
+            return Ok(());
+        }
+        self.next = bad.plus(found.unwrap_or(left) as u64);
+        self.lost_from = None;
+        log::warn!("no record can be read from {lost_from} to {}: the index lacks their keys", self.next);
+        Ok(())
+    }
+
+    fn left_in_file(&self) -> u64 {
+        self.log.file_bytes() - self.next.0 as u64 % self.log.file_bytes()
     }
 }
 

@@ -1,19 +1,24 @@
 //! The index against the official broker's file, byte by byte.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use protocol::record::RecordView;
 use serde_json::Value;
 
 use super::format::{HEADER_BYTES, IndexEntry, IndexHeader};
 use super::hash::TopicHash;
-use super::intake::Key;
+use super::intake::{Intake, Key};
 use super::keys;
 use super::state::Current;
 use crate::brief::{Brief, Labels};
 use crate::config::IndexShape;
 use crate::config::StoreConfig;
+use crate::files::Files;
+use crate::medium::Medium;
 use crate::offsets::PhysicalOffset;
+use crate::sim_medium::SimMedium;
 
 const SHAPE: IndexShape = IndexShape { slots: 64, entries: 256 };
 
@@ -79,4 +84,43 @@ fn the_file_is_the_official_one() {
     made.extend([0; 20]);
     current.tail.unwritten(SHAPE.file_bytes()).for_each(|(_, part)| made.extend(part));
     assert!(made == file);
+}
+
+/// D-10. Goal: the next record behind what cannot be read is found wherever it lies. Method: around the end of what one step looks at; two records
+/// that bear keys, and ones between them.
+#[test]
+fn the_next_record_is_found_over_many_steps() {
+    const FILE_BYTES: u64 = 4 << 20;
+    const STEP: usize = 1 << 20;
+    let (_, records) = vector();
+    let mut record = records.into_values().find(|bytes| {
+        let view = RecordView::parse(bytes).unwrap();
+        let mut keys = 0;
+        keys::for_each(&Brief::of(&view), &Labels::of(view.properties), &mut TopicHash::default(), |_| {
+            keys += 1
+        });
+        keys > 0
+    });
+    let record = record.as_mut().unwrap();
+    for gap in (STEP - 38..STEP - 33).chain([1, 35, 36, 37, STEP - 1, STEP, 2 * STEP - 60, 3 * STEP]) {
+        let medium = SimMedium::new(1);
+        let path = Path::new("/log").join(crate::commitlog::name_of_offset(0));
+        medium.create_dir(Path::new("/log")).unwrap();
+        let file = medium.create(&path, FILE_BYTES).unwrap();
+        file.write_at(record.len() as u64, &vec![1; gap]).unwrap();
+        let second = record.len() + gap;
+        for place in [0, second] {
+            record[28..36].copy_from_slice(&(place as i64).to_be_bytes());
+            file.write_at(place as u64, record).unwrap();
+        }
+        let mut log = Files::new(Arc::new(medium), FILE_BYTES);
+        log.dir = "/log".into();
+        let mut intake = Intake::new(SHAPE, log, PhysicalOffset(0));
+        let (level, mut places) = (PhysicalOffset((second + record.len()) as i64), Vec::new());
+        while intake.fetch(level).unwrap() || intake.is_due(level) {
+            places.extend(intake.take(usize::MAX).map(|key| key.physical.0));
+        }
+        places.dedup();
+        assert_eq!(places, [0, second as i64], "{gap} bytes apart");
+    }
 }
