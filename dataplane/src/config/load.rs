@@ -374,7 +374,6 @@ mod tests {
         assert_eq!(ip1("address=10.9.0.7/24"), "10.9.0.7");
     }
 
-    /// Goal: code 25 changes what it may, all or nothing, and nothing else.
     /// Goal: who listens for this host alone and tells other hosts an address of his is told that they cannot connect.
     #[test]
     fn an_address_behind_which_nobody_listens_is_told() {
@@ -398,6 +397,7 @@ mod tests {
         }
     }
 
+    /// Goal: code 25 changes what it may, all or nothing, and nothing else.
     #[test]
     fn a_running_broker_takes_an_allow_list_of_changes() {
         let config = load(&Sources::default(), &host()).unwrap().config;
