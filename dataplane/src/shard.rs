@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use protocol::code::request as codes;
 use protocol::frame::Frame;
-use protocol::header::Header;
-use protocol::headers::SendFields;
+use protocol::header::{Header, SendFields};
 
 use crate::broker::{Broker, Refusal, ReplyTo, Request, Served};
 use crate::config::FlushDiskType;

@@ -3,9 +3,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use protocol::headers::{
-    PullMessageRequestHeader, SendFields, SendMessageRequestHeaderV2, SendMessageResponseHeader,
-};
+use protocol::header::SendFields;
+use protocol::headers::{PullMessageRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader};
 use protocol::{Codec, CustomHeader, Found, Header, HeaderWriter, RemotingCommand, frame};
 
 fn main() {

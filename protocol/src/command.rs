@@ -8,8 +8,7 @@ use bytes::Bytes;
 use crate::error::{FieldError, WireError};
 use crate::frame::{Codec, Frame, PREFIX_BYTES};
 use crate::header::writer::{Head, HeaderWriter};
-use crate::header::{FLAG_ONEWAY, FLAG_RESPONSE, Fields, Header, Text};
-use crate::headers::{CustomHeader, FieldSink};
+use crate::header::{CustomHeader, FLAG_ONEWAY, FLAG_RESPONSE, FieldSink, Fields, Header, Text};
 use crate::version::{self, Language};
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,7 @@
 //! Implements rules W-1 to W-4 (docs/PROMISES.md).
 
 use crate::error::WireError;
-use crate::header::{Header, binary, json};
-use crate::headers::SendFields;
+use crate::header::{Header, SendFields, binary, json};
 
 /// How a header is written: every frame says it by its own byte, and an answer need not echo the request's (W-4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -33,6 +33,5 @@ pub mod version;
 pub use command::RemotingCommand;
 pub use error::{FieldError, NoRoom, WireError};
 pub use frame::{Codec, Found, Frame};
-pub use header::{Fields, Header, HeaderWriter, Text};
-pub use headers::{CustomHeader, FieldSink};
+pub use header::{CustomHeader, FieldSink, Fields, Header, HeaderWriter, Text};
 pub use version::Language;

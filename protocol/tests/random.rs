@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use protocol::body::*;
-use protocol::header::SendShapes;
+use protocol::header::{SendFields, SendShapes};
 use protocol::headers::*;
 use protocol::{
     Codec, CustomHeader, FieldError, Fields, Found, Frame, Header, HeaderWriter, Language, NoRoom,

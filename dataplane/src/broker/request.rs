@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use protocol::code::response;
 use protocol::frame::Codec;
-use protocol::header::{Header, Text};
-use protocol::headers::SendFields;
+use protocol::header::{Header, SendFields, Text};
 
 use crate::answer::{Refusal, ReplyTo};
 use crate::limits::ERRAND_TEXT_BYTES_MAX;

@@ -7,9 +7,8 @@
 //!
 //! A length of zero or less is a null, as in Java. Implements rule W-5.
 
-use super::{Fields, Form, Header, MARKED_BYTES_MAX, Take, Text};
+use super::{Fields, Form, Header, MARKED_BYTES_MAX, SendFields, Take, Text};
 use crate::error::WireError;
-use crate::headers::SendFields;
 use crate::version::Language;
 
 pub(crate) fn read<'a>(

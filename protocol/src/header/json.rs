@@ -4,10 +4,9 @@
 //! and bare numbers and booleans among the extFields. Nested values are passed over, without recursion.
 //! Implements rules W-5 and W-6.
 
-use super::{Fields, Form, Header, MARKED_BYTES_MAX, Take, Text};
+use super::{Fields, Form, Header, MARKED_BYTES_MAX, SendFields, Take, Text};
 use crate::error::WireError;
 use crate::escape;
-use crate::headers::SendFields;
 use crate::scan;
 use crate::version::Language;
 

@@ -13,8 +13,10 @@
 //! *Invariant:* `Fields` holds whole entries only: its marks lie inside its bytes, and its iterator ends where they end.
 
 pub mod binary;
+mod custom;
 pub mod json;
 mod out;
+pub(crate) mod send;
 mod shapes;
 mod stored;
 mod text;
@@ -22,12 +24,13 @@ pub mod writer;
 
 use std::ops::Range;
 
-pub use shapes::{Alike, SendShapes, ShapeId};
+pub use custom::{CustomHeader, FieldSink};
+pub use send::{SendFields, SendMessageRequestHeader, ShapeId};
+pub use shapes::{Alike, SendShapes};
 pub use stored::Stored;
 pub use text::Text;
 pub use writer::{EncodedFields, HeaderWriter};
 
-use crate::headers::SendFields;
 use crate::version::Language;
 
 /// One command without its body.

@@ -14,11 +14,11 @@ use std::ops::Range;
 
 use wide::u8x16;
 
+use super::send::{SendFields, SendMessageRequestHeader, ShapeId};
 use super::{Form, Header, Text, json};
 use crate::decimal;
 use crate::error::WireError;
 use crate::frame::{Codec, Frame};
-use crate::headers::{SendFields, SendMessageRequestHeader};
 use crate::properties::{self, key, place_of};
 use crate::scan;
 use crate::version::Language;
@@ -28,10 +28,6 @@ use crate::version::Language;
 pub struct SendShapes<T> {
     shapes: Vec<Shape<T>>,
 }
-
-/// Which of the known headers one was like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShapeId(usize);
 
 /// The properties of a send that was like a known one.
 #[derive(Debug)]

@@ -10,10 +10,9 @@
 use std::fmt;
 
 use super::out::{Escaping, Out, Plain, Put, WORD_BYTES};
-use super::{FLAG_ONEWAY, FLAG_RESPONSE, Text};
+use super::{CustomHeader, FLAG_ONEWAY, FLAG_RESPONSE, FieldSink, Text};
 use crate::error::NoRoom;
 use crate::frame::{Codec, HEADER_BYTES_MAX, PREFIX_BYTES};
-use crate::headers::{CustomHeader, FieldSink};
 use crate::version::{self, Language};
 
 pub struct HeaderWriter<'b> {

@@ -11,21 +11,10 @@
 //! The send and pull headers are stricter: there a number that is none fails the request, as in Java. The fields that any
 //! header may carry besides (`lo`, `ns`, `nsd`, `bname`, `oway`) are passed over. Implements rule W-8.
 
-use crate::error::FieldError;
-use crate::header::{Fields, Text};
+use crate::header::Text;
 
-/// A typed view of a command's extFields.
-pub trait CustomHeader<'a>: Sized {
-    fn read(fields: &Fields<'a>) -> Result<Self, FieldError>;
-    fn write(&self, out: &mut impl FieldSink);
-}
-
-/// Takes fields one by one: a `HeaderWriter` in place, or an owned command. Names are plain words.
-pub trait FieldSink {
-    fn text(&mut self, name: &'static str, value: Text<'_>);
-    fn number(&mut self, name: &'static str, value: i64);
-    fn boolean(&mut self, name: &'static str, value: bool);
-}
+// What is read and written in place lies with the header itself; here it is among its kind.
+pub use crate::header::{CustomHeader, FieldSink, SendMessageRequestHeader};
 
 /// A type that a field can have.
 pub trait FieldType<'a>: Sized {
