@@ -26,8 +26,8 @@ use crate::broker::errands::Make;
 use crate::broker::topic_config::PERM_READ;
 use crate::broker::{Broker, Refusal, ReplyTo, Request};
 use crate::lane::{LaneIn, LaneOut, lane};
-use crate::limits::{LONG_WORK_PER_TURN_MAX, NAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX, ROUTE_LANE_MAX};
-use crate::outbox::{Body, Outbox};
+use crate::limits::{NAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX, ROUTE_LANE_MAX};
+use crate::outbox::Outbox;
 
 /// What a name server is asked.
 #[derive(Debug)]
@@ -129,10 +129,7 @@ impl Broker {
         let members = self.consumers.group(&asked.consumer_group).map(|group| group.members());
         let members = members.map(|all| all.iter().map(|member| member.client.clone()).collect());
         let deal = Deal { asked, brokers, members };
-        match deal.len() <= LONG_WORK_PER_TURN_MAX {
-            true => out.reply(to, response::SUCCESS, |w| w, Body::Owned(deal.encode())),
-            false => self.put_together(to, None, deal),
-        }
+        self.put_list_together(to, false, deal.len(), deal, out);
     }
 
     /// This broker's queues of a topic that consumers may read.
@@ -156,16 +153,6 @@ impl Deal {
     fn len(&self) -> usize {
         let queues = self.brokers.iter().map(|(_, queues)| usize::try_from(*queues).unwrap_or(0));
         queues.fold(self.members.as_ref().map_or(0, Vec::len), usize::saturating_add)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        match self.assignments() {
-            Some(message_queue_assignments) => {
-                QueryAssignmentResponseBody { message_queue_assignments }.encode()
-            }
-            // Nothing to go by: the client leaves its queues as they are.
-            None => b"{}".to_vec(),
-        }
     }
 
     fn assignments(&self) -> Option<Vec<MessageQueueAssignment>> {
@@ -204,7 +191,13 @@ impl Deal {
 
 impl Make for Deal {
     fn body(self: Box<Self>) -> Vec<u8> {
-        self.encode()
+        match self.assignments() {
+            Some(message_queue_assignments) => {
+                QueryAssignmentResponseBody { message_queue_assignments }.encode()
+            }
+            // Nothing to go by: the client leaves its queues as they are.
+            None => b"{}".to_vec(),
+        }
     }
 }
 

@@ -11,17 +11,32 @@
 //! many turns.
 //! Implements B-1, B-2 and B-11 (docs/PROMISES.md).
 
+use std::sync::Arc;
+
 use protocol::body::{Body as _, CheckClientRequestBody, GetConsumerListByGroupResponseBody};
 use protocol::code::response;
 use protocol::headers::{
-    CustomHeader, GetConsumerListByGroupRequestHeader, GetConsumerListByGroupResponseHeader,
-    UnregisterClientRequestHeader, UnregisterClientResponseHeader,
+    CustomHeader, GetConsumerListByGroupRequestHeader, UnregisterClientRequestHeader,
+    UnregisterClientResponseHeader,
 };
 
 use super::beats::answer_heartbeat;
+use super::client::Client;
+use super::errands::Make;
 use super::filter::check_subscription;
 use super::{Broker, Refusal, Request};
 use crate::outbox::{Body, Outbox};
+
+/// The answer to code 38.
+#[derive(Debug)]
+struct MemberIds(Vec<Arc<Client>>);
+
+impl Make for MemberIds {
+    fn body(self: Box<Self>) -> Vec<u8> {
+        let consumer_id_list = self.0.iter().map(|client| client.id.to_string()).collect();
+        GetConsumerListByGroupResponseBody { consumer_id_list }.encode()
+    }
+}
 
 impl Broker {
     /// Code 34.
@@ -62,10 +77,8 @@ impl Broker {
             let remark = format!("no consumer for this group, {name}");
             return Err(Refusal::with_empty_fields(response::SYSTEM_ERROR, remark));
         };
-        let consumer_id_list = group.members().iter().map(|member| member.client.id.to_string()).collect();
-        let body = GetConsumerListByGroupResponseBody { consumer_id_list }.encode();
-        let write = GetConsumerListByGroupResponseHeader {};
-        out.reply(req.reply_to(), response::SUCCESS, |w| w.with(&write), Body::Owned(body));
+        let members: Vec<_> = group.members().iter().map(|member| member.client.clone()).collect();
+        self.put_list_together(req.reply_to(), true, members.len(), MemberIds(members), out);
         Ok(())
     }
 

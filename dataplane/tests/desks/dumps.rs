@@ -1,14 +1,19 @@
 //! Whole tables are put together beside the shard, so that nobody waits for a large one.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use protocol::RemotingCommand;
 use protocol::body::{
-    Body, ConsumeStats, ConsumeStatsList, ConsumerOffsetSerializeWrapper, MessageModel, ProducerTableInfo,
+    Body, Connection, ConsumeStats, ConsumeStatsList, ConsumerConnection, ConsumerOffsetSerializeWrapper,
+    GetConsumerListByGroupResponseBody, MessageModel, ProducerConnection, ProducerTableInfo,
     QueryAssignmentRequestBody, QueryAssignmentResponseBody, SubscriptionGroupWrapper,
-    TopicConfigAndMappingSerializeWrapper, TopicStatsTable,
+    TopicConfigAndMappingSerializeWrapper, TopicList, TopicStatsTable,
 };
 use protocol::code::request;
 use protocol::frame::Codec;
 
+use dataplane::broker::client::Client;
 use dataplane::broker::group_config::GroupConfig;
 use dataplane::broker::offsets::Whose;
 use dataplane::limits::{LONG_WORK_PER_TURN_MAX, QUEUES_COUNTED_PER_TURN_MAX, ROWS_PER_TURN_MAX};
@@ -67,6 +72,9 @@ fn tables_are_written_out_beside_the_shard() {
     let topics = table(&mut world, request::GET_ALL_TOPIC_CONFIG);
     let topics = TopicConfigAndMappingSerializeWrapper::decode(&topics).unwrap().topic_config_table;
     assert_eq!(topics.keys().filter(|name| name.starts_with('T') && name.len() == 5).count(), ENTRIES);
+    let system = table(&mut world, request::GET_SYSTEM_TOPIC_LIST_FROM_BROKER);
+    let system = TopicList::decode(&system).unwrap().topic_list;
+    assert!(system.iter().any(|name| name == "TBW102") && !system.iter().any(|name| name == "T0000"));
     let groups = table(&mut world, request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG);
     let groups = SubscriptionGroupWrapper::decode(&groups).unwrap().subscription_group_table;
     assert_eq!(groups.keys().filter(|name| name.starts_with('G')).count(), ENTRIES);
@@ -81,6 +89,47 @@ fn tables_are_written_out_beside_the_shard() {
     assert!(groups.values().all(|infos| infos[0].remote_ip == "/127.0.0.1:50206"));
     let turns_min = ENTRIES / ROWS_PER_TURN_MAX;
     assert!(allocated.iter().all(|&(_, count, turns)| count < 100 && turns > turns_min), "{allocated:?}");
+}
+
+/// B-15. Goal: lists of very many members hold nobody up, and have all of them. Method: groups of 3,000; count the shard's allocations, of which each
+/// member takes several when it is written out.
+#[test]
+fn many_members_are_listed_beside_the_shard() {
+    const MEMBERS: u32 = 3_000;
+    let mut world = World::new();
+    let conn = world.connect();
+    world.done(conn, heartbeat("c", vec![consumer("G", vec![subscription("T", 1)])], &["PG"]));
+    let broker = &mut world.shard.broker;
+    let (kind, first) = {
+        let group = broker.consumers.group("G").unwrap();
+        (group.kind, group.members()[0].client.clone())
+    };
+    for slot in 1_000..1_000 + MEMBERS {
+        let client = Arc::new(Client { id: format!("c{slot}").into(), ..(*first).clone() });
+        let other = ConnId { slot, generation: 1 };
+        broker.consumers.register("G", kind, None, other, &client, i64::MAX);
+        broker.producers.register("PG", other, &client, i64::MAX);
+    }
+    let mut asked = |code, field: &str, name: &str| {
+        let (body, allocated, _) = ask(&mut world, conn, RemotingCommand::request(code).field(field, name));
+        assert!(allocated < 100, "{code}: {allocated}");
+        body
+    };
+    let ids = asked(request::GET_CONSUMER_LIST_BY_GROUP, "consumerGroup", "G");
+    let ids = GetConsumerListByGroupResponseBody::decode(&ids).unwrap().consumer_id_list;
+    let consumers = asked(request::GET_CONSUMER_CONNECTION_LIST, "consumerGroup", "G");
+    let consumers = ConsumerConnection::decode(&consumers).unwrap();
+    assert_eq!(consumers.subscription_table.keys().collect::<Vec<_>>(), ["T"]);
+    let producers = asked(request::GET_PRODUCER_CONNECTION_LIST, "producerGroup", "PG");
+    let producers = ProducerConnection::decode(&producers).unwrap().connection_set;
+    let shown = |connections: Vec<Connection>| -> BTreeSet<String> {
+        assert!(connections.iter().any(|one| one.client_addr == "127.0.0.1:50206"));
+        connections.into_iter().map(|one| one.client_id).collect()
+    };
+    let all: BTreeSet<String> = ids.into_iter().collect();
+    assert!(all.len() == MEMBERS as usize + 1 && all.contains("c") && all.contains("c3999"));
+    assert!(shown(consumers.connection_set.into_iter().collect()) == all);
+    assert!(shown(producers.into_iter().collect()) == all);
 }
 
 /// Goal: a topic that very many groups have read goes without holding anybody up, as does a group that has read very many topics, and nothing of

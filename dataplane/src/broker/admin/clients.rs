@@ -1,6 +1,8 @@
 //! Who is connected: consumers, producers and what they subscribe to.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use protocol::body::{
     Body as _, Connection, ConsumerConnection, ProducerConnection, QuerySubscriptionResponseBody,
@@ -13,7 +15,8 @@ use protocol::headers::{
 };
 
 use super::super::client::Client;
-use super::super::consumers::Subscription;
+use super::super::consumers::{GroupKind, Subscription};
+use super::super::errands::Make;
 use super::super::{Broker, Refusal, Request};
 use crate::net::ConnId;
 use crate::outbox::{Body, Outbox};
@@ -31,17 +34,13 @@ impl Broker {
             let remark = format!("the consumer group[{name}] not online");
             return Err(Refusal::new(response::CONSUMER_NOT_ONLINE, remark));
         };
-        let body = ConsumerConnection {
-            connection_set: group.members().iter().map(|m| self.connection(m.conn, &m.client)).collect(),
-            consume_from_where: group.kind.from_where,
-            consume_type: group.kind.consume_type,
-            message_model: group.kind.model,
-            subscription_table: group
-                .subscriptions()
-                .map(|subscription| (subscription.topic.to_string(), subscription_data(subscription)))
-                .collect(),
+        let online = ConsumersOnline {
+            members: group.members().iter().map(|member| self.online(member.conn, &member.client)).collect(),
+            kind: group.kind,
+            subscriptions: group.subscriptions().cloned().collect(),
         };
-        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
+        let items = online.members.len() + online.subscriptions.len();
+        self.put_list_together(req.reply_to(), false, items, online, out);
         Ok(())
     }
 
@@ -57,9 +56,9 @@ impl Broker {
             let remark = format!("the producer group[{name}] not exist");
             return Err(Refusal::new(response::SYSTEM_ERROR, remark));
         };
-        let connection_set = channels.iter().map(|c| self.connection(c.conn, &c.client)).collect();
-        let body = ProducerConnection { connection_set };
-        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body.encode()));
+        let online: Vec<_> =
+            channels.iter().map(|channel| self.online(channel.conn, &channel.client)).collect();
+        self.put_list_together(req.reply_to(), false, online.len(), ProducersOnline(online), out);
         Ok(())
     }
 
@@ -97,13 +96,60 @@ impl Broker {
         Ok(())
     }
 
-    fn connection(&self, conn: ConnId, client: &Client) -> Connection {
+    fn online(&self, conn: ConnId, client: &Arc<Client>) -> Online {
+        Online { client: client.clone(), peer: self.peers.of(conn) }
+    }
+}
+
+/// Somebody in a group, to be shown.
+#[derive(Debug)]
+struct Online {
+    client: Arc<Client>,
+    /// None: gone already.
+    peer: Option<SocketAddr>,
+}
+
+impl Online {
+    fn connection(&self) -> Connection {
         Connection {
-            client_addr: self.peers.text(conn),
-            client_id: client.id.to_string(),
-            language: client.language,
-            version: client.version,
+            client_addr: self.peer.map_or_else(String::new, |peer| peer.to_string()),
+            client_id: self.client.id.to_string(),
+            language: self.client.language,
+            version: self.client.version,
         }
+    }
+}
+
+/// The answer to code 203.
+#[derive(Debug)]
+struct ConsumersOnline {
+    members: Vec<Online>,
+    kind: GroupKind,
+    subscriptions: Vec<Subscription>,
+}
+
+impl Make for ConsumersOnline {
+    fn body(self: Box<Self>) -> Vec<u8> {
+        let named =
+            |subscription: &Subscription| (subscription.topic.to_string(), subscription_data(subscription));
+        ConsumerConnection {
+            connection_set: self.members.iter().map(Online::connection).collect(),
+            consume_from_where: self.kind.from_where,
+            consume_type: self.kind.consume_type,
+            message_model: self.kind.model,
+            subscription_table: self.subscriptions.iter().map(named).collect(),
+        }
+        .encode()
+    }
+}
+
+/// The answer to code 204.
+#[derive(Debug)]
+struct ProducersOnline(Vec<Online>);
+
+impl Make for ProducersOnline {
+    fn body(self: Box<Self>) -> Vec<u8> {
+        ProducerConnection { connection_set: self.0.iter().map(Online::connection).collect() }.encode()
     }
 }
 

@@ -7,16 +7,19 @@
 //! 5.x pages 21 and 201 by a sequence number; 4.9 takes all at once. Names are sorted, so a page means the same
 //! entries as long as the table's version does.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
 use protocol::body::{
     self, Body as _, ConsumerOffsetSerializeWrapper, ProducerInfo, ProducerTableInfo,
-    SubscriptionGroupWrapper, TopicConfigAndMappingSerializeWrapper,
+    SubscriptionGroupWrapper, TopicConfigAndMappingSerializeWrapper, TopicList,
 };
 use protocol::code::response;
 use protocol::header::Fields;
+use protocol::headers::HeartbeatRequestHeader as NoFields;
+use protocol::names;
 
 use super::super::client::Client;
 use super::super::errands::{Make, Question};
@@ -24,7 +27,7 @@ use super::super::group_config::GroupConfig;
 use super::super::long_work::LongWork;
 use super::super::topic_config::TopicConfig;
 use super::super::{Broker, Refusal, ReplyTo, Request};
-use crate::limits::ROWS_PER_TURN_MAX;
+use crate::limits::{LONG_WORK_PER_TURN_MAX, ROWS_PER_TURN_MAX};
 use crate::outbox::{Body, Outbox};
 use crate::time::TurnTime;
 
@@ -34,16 +37,19 @@ pub struct Dump {
     pub to: ReplyTo,
     /// The field that says how many entries there are, of which this may be a page.
     total: Option<(&'static str, i64)>,
+    /// The code has a header class for its answers, so official brokers write `"extFields":{}`.
+    empty_fields: bool,
 }
 
 impl Dump {
     pub fn finish(self, body: Vec<u8>, out: &mut Outbox) {
-        let Dump { to, total } = self;
+        let Dump { to, total, empty_fields } = self;
         out.reply(
             to,
             response::SUCCESS,
             |w| match total {
                 Some((name, count)) => w.field(name, count),
+                None if empty_fields => w.with(&NoFields {}),
                 None => w,
             },
             Body::Owned(body),
@@ -120,6 +126,13 @@ impl Broker {
         self.copy_table(AllProducers { place: 0, group: None, producers: Vec::new() }, req, out)
     }
 
+    /// Code 305.
+    pub(super) fn system_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
+        let own = names::SYSTEM_TOPICS.iter().map(|name| Arc::from(*name));
+        let names = own.chain([self.topics.reply_topic().into()]).collect();
+        self.copy_table(SystemTopics { place: 0, names }, req, out)
+    }
+
     fn copy_table(&mut self, table: impl Table, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
         self.check_place_for_work()?;
         self.begin_work(Copying { table: Some(table) }, req, out);
@@ -134,7 +147,23 @@ impl Broker {
         parts: impl Make + 'static,
     ) {
         let total = total.map(|(name, count)| (name, count as i64));
-        self.ask_for_admin(Question::Make(Box::new(parts)), Dump { to, total });
+        self.ask_for_admin(Question::Make(Box::new(parts)), Dump { to, total, empty_fields: false });
+    }
+
+    /// As `put_together`, for what most often has few items, and is written out at once then.
+    pub(in crate::broker) fn put_list_together(
+        &mut self,
+        to: ReplyTo,
+        empty_fields: bool,
+        items: usize,
+        parts: impl Make + 'static,
+        out: &mut Outbox,
+    ) {
+        let (dump, parts) = (Dump { to, total: None, empty_fields }, Box::new(parts));
+        match items <= LONG_WORK_PER_TURN_MAX {
+            true => dump.finish(parts.body(), out),
+            false => self.ask_for_admin(Question::Make(parts), dump),
+        }
     }
 }
 
@@ -175,6 +204,30 @@ impl Make for AllTopics {
             ..TopicConfigAndMappingSerializeWrapper::default()
         }
         .encode()
+    }
+}
+
+#[derive(Debug)]
+struct SystemTopics {
+    place: usize,
+    names: BTreeSet<Arc<str>>,
+}
+
+impl Table for SystemTopics {
+    fn copy_some(&mut self, broker: &Broker) -> bool {
+        let end = broker.topics.places().min(self.place + ROWS_PER_TURN_MAX);
+        let configs = (self.place..end).filter_map(|place| broker.topics.at(place));
+        let names = configs.map(|config| &config.name).filter(|name| broker.topics.is_system(name));
+        self.names.extend(names.cloned());
+        self.place = end;
+        end < broker.topics.places()
+    }
+}
+
+impl Make for SystemTopics {
+    fn body(self: Box<Self>) -> Vec<u8> {
+        let topic_list = self.names.iter().map(|name| name.to_string()).collect();
+        TopicList { broker_addr: None, topic_list }.encode()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::body::{self, Body as _, CreateTopicListRequestBody, GroupList, TopicList};
+use protocol::body::{self, Body as _, CreateTopicListRequestBody, GroupList};
 use protocol::code::response;
 use protocol::headers::{
     CreateTopicRequestHeader, CustomHeader, DeleteTopicRequestHeader, GetTopicConfigRequestHeader,
@@ -119,20 +119,6 @@ impl Broker {
         let mut groups: BTreeSet<String> = online.map(|group| group.name.to_string()).collect();
         groups.extend(self.offsets.groups_of_topic(&topic).map(|group| group.to_string()));
         let body = GroupList { group_list: groups.into_iter().collect() }.encode();
-        out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
-        Ok(())
-    }
-
-    /// Code 305.
-    pub(super) fn system_topics(&mut self, req: &Request<'_>, out: &mut Outbox) -> Result<(), Refusal> {
-        let of_table =
-            self.topics.iter().map(|config| &*config.name).filter(|name| self.topics.is_system(name));
-        let reply_topic = self.topics.reply_topic();
-        let mut all: BTreeSet<&str> = of_table.collect();
-        all.extend(names::SYSTEM_TOPICS);
-        all.insert(&reply_topic);
-        let topic_list = all.into_iter().map(str::to_owned).collect();
-        let body = TopicList { broker_addr: None, topic_list }.encode();
         out.reply(req.reply_to(), response::SUCCESS, |w| w, Body::Owned(body));
         Ok(())
     }
