@@ -42,29 +42,36 @@ def main():
         figures = json.loads((PERF / "figures.json").read_text())
         return page.write(PERF, figures)
     figures = {"machine": machine(), "parts": {}}
-    if options.write_docs and (PERF / "figures.json").exists() and (options.only or options.soak):
+    if options.write_docs and (PERF / "figures.json").exists():
         earlier = json.loads((PERF / "figures.json").read_text())["parts"]
         figures["parts"] = {name: part for name, part in earlier.items() if name in names()}
     peers = Peers(ROOT, options.binaries)
     failed = []
     chosen = runs(options, peers)
+    measured = commit()
     with tuned(options.binaries, options.tune) as changes:
         try:
             for run in chosen:
-                when = moment()
+                when = moment() | {"commit": measured}
                 part = run()
                 figures["parts"][part["name"]] = part | {"when": when, "tuned": changes}
                 failed += [part["name"]] if part["failed"] else []
+                keep(figures, options)
         finally:
             peers.stop()
-    if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(figures, indent=1) + "\n")
-    if options.write_docs:
-        PERF.mkdir(parents=True, exist_ok=True)
-        (PERF / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-        page.write(PERF, figures)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def keep(figures, options):
+    """Writes what there is, after every part: who is stopped has measured something."""
+    text = json.dumps(figures, indent=1) + "\n"
+    if options.json:
+        pathlib.Path(options.json).write_text(text)
+    if options.write_docs:
+        PERF.mkdir(parents=True, exist_ok=True)
+        (PERF / "figures.json").write_text(text)
+        page.write(PERF, figures)
 
 
 def arguments():
@@ -119,9 +126,13 @@ def machine():
 
 
 def moment():
-    commit = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=10"], cwd=ROOT, capture_output=True, text=True)
-    return {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "commit": commit.stdout.strip(),
-            "load_before": os.getloadavg()[0]}
+    return {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "load_before": os.getloadavg()[0]}
+
+
+def commit():
+    """What is measured: asked once, as the page that is written meanwhile is a part of the tree."""
+    said = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=10"], cwd=ROOT, capture_output=True, text=True)
+    return said.stdout.strip()
 
 
 def may(server):
