@@ -11,7 +11,6 @@ use dataplane::device::tap::{Tap, TapConfig, TapError};
 use dataplane::net::front::Address;
 use dataplane::net::stack::{Stack, StackConfig};
 use dataplane::rng::Rng;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Mutex, MutexGuard};
@@ -125,13 +124,7 @@ fn a_quiet_shard_sleeps() {
 #[test]
 fn ten_thousand_connections() {
     let _alone = alone();
-    let wanted = Some(CONNS as u64 + 1_000);
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current < wanted
-        && setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: limit.maximum.max(wanted) })
-            .is_err()
-    {
-        println!("skipped: may not have {CONNS} descriptors (ulimit -n)");
+    if !common::may_connect(CONNS) {
         return;
     }
     // A server that stands still for longer than a handshake may take lets go of those that were under way.

@@ -287,10 +287,9 @@ impl Front {
     }
 
     /// Makes somebody who was connected to the process before us say where he is in the sequence, which is then refused.
+    /// The caller has seen that the device has room.
     pub fn probe(&self, survivor: &Ends, seq: u32, tx: &mut impl DeviceTx) {
-        if tx.has_room() {
-            self.send_bare(survivor, Bare { seq, ack: seq, flags: flag::ACK, window: 0 }, tx);
-        }
+        self.send_bare(survivor, Bare { seq, ack: seq, flags: flag::ACK, window: 0 }, tx);
     }
 
     /// Tells the peer where we are in the sequence, for a segment that may be forged (RFC 5961). How often is for the

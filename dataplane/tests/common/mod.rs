@@ -15,6 +15,7 @@ use dataplane::net::kernel::KernelNet;
 use dataplane::net::{ConnId, Net, NetEvent, NetLimits, NetRx, NetTx, Spin};
 use dataplane::rng::Rng;
 use dataplane::time::{Clock, RealClock, TurnTime};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
@@ -23,6 +24,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// Whether this process may have so many connections; if not, says that a test is skipped.
+pub fn may_connect(conns: usize) -> bool {
+    let wanted = Some(conns as u64 + 1_000);
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: wanted, maximum: limit.maximum.max(wanted) };
+    let may = limit.current >= wanted || setrlimit(Resource::Nofile, raised).is_ok();
+    if !may {
+        println!("skipped: may not have {conns} descriptors (ulimit -n)");
+    }
+    may
+}
 
 /// What the server does with what it hears.
 pub struct Echo {

@@ -34,7 +34,7 @@ mod wire;
 pub use conn::{StackRx, StackTx};
 pub use recovery::LossCounters;
 
-use super::front::{Address, Front, FrontCounters};
+use super::front::{Address, Ends, Front, FrontCounters};
 use super::idle::{Idle, Spin, Waker};
 use super::lossy::Loss;
 use super::watch::{Watch, Watched};
@@ -138,6 +138,8 @@ struct Core {
     behind_since_ns: Option<u64>,
     pause: Pause,
     roll: Roll,
+    /// Who was connected to the process before us and is still to be asked, each with a number to ask with.
+    survivors: Vec<(Ends, u32)>,
     counters: StackCounters,
 }
 
@@ -184,6 +186,7 @@ impl<D: Device> Stack<D> {
             behind_since_ns: None,
             pause: Pause::default(),
             roll,
+            survivors: survivors.into_iter().map(|survivor| (survivor, rng.next_u32())).collect(),
             counters: StackCounters::default(),
             config,
         };
@@ -192,9 +195,6 @@ impl<D: Device> Stack<D> {
         }
         core.tx.free.reverse(); // The lowest slots, in huge pages, are taken first.
         core.front.announce(device.split().1);
-        for survivor in &survivors {
-            core.front.probe(survivor, rng.next_u32(), device.split().1);
-        }
         device.kick();
         Ok(Self { device, core, idle, watch: Watch::default(), loss, burst: 1 })
     }
@@ -264,7 +264,7 @@ impl<D: Device> Net for Stack<D> {
 
     fn egress(&mut self, now: &TurnTime, frames_max: usize) -> u32 {
         let mut frames = 0;
-        if self.core.tx.has_dirty() {
+        if self.core.has_to_send() {
             self.idle.worked(now);
             let (rx, tx) = self.device.split();
             let watch = &mut self.watch;
@@ -282,7 +282,7 @@ impl<D: Device> Net for Stack<D> {
     }
 
     fn idle_wait(&mut self, now: &TurnTime, max: Duration) {
-        if self.core.tx.has_dirty() || !self.core.tx.events.is_empty() {
+        if self.core.has_to_send() || !self.core.tx.events.is_empty() {
             return;
         }
         // Before a sleep only: in a spin it would make every look at the device later.
@@ -317,6 +317,10 @@ impl<D: Device> Net for Stack<D> {
 }
 
 impl Core {
+    fn has_to_send(&self) -> bool {
+        self.tx.has_dirty() || !self.survivors.is_empty()
+    }
+
     fn run_timers(&mut self, now: &TurnTime) {
         self.tx.now_ns = now.mono_ns;
         self.pause.turn(now.mono_ns, self.counters.frames_out);

@@ -23,6 +23,7 @@ impl Core {
     /// Sends what the dirty connections have to send: first those with little, then those with much, some frames each and
     /// as far as a turn's bytes go. So a small answer does not wait for large ones of other connections.
     pub fn put_out(&mut self, tx: &mut impl DeviceTx, now: &TurnTime, frames_max: usize) -> u32 {
+        self.probe_survivors(tx);
         let (mut frames, mut bytes) = (0, 0);
         while frames < frames_max as u32 {
             let Some(slot) = self.tx.dirty.pop_front() else { break };

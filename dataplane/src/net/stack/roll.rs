@@ -6,10 +6,13 @@
 //!
 //! A peer that waits for an answer sends nothing, so a restarted broker could not refuse it: it would wait for its own
 //! timeout. At start each one on the roll gets a segment that cannot be in its window; it answers with what it has got
-//! (RFC 9293, 3.10.7.4), and that answer, belonging to nobody, is reset. Written when a connection opens or ends,
+//! (RFC 9293, 3.10.7.4), and that answer, belonging to nobody, is reset. Some at a time: a device has room for so many
+//! frames, and what answers all at once would find no room on its way to us. Written when a connection opens or ends,
 //! never in between.
 
+use super::Core;
 use super::conn::Conn;
+use crate::device::DeviceTx;
 use crate::net::front::Ends;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -67,6 +70,19 @@ impl Roll {
     }
 }
 
+impl Core {
+    /// Asks the next of those who were connected to the process before us, as far as the device has room.
+    pub fn probe_survivors(&mut self, tx: &mut impl DeviceTx) {
+        for _ in 0..PROBES_PER_TURN.min(self.survivors.len()) {
+            if tx.has_room()
+                && let Some((survivor, seq)) = self.survivors.pop()
+            {
+                self.front.probe(&survivor, seq, tx);
+            }
+        }
+    }
+}
+
 /// Somebody who had a connection with the process before us.
 fn parse(record: &[u8; RECORD_BYTES]) -> Option<Ends> {
     let [a, b, c, d, p0, p1, o0, o1, m0, m1, m2, m3, m4, m5, is_there, _] = *record;
@@ -89,6 +105,8 @@ fn record(ends: &Ends) -> [u8; RECORD_BYTES] {
 }
 
 const RECORD_BYTES: usize = 16;
+/// Their answers come at once where peers are on this host, and a TAP holds a few hundred frames (`txqueuelen`).
+const PROBES_PER_TURN: usize = 64;
 
 #[cfg(test)]
 mod tests {
