@@ -461,7 +461,6 @@ impl Recovery {
         bytes_max: u32,
         counters: &mut LossCounters,
     ) -> Option<(u32, u32)> {
-        let serial = self.next_serial(now_ns);
         if std::mem::take(&mut self.is_probing) {
             // The last segment: news of it tells what of the others is missing.
             let from = self.next.wrapping_sub(self.flight().min(self.mss));
@@ -469,6 +468,7 @@ impl Recovery {
             self.repeats = None;
             self.probe_end = Some(self.next);
             self.news_ns = now_ns;
+            let serial = self.next_serial(now_ns);
             let _noted = self.board.resent(from, self.next, self.next, serial);
             self.repeated(now_ns, Cause::Probe, from, self.next, counters);
             return Some((from, self.next));
@@ -480,6 +480,7 @@ impl Recovery {
         }
         let whole_segments = room.min(bytes_max) / self.mss * self.mss;
         let to = from.wrapping_add(end.wrapping_sub(from).min(whole_segments.max(self.mss)));
+        let serial = self.next_serial(now_ns);
         if !self.board.resent(from, to, self.next, serial) {
             return None; // The timer sees to it.
         }

@@ -98,6 +98,23 @@ fn news_takes_a_waiting_probe_back() {
     }
 }
 
+/// Goal: what tells repetitions apart counts them alone: counting turns too, it would come to its end on a busy connection in
+/// half a day, and take every repetition for an old one. Method: a repetition, and looks in which nothing is to be repeated.
+#[test]
+fn only_repetitions_are_counted() {
+    let mut life = Life::new(MILLI / 20);
+    life.send(3);
+    life.until_due();
+    assert_eq!(life.repeats(), [(2, 3)]);
+    life.hear(3, &[]);
+    for _ in 0..100 {
+        life.pass(MILLI);
+        life.send(1);
+        assert_eq!(life.repeats(), []);
+    }
+    assert_eq!(life.recovery.serial, 1);
+}
+
 /// Goal: new numbers put the probe off, not the timeout.
 #[test]
 fn sending_puts_the_probe_off() {
